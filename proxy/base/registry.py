@@ -1,0 +1,37 @@
+"""Resolves lines of the extension table, at configuration time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+Line = tuple[
+    str, str, str
+]  # (Envoy's extension name, full name of its configuration message, "module:Class")
+
+
+class Registry:
+    """Extensions by the full name of their configuration message; classes are imported when first asked for."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = {message: (name, target) for name, message, target in lines}
+
+    def has(self, message: str) -> bool:
+        """Whether an extension is registered for the message."""
+        return message in self._lines
+
+    def name(self, message: str) -> str:
+        """Envoy's name of the extension ("envoy.filters.http.router"). Raises KeyError when unknown."""
+        return self._lines[message][0]
+
+    def messages(self) -> list[str]:
+        """Every registered configuration message."""
+        return sorted(self._lines)
+
+    def resolve(self, message: str) -> Any:
+        """The class behind the message. Raises KeyError when unknown, ImportError when the target is broken."""
+        module, _, attribute = self._lines[message][1].partition(":")
+        return getattr(import_module(module), attribute)

@@ -1,0 +1,145 @@
+"""The facts of one stream: what access logs, formatters, header values, spans and matchers read.
+
+``proxy.http.stream.ActiveStream`` extends StreamInfo with the machinery; the rooms below ``http`` know only this.
+Times named ``*_at`` are monotonic seconds, 0.0 while the event has not happened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+
+
+class ConnectionInfo:
+    """The facts of a downstream connection, shared by its streams. Addresses are "ip:port" text (v6 in brackets).
+
+    remote_address: the client as trusted forwarding headers tell it (%DOWNSTREAM_REMOTE_ADDRESS%)
+    direct_remote_address: the peer of the socket; local_address: our end of it
+    """
+
+    __slots__ = (
+        "connection_id",
+        "direct_remote_address",
+        "filter_chain_name",
+        "listener_name",
+        "local_address",
+        "remote_address",
+        "requested_server_name",
+        "started_at",
+        "tls",
+    )
+
+    def __init__(
+        self, connection_id: int, remote_address: str, local_address: str, started_at: float
+    ) -> None:
+        self.connection_id = connection_id
+        self.remote_address = remote_address
+        self.direct_remote_address = remote_address
+        self.local_address = local_address
+        self.started_at = started_at
+        self.requested_server_name = ""
+        self.filter_chain_name = ""
+        self.listener_name = ""
+        self.tls: Any = None  # TLS facts; None on plain connections
+
+
+class StreamInfo:
+    """One request and its response, as far as they have come."""
+
+    __slots__ = (
+        # given at birth
+        "info",  # ConnectionInfo
+        "start_time",  # wall clock, seconds
+        "started_at",
+        "protocol",  # b"HTTP/1.1"
+        # filled while it runs
+        "request_headers",
+        "request_trailers",
+        "response_headers",
+        "response_trailers",
+        "original_path",  # the path as received, before any rewrite
+        "remote_address",  # per stream: forwarding headers may change it
+        "route",  # router.route_table.Route or None
+        "route_name",
+        "virtual_host_name",
+        "cluster_name",
+        "upstream_host",  # upstream.host.Host of the last try, or None
+        "upstream_local_address",
+        "upstream_remote_address",
+        "upstream_connection_id",
+        "upstream_transport_failure_reason",
+        "attempt_count",
+        "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
+        "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
+        "stream_id",  # %STREAM_ID%: x-request-id's own id
+        "metadata",  # dict of dynamic metadata or None
+        # read once, by finish()
+        "status",  # response code; 0 while there is none
+        "details",  # %RESPONSE_CODE_DETAILS%, b"" when unknown
+        "connection_termination_details",
+        "flags",  # ResponseFlag bits
+        "bytes_received",  # request body bytes
+        "bytes_sent",  # response body bytes
+        "request_header_bytes",
+        "response_header_bytes",
+        "upstream_bytes_sent",
+        "upstream_bytes_received",
+        "local_reply_body",
+        "rx_end_at",  # last downstream byte received
+        "upstream_connected_at",
+        "upstream_tx_start_at",
+        "upstream_tx_end_at",
+        "upstream_rx_start_at",
+        "upstream_rx_end_at",
+        "tx_start_at",  # first downstream byte sent
+        "tx_end_at",
+        "ended_at",
+    )
+
+    def __init__(self, info: ConnectionInfo, start_time: float, started_at: float) -> None:
+        self.info = info
+        self.start_time = start_time
+        self.started_at = started_at
+        self.protocol = b"HTTP/1.1"
+        self.request_headers: RequestHeaders | None = None
+        self.request_trailers: HeaderMap | None = None
+        self.response_headers: ResponseHeaders | None = None
+        self.response_trailers: HeaderMap | None = None
+        self.original_path: bytes | None = None
+        self.remote_address = info.remote_address
+        self.route: Any = None
+        self.route_name = b""
+        self.virtual_host_name = b""
+        self.cluster_name = b""
+        self.upstream_host: Any = None
+        self.upstream_local_address = ""
+        self.upstream_remote_address = ""
+        self.upstream_connection_id = 0
+        self.upstream_transport_failure_reason = b""
+        self.attempt_count = 0
+        self.span: Any = None
+        self.trace: Any = None
+        self.stream_id = b""
+        self.metadata: dict[str, Any] | None = None
+        self.status = 0
+        self.details = b""
+        self.connection_termination_details = b""
+        self.flags = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.request_header_bytes = 0
+        self.response_header_bytes = 0
+        self.upstream_bytes_sent = 0
+        self.upstream_bytes_received = 0
+        self.local_reply_body = b""
+        self.rx_end_at = 0.0
+        self.upstream_connected_at = 0.0
+        self.upstream_tx_start_at = 0.0
+        self.upstream_tx_end_at = 0.0
+        self.upstream_rx_start_at = 0.0
+        self.upstream_rx_end_at = 0.0
+        self.tx_start_at = 0.0
+        self.tx_end_at = 0.0
+        self.ended_at = 0.0

@@ -1,0 +1,123 @@
+"""TimerWheel: coarse deadlines without a loop timer per request.
+
+Whoever has deadlines is a ``Timed`` item: it keeps them as plain floats in its own slots and stands on the wheel at
+most once, at the earliest time at which somebody must look at it. Setting a later deadline costs nothing; setting an
+earlier one moves the item. When its time comes the wheel asks ``on_due(now)``; the answer is the next time to look.
+
+Times are seconds of the monotonic clock. Deadlines fire up to one ``tick_s`` late, never early.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from math import ceil, inf
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """An item with deadlines. ``due`` belongs to the wheel (start it at ``inf``)."""
+
+    due: float
+
+    def on_due(self, now: float) -> float:
+        """Act on the deadlines that have passed; return when to look again (``inf``: not until watched)."""
+        ...
+
+
+class TimerWheel:
+    """Slots of ``tick_s`` seconds; each holds the items to look at in that slot."""
+
+    __slots__ = ("_slots", "_order", "tick_s", "on_earlier")
+
+    def __init__(self, tick_s: float = 0.01, on_earlier: Callable[[float], None] | None = None) -> None:
+        self.tick_s = tick_s
+        self._slots: dict[int, set[Timed]] = {}
+        self._order: list[int] = []  # a heap of slot numbers, each once
+        self.on_earlier = (
+            on_earlier  # told when the earliest due time moves forward (the driver re-arms itself)
+        )
+
+    def watch(self, item: Timed, when: float) -> None:
+        """Look at ``item`` no later than ``when``. Costs one comparison when it already is looked at earlier."""
+        if when >= item.due:
+            return
+        if item.due != inf:
+            self._leave(item)
+        self._enter(item, when)
+
+    def forget(self, item: Timed) -> None:
+        """Take the item off the wheel."""
+        if item.due != inf:
+            self._leave(item)
+            item.due = inf
+
+    def next_due(self) -> float:
+        """The earliest time at which turn() has something to do; ``inf`` when never."""
+        while self._order and not self._slots.get(self._order[0]):
+            self._slots.pop(heapq.heappop(self._order), None)
+        return self._order[0] * self.tick_s if self._order else inf
+
+    def turn(self, now: float) -> None:
+        """Ask every item whose time has come, and put it back where its answer says."""
+        while self.next_due() <= now:
+            slot = heapq.heappop(self._order)
+            due = slot * self.tick_s
+            for item in self._slots.pop(slot):
+                if item.due != due:  # forgotten or moved by an item before it
+                    continue
+                item.due = inf
+                again = item.on_due(now)
+                if again < item.due:
+                    # Never the slot that is being emptied: an item that asks for "now" waits one tick.
+                    self.watch(item, max(again, now + self.tick_s))
+
+    def _slot(self, when: float) -> int:
+        return ceil(when / self.tick_s)
+
+    def _enter(self, item: Timed, when: float) -> None:
+        slot = self._slot(when)
+        item.due = slot * self.tick_s
+        items = self._slots.get(slot)
+        if items is not None:
+            items.add(item)
+            return
+        self._slots[slot] = {item}
+        earliest = self.next_due()
+        heapq.heappush(self._order, slot)
+        if self.on_earlier is not None and item.due < earliest:
+            self.on_earlier(item.due)
+
+    def _leave(self, item: Timed) -> None:
+        items = self._slots.get(round(item.due / self.tick_s))
+        if items is not None:
+            items.discard(item)
+
+
+class Alarm:
+    """A Timed item for whoever has a single callback: ``alarm.at(when)`` arms it, ``alarm.stop()`` disarms it."""
+
+    __slots__ = ("due", "wheel", "when", "ring", "__weakref__")
+
+    def __init__(self, wheel: TimerWheel, ring: Callable[[], None]) -> None:
+        self.due = inf
+        self.when = inf
+        self.wheel = wheel
+        self.ring = ring
+
+    def at(self, when: float) -> None:
+        """Ring once at ``when`` (monotonic seconds), in place of any earlier appointment."""
+        self.when = when
+        self.wheel.watch(self, when)
+
+    def stop(self) -> None:
+        """No ring until armed again."""
+        self.when = inf
+        self.wheel.forget(self)
+
+    def on_due(self, now: float) -> float:
+        if now < self.when:
+            return self.when
+        self.when = inf
+        self.ring()
+        return self.when

@@ -1,0 +1,1 @@
+"""Bytes to messages and back; sans-IO. Knows no socket, no loop, no configuration message."""

@@ -1,0 +1,85 @@
+"""What a codec and its neighbours promise each other, wide enough for HTTP/2.
+
+A codec owns the protocol state of one connection. Bytes go in through ``feed`` and come out of ``take_output``; in
+between it calls a ``StreamDecoder`` per message. It calls decoders only after its parser has returned, so a bug of
+ours is never taken for a peer's bad bytes.
+
+Two sides, the same verbs: on a server connection the decoder is the ActiveStream (requests come in, responses go
+out); on a client connection it is the UpstreamRequest (responses come in, requests go out).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy.base.errors import ResetReason
+from proxy.base.headers import HeaderMap
+
+
+class StreamDecoder(Protocol):
+    """One message's receiver; also the key by which a codec knows the stream."""
+
+    def decode_informational(self, headers: HeaderMap) -> None:
+        """A 1xx response head (client side only)."""
+
+    def decode_headers(self, headers: HeaderMap, end: bool) -> None:
+        """The head: RequestHeaders or ResponseHeaders. ``end``: no body, no trailers follow."""
+
+    def decode_data(self, data: bytes, end: bool) -> None:
+        """Body bytes, framing removed. ``end`` with b"" is allowed."""
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """Trailers; the message is over."""
+
+    def on_reset(self, reason: ResetReason, details: bytes) -> None:
+        """The message will not be finished: peer reset, connection gone, protocol error. Called at most once."""
+
+
+class ServerSink(Protocol):
+    """A server connection as its codec sees it."""
+
+    def new_stream(self) -> StreamDecoder:
+        """A request begins: its head is complete and decode_headers follows at once, or the head is refused
+        and the codec raises CodecError."""
+
+
+class Codec(Protocol):
+    """Common to both sides."""
+
+    #: the connection must be closed once everything in take_output has been written
+    closing: bool
+    #: input is waiting that cannot be taken before a current stream ends (HTTP/1 pipelining): stop reading
+    blocked: bool
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the peer; b"" goes on with waiting input. Raises CodecError when the peer breaks the protocol."""
+
+    def eof(self) -> None:
+        """The peer will send no more: ends a body that runs to the close, resets what cannot be finished."""
+
+    def take_output(self) -> bytes:
+        """Everything to be written now; empties the queue."""
+
+    def informational(self, stream: StreamDecoder, headers: HeaderMap) -> None:
+        """Write a 1xx head."""
+
+    def headers(self, stream: StreamDecoder, headers: HeaderMap, end: bool) -> None:
+        """Write a head. The codec chooses the body's framing from ``end`` and content-length."""
+
+    def data(self, stream: StreamDecoder, data: bytes, end: bool) -> None:
+        """Write body bytes."""
+
+    def trailers(self, stream: StreamDecoder, trailers: HeaderMap) -> None:
+        """Write trailers; ends the message."""
+
+    def reset(self, stream: StreamDecoder, reason: ResetReason) -> None:
+        """Give the stream up: HTTP/2 RST_STREAM; on HTTP/1 the connection becomes ``closing``."""
+
+    def consumed(self, stream: StreamDecoder, count: int) -> None:
+        """``count`` body bytes have left us: gives the flow-control window back (HTTP/2)."""
+
+    def queued_bytes(self, stream: StreamDecoder) -> int:
+        """Body bytes of the stream that wait in the codec for the peer's window (HTTP/1: 0)."""
+
+    def goaway(self) -> None:
+        """No new streams: HTTP/2 GOAWAY; HTTP/1 ``connection: close`` on the response being or next written."""

@@ -1,0 +1,1 @@
+"""ext.stats_sinks"""

@@ -1,0 +1,69 @@
+"""What an extension may use while it is being built, and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from proxy.base.clock import Clock
+    from proxy.base.headers import RequestHeaders
+    from proxy.base.ids import Ids
+    from proxy.base.registry import Registry
+    from proxy.base.timers import TimerWheel
+    from proxy.stats.store import Scope, Store
+    from proxy.upstream.manager import ClusterManager
+
+
+class HttpClient(Protocol):
+    """Requests that the proxy itself sends through a configured cluster (collectors, later ext_authz, JWKS ...)."""
+
+    def send(
+        self,
+        cluster: str,
+        headers: RequestHeaders,
+        body: bytes,
+        timeout_s: float,
+        on_done: Callable[[int, bytes], None],
+    ) -> None:
+        """Send; ``on_done(status, body)`` is called exactly once, with status 0 when there was no response.
+
+        The body of the answer is cut at 64 KiB. Never raises for a network or cluster failure.
+        """
+
+
+@dataclass(slots=True)
+class Node:
+    """bootstrap.node with the command line's overrides."""
+
+    id: str = ""
+    cluster: str = ""
+    zone: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FactoryContext:
+    """Handed to every extension's constructor: ``Class(config: Reader, context: FactoryContext)``.
+
+    local_address: this host's own address, for spans and forwarding headers (ip text)
+    flush_interval_s, flush_min_bytes: access-log files (--file-flush-interval-msec, --file-flush-min-size-kb)
+    shared: per-process singletons of extensions (open log files by path, say), keyed by the extension
+    """
+
+    clock: Clock
+    timers: TimerWheel
+    ids: Ids
+    stats: Store
+    scope: Scope
+    clusters: ClusterManager
+    registry: Registry
+    http_client: HttpClient
+    node: Node
+    local_address: str = "127.0.0.1"
+    flush_interval_s: float = 10.0
+    flush_min_bytes: int = 64 * 1024
+    direction: str = "UNSPECIFIED"  # traffic_direction of the listener being built
+    resource_attributes: dict[str, str] = field(default_factory=dict)  # OTEL_RESOURCE_ATTRIBUTES, merged
+    shared: dict[Any, Any] = field(default_factory=dict)
