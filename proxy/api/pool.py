@@ -1,0 +1,130 @@
+"""The private DescriptorPool: message classes by full name; Any and TypedStruct unpacked.
+
+Private, so that no other package's ``envoy.*`` or ``google.*`` files can clash with ours. Loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+
+ANY = "google.protobuf.Any"
+STRUCT = "google.protobuf.Struct"
+# Both carry {type_url, value: Struct}; the Struct stands for the message in its JSON form.
+TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
+
+
+class UnknownType(Exception):
+    """A type URL names no message of the schema; ``type_name`` is its last part."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(f'unknown type "{type_name}"')
+        self.type_name = type_name
+
+
+class BadPayload(Exception):
+    """The bytes or the Struct inside an Any are not a message of the type it names."""
+
+
+@cache
+def pool() -> DescriptorPool:
+    """The pool with every file of the schema (milliseconds the first time, then free)."""
+    packed = files("proxy.api.schema").joinpath("envoy_v3.binpb.z").read_bytes()
+    result = DescriptorPool()
+    for serialized in _split(zlib.decompress(packed)):
+        result.AddSerializedFile(serialized)
+    return result
+
+
+def _split(data: bytes) -> list[bytes]:
+    """The files of a serialized FileDescriptorSet: repeated field 1, so no second parse is needed."""
+    result = []
+    at = 0
+    while at < len(data):
+        at += 1
+        length = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        result.append(data[at : at + length])
+        at += length
+    return result
+
+
+def descriptor(type_name: str) -> Descriptor:
+    """The descriptor of a message by full name. Raises UnknownType."""
+    try:
+        return pool().FindMessageTypeByName(type_name)
+    except KeyError:
+        raise UnknownType(type_name) from None
+
+
+def message_class(type_name: str) -> type[Message]:
+    """The message class by full name ("envoy.config.cluster.v3.Cluster"). Raises UnknownType."""
+    return message_factory.GetMessageClass(descriptor(type_name))
+
+
+def new_message(type_name: str) -> Message:
+    """An empty message by full name. Raises UnknownType."""
+    return message_class(type_name)()
+
+
+def type_name_of(type_url: str) -> str:
+    """ "type.googleapis.com/envoy.X" → "envoy.X"; Envoy, too, takes whatever stands before the last slash."""
+    return type_url.rpartition("/")[2]
+
+
+def unpack(any_message: Message) -> Message:
+    """The message inside a google.protobuf.Any; a TypedStruct inside it is turned into the message it names.
+
+    Raises UnknownType for a type outside the schema and BadPayload for content that does not fit its type.
+    """
+    payload = any_message.value  # type: ignore[attr-defined]
+    message = new_message(type_name_of(any_message.type_url))  # type: ignore[attr-defined]
+    try:
+        message.ParseFromString(payload)
+    except DecodeError as error:
+        raise BadPayload(f"the bytes are no {message.DESCRIPTOR.full_name}") from error
+    return unpack_typed_struct(message) if message.DESCRIPTOR.full_name in TYPED_STRUCTS else message
+
+
+def unpack_typed_struct(typed_struct: Message) -> Message:
+    """The message a TypedStruct stands for. Raises UnknownType and BadPayload."""
+    message = new_message(type_name_of(typed_struct.type_url))  # type: ignore[attr-defined]
+    value = struct_to_dict(typed_struct.value)  # type: ignore[attr-defined]
+    try:
+        json_format.ParseDict(value, message, descriptor_pool=pool())
+    except json_format.ParseError as error:
+        raise BadPayload(str(error)) from error
+    return message
+
+
+def struct_to_dict(struct: Message) -> dict[str, Any]:
+    """A google.protobuf.Struct as plain Python; whole numbers come as int."""
+    result: dict[str, Any] = json_format.MessageToDict(struct)
+    return result
+
+
+def message_type(field: FieldDescriptor) -> Descriptor:
+    """The message a field holds. Raises TypeError when it holds none."""
+    if field.message_type is None:
+        raise TypeError(f"{field.full_name} holds no message")
+    return field.message_type
+
+
+def enum_type(field: FieldDescriptor) -> EnumDescriptor:
+    """The enum a field holds. Raises TypeError when it holds none."""
+    if field.enum_type is None:
+        raise TypeError(f"{field.full_name} holds no enum")
+    return field.enum_type

@@ -1,0 +1,1 @@
+"""The descriptors of the Envoy v3 API, recovered from the Envoy binary (see build.py)."""
