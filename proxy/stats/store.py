@@ -1,0 +1,275 @@
+"""Where numbers live: Counter, Gauge, TextReadout, Histogram under Envoy's flat dotted names.
+
+Found once, at configuration time, and bumped as plain slots at request time (``counter.value += 1``). Knows no
+clock, no socket, no exposition format (those are in ``proxy.admin`` and ``proxy.ext.stats_sinks``).
+
+Several workers: each has a Store; ``names()`` is sent once, ``values()`` afterwards, ``add(names, values)`` sums them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from proxy.stats.histogram import DEFAULT_BOUNDS, Histogram
+from proxy.stats.tags import TagExtractor
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 1_000_000  # about 250 bytes each
+
+
+class Counter:
+    """A number that only grows; the hot path adds to ``value``."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    @property
+    def used(self) -> bool:
+        """Whether ?usedonly shows it."""
+        return self.value != 0
+
+
+class Gauge:
+    """A number that goes up and down; the hot path writes ``value``.
+
+    follows: a counter that grows whenever this gauge moves, so that a gauge that is back at zero still counts as used
+    without the hot path having to say so.
+    """
+
+    __slots__ = ("follows", "value", "was_set")
+
+    def __init__(self, follows: Counter | None = None) -> None:
+        self.value = 0
+        self.follows = follows
+        self.was_set = False
+
+    def set(self, value: int) -> None:
+        """Set it and remember that it was set (?usedonly keeps a gauge that was set to 0)."""
+        self.value = value
+        self.was_set = True
+
+    @property
+    def used(self) -> bool:
+        """Whether ?usedonly shows it."""
+        return self.value != 0 or self.was_set or (self.follows is not None and self.follows.value != 0)
+
+
+class TextReadout:
+    """A text among the stats; Envoy prints it first, in double quotes."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether ?usedonly shows it."""
+        return self.value != ""
+
+
+@dataclass(slots=True)
+class Names:
+    """The names of a store, in the order of its values."""
+
+    counters: list[str]
+    gauges: list[str]
+    texts: list[str]
+    histograms: list[tuple[str, str]]  # name, unit
+
+
+@dataclass(slots=True)
+class Values:
+    """The values of a store, in the order of its names; a gauge that was never used is None."""
+
+    counters: list[int]
+    gauges: list[int | None]
+    texts: list[str]
+    histograms: list[tuple[int, float, list[int], dict[int, int]]]
+
+
+def sanitise(name: str) -> str:
+    """Envoy's stat name for a configured name: colons become underscores; control characters too (ours)."""
+    if ":" in name:
+        name = name.replace("://", "_").replace(":/", "_").replace(":", "_")
+    if not name.isprintable():
+        name = "".join(char if char.isprintable() else "_" for char in name)
+    return name
+
+
+class Store:
+    """Every stat of one process, by name.
+
+    limit: how many stats may be listed. Beyond it (and for names that a stats_matcher rejects) callers get an object
+    that works and that no page shows; ``server.stats_overflow`` counts those beyond the limit.
+    matcher: says whether a name is kept; bounds_for: histogram bounds by name; tags: tag extraction of the pages.
+    """
+
+    __slots__ = (
+        *("counters", "gauges", "histograms", "texts"),
+        *("bounds_for", "limit", "matcher", "overflow", "size", "tags"),
+    )
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.counters: dict[str, Counter] = {}
+        self.gauges: dict[str, Gauge] = {}
+        self.texts: dict[str, TextReadout] = {}
+        self.histograms: dict[str, Histogram] = {}
+        self.limit = limit
+        self.size = 0
+        self.matcher: Callable[[str], bool] | None = None
+        self.bounds_for: Callable[[str], tuple[float, ...]] | None = None
+        self.tags = TagExtractor()
+        self.overflow = self.counter("server.stats_overflow")
+
+    def scope(self, prefix: str) -> Scope:
+        """Names below ``prefix.``; "" for the root."""
+        return Scope(self, sanitise(prefix) + "." if prefix else "")
+
+    def counter(self, name: str) -> Counter:
+        """The counter of that full name, made when it is new."""
+        return self.counters.get(name) or self._keep(self.counters, name, Counter())
+
+    def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
+        """The gauge of that full name, made when it is new."""
+        return self.gauges.get(name) or self._keep(self.gauges, name, Gauge(follows))
+
+    def text(self, name: str) -> TextReadout:
+        """The text readout of that full name, made when it is new."""
+        return self.texts.get(name) or self._keep(self.texts, name, TextReadout())
+
+    def histogram(self, name: str, unit: str = "ms") -> Histogram:
+        """The histogram of that full name, made when it is new."""
+        found = self.histograms.get(name)
+        if found is not None:
+            return found
+        bounds = self.bounds_for(name) if self.bounds_for is not None else DEFAULT_BOUNDS
+        return self._keep(self.histograms, name, Histogram(unit, bounds))
+
+    def _keep(self, table: dict[str, T], name: str, stat: T) -> T:
+        if self.size >= self.limit:
+            self.overflow.value += 1
+        elif self.matcher is None or self.matcher(name):
+            self.size += 1
+            table[name] = stat
+        return stat
+
+    def reset_counters(self) -> None:
+        """Every counter back to zero (POST /reset_counters)."""
+        for counter in self.counters.values():
+            counter.value = 0
+
+    def flush(self) -> None:
+        """End a statistics interval (bootstrap.stats_flush_interval, 5 s): the intervals of /stats percentiles."""
+        for histogram in self.histograms.values():
+            histogram.flush()
+
+    def names(self) -> Names:
+        """Names in creation order; ask again when ``size`` has grown."""
+        histograms = [(name, histogram.unit) for name, histogram in self.histograms.items()]
+        return Names(list(self.counters), list(self.gauges), list(self.texts), histograms)
+
+    def values(self) -> Values:
+        """All values, in the order of ``names()``."""
+        return Values(
+            [counter.value for counter in self.counters.values()],
+            [gauge.value if gauge.used else None for gauge in self.gauges.values()],
+            [text.value for text in self.texts.values()],
+            [histogram.export() for histogram in self.histograms.values()],
+        )
+
+    def add(self, names: Names, values: Values) -> None:
+        """Add another store's values to this one: counters, gauges and histograms are summed, a set text wins."""
+        for name, count in zip(names.counters, values.counters, strict=True):
+            self.counter(name).value += count
+        for name, level in zip(names.gauges, values.gauges, strict=True):
+            gauge = self.gauge(name)
+            if level is not None:
+                gauge.set(gauge.value + level)
+        for name, text in zip(names.texts, values.texts, strict=True):
+            readout = self.text(name)
+            readout.value = text or readout.value
+        for (name, unit), exported in zip(names.histograms, values.histograms, strict=True):
+            self.histogram(name, unit).add(exported)
+
+
+class Scope:
+    """A prefix in a Store; prefix ends with "." unless it is the root's ""."""
+
+    __slots__ = ("prefix", "store")
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store = store
+        self.prefix = prefix
+
+    def scope(self, name: str) -> Scope:
+        """A scope inside this one. A dot inside the name is kept, as Envoy keeps it."""
+        return Scope(self.store, f"{self.prefix}{sanitise(name)}.")
+
+    def counter(self, name: str) -> Counter:
+        """The counter ``prefix`` + name."""
+        return self.store.counter(self.prefix + sanitise(name))
+
+    def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
+        """The gauge ``prefix`` + name; follows: see Gauge."""
+        return self.store.gauge(self.prefix + sanitise(name), follows)
+
+    def text(self, name: str) -> TextReadout:
+        """The text readout ``prefix`` + name."""
+        return self.store.text(self.prefix + sanitise(name))
+
+    def histogram(self, name: str, unit: str = "ms") -> Histogram:
+        """The histogram ``prefix`` + name; unit "ms", "bytes" or ""."""
+        return self.store.histogram(self.prefix + sanitise(name), unit)
+
+
+class CodeStats:
+    """Response codes under a scope: ``<prefix>200``, ``<prefix>2xx``, ``<prefix>completed``.
+
+    used_lazily: class counters and ``completed`` appear with the first response; False: they exist at zero at once.
+    each_code: also count single codes (Envoy does for upstream_rq_, not for downstream_rq_).
+    Codes outside 100..599 are counted as ``<prefix>unknown``, so that a peer cannot invent names.
+    """
+
+    __slots__ = ("_codes", "each_code", "prefix", "scope")
+
+    def __init__(self, scope: Scope, prefix: str, used_lazily: bool = True, each_code: bool = True) -> None:
+        self.scope = scope
+        self.prefix = prefix
+        self.each_code = each_code
+        self._codes: dict[int, tuple[Counter, Counter, Counter]] = {}
+        if not used_lazily:
+            for digit in range(1, 6):
+                scope.counter(f"{prefix}{digit}xx")
+            scope.counter(prefix + "completed")
+
+    def record(self, status: int) -> None:
+        """Count one completed response. Hot."""
+        codes = self._codes
+        each, family, completed = codes[status] if status in codes else self._first(status)
+        each.value += 1
+        family.value += 1
+        completed.value += 1
+
+    def _first(self, status: int) -> tuple[Counter, Counter, Counter]:
+        counter, prefix, each_code = self.scope.counter, self.prefix, self.each_code
+        completed = counter(prefix + "completed")
+        if not 100 <= status <= 599:
+            return counter(prefix + "unknown") if each_code else Counter(), Counter(), completed
+        each = counter(f"{prefix}{status}") if each_code else Counter()  # a counter that no page shows
+        self._codes[status] = (each, counter(f"{prefix}{status // 100}xx"), completed)
+        return self._codes[status]
+
+
+def merged(parts: list[tuple[Names, Values]], like: Store) -> Store:
+    """The sum of several workers' stores as a new Store with the tags, matcher and bounds of ``like``."""
+    total = Store(like.limit)
+    total.matcher, total.bounds_for, total.tags = like.matcher, like.bounds_for, like.tags
+    for names, values in parts:
+        total.add(names, values)
+    return total

@@ -1,0 +1,191 @@
+"""Tags: which parts of a flat stat name are labels (``cluster.back.upstream_rq_200`` -> cluster_name, response_code).
+
+Rules and their order are Envoy's well-known tags, checked against the pages of Envoy 1.40.0. Every rule looks at the
+whole name; what its first group holds is cut out of the name, what its second group holds is the tag's value. Rules
+without a fixed first word come first, then those of the name's first word; that is the order of the labels.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Protocol
+
+
+class Pattern(Protocol):
+    """A compiled regular expression of ``re`` or ``re2``."""
+
+    def search(self, text: str) -> Any:
+        """A match object or None."""
+
+
+class Tag(NamedTuple):
+    """A label and its value, with Envoy's dotted name ("envoy.cluster_name")."""
+
+    name: str
+    value: str
+
+
+class Rule(NamedTuple):
+    """One way to find a tag. first_word: the name's first dotted word, or "" for any; never: a value that is no tag."""
+
+    tag: str
+    pattern: Pattern
+    first_word: str = ""
+    never: str = ""
+
+
+Tagged = tuple[str, tuple[Tag, ...]]  # the name without its tags, and the tags
+
+CACHE_LIMIT = 500_000
+
+_VALUE = r"[^.]+"
+_ADDRESS = r"(?:(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+)"
+_OWNER = r"(?:listener|cluster)\..*?"
+
+
+def first_word_of(regex: str) -> str:
+    """The fixed first dotted word that a regex demands, or ""."""
+    found = re.match(r"\^(\w+)(?:\\\.|\(\?=\\\.\)|\$\Z)", regex, re.ASCII)
+    return found.group(1) if found else ""
+
+
+def _rule(tag: str, regex: str, never: str = "") -> Rule:
+    return Rule(tag, re.compile(regex, re.ASCII), first_word_of(regex), never)
+
+
+def _words(tag: str, words: str) -> Rule:
+    """A rule by dotted words: ``*`` is one word, ``$`` the tag's word, ``**`` one word or more."""
+    parts = {"*": _VALUE, "**": r".+?", "$": f"(({_VALUE})\\.)"}
+    regex = "^"
+    for word in words.split("."):
+        regex += parts.get(word, re.escape(word)) + ("" if word == "$" else r"\.")
+    return _rule(tag, regex.removesuffix(r"\.") + r"\Z")
+
+
+_REGEX_RULES = (
+    _rule("envoy.response_code", r"_rq(_(\d{3}))\Z"),
+    _rule("envoy.response_code_class", r"_rq_((\d))xx\Z"),
+    _rule(
+        "envoy.dynamo_partition_id",
+        rf"^http\.{_VALUE}\.dynamodb\.table\.{_VALUE}\.capacity\.{_VALUE}(\.__partition_id=(\w{{7}}))\Z",
+    ),
+    _rule(
+        "envoy.dynamo_operation",
+        rf"^http\.{_VALUE}\.dynamodb.(?:operation|table\.{_VALUE}\.capacity)(\.({_VALUE}))(?:\.|\Z)",
+    ),
+    _rule("envoy.dynamo_table", rf"^http\.{_VALUE}\.dynamodb.(?:table|error)\.(({_VALUE})\.)"),
+    _rule("envoy.ssl_cipher", r"^listener\..*?\.ssl\.ciphers(\.([\w-]+))\Z"),
+    _rule("envoy.ssl_curve", rf"^{_OWNER}\.ssl\.curves(\.([\w-]+))\Z"),
+    _rule("envoy.ssl_sigalg", rf"^{_OWNER}\.ssl\.sigalgs(\.([\w-]+))\Z"),
+    _rule("envoy.ssl_version", rf"^{_OWNER}\.ssl\.versions(\.(TLSv\d\.\d))\Z"),
+    _rule("cipher_suite", rf"^cluster\.{_VALUE}\.ssl\.ciphers(\.([\w-]+))\Z"),
+    _rule("envoy.http_conn_manager_prefix", rf"^listener\..*?\.http\.(({_VALUE})\.)"),
+    _rule(
+        "envoy.worker_id",
+        rf"^(?:listener\.(?:{_ADDRESS}|{_VALUE})|server|listener_manager|thread_local_cluster_manager)"
+        r"\.worker_((\d+)\.)",
+    ),
+    _rule("envoy.listener_address", rf"^listener\.(({_ADDRESS}|{_VALUE})\.)", never="admin"),
+    _rule("envoy.rds_route_config", rf"^http\.{_VALUE}\.rds\.(([\w\-./]+)\.)\w+?\Z"),
+    _rule("envoy.scoped_rds_config", rf"^http\.{_VALUE}\.scoped_rds\.(([\w\-.]+)\.)\w+?\Z"),
+    _rule(
+        "envoy.rbac_policy_name",
+        rf"^http\.{_VALUE}\.rbac\.(?:{_VALUE}\.)?policy\.(({_VALUE})\.)"
+        r"(allowed|shadow_allowed|denied|shadow_denied)\Z",
+    ),
+    _rule("envoy.rbac_http_prefix", rf"^http\.{_VALUE}\.rbac\.(({_VALUE})\.)", never="policy"),
+    _rule("envoy.proxy_protocol_prefix", rf"^proxy_proto\.(({_VALUE})\.).+\Z", never="versions"),
+    _rule("envoy.proxy_protocol_version", rf"^proxy_proto\.((?:{_VALUE}\.)?versions\.v(\d)\.)\w+\Z"),
+    _rule("envoy.tls_certificate", rf"^{_OWNER}\.ssl\.certificate\.(({_VALUE})\.).*\Z"),
+    _rule("envoy.xds_resource_name", rf"^sds\.(({_VALUE})\.).+"),
+)
+
+_WORD_RULES = (
+    _words("envoy.mongo_callsite", "mongo.*.collection.*.callsite.$.query.**"),
+    _words("envoy.mongo_collection", "mongo.*.collection.$.**.query.*"),
+    _words("envoy.mongo_cmd", "mongo.*.cmd.$.**"),
+    _words("envoy.grpc_bridge_method", "cluster.*.grpc.*.$.**"),
+    _words("envoy.http_user_agent", "http.*.user_agent.$.**"),
+    _words("envoy.virtual_cluster", "vhost.*.vcluster.$.**"),
+    _words("envoy.fault_downstream_cluster", "http.*.fault.$.**"),
+    _words("envoy.grpc_bridge_service", "cluster.*.grpc.$.**"),
+    _words("envoy.tcp_prefix", "tcp.$.**"),
+    _words("envoy.udp_prefix", "udp.$.**"),
+    _words("envoy.clientssl_prefix", "auth.clientssl.$.**"),
+    _words("envoy.ratelimit_prefix", "ratelimit.$.**"),
+    _words("envoy.cluster_name", "cluster.$.**"),
+    _words("envoy.ext_authz_prefix", "cluster.*.ext_authz.$.**"),
+    _words("envoy.ext_authz_prefix", "http.*.ext_authz.$.**"),
+    _words("envoy.http_conn_manager_prefix", "http.$.**"),
+    _words("envoy.virtual_host", "vhost.$.**"),
+    _words("envoy.mongo_prefix", "mongo.$.**"),
+    _words("envoy.route", "vhost.*.route.$.**"),
+    _words("envoy.thrift_prefix", "thrift.$.**"),
+    _words("envoy.redis_prefix", "redis.$.**"),
+    _words("envoy.local_http_ratelimit_prefix", "$.http_local_rate_limit.**"),
+    _words("envoy.local_network_ratelimit_prefix", "local_rate_limit.$.**"),
+    _words("envoy.local_listener_ratelimit_prefix", "listener_local_ratelimit.$.**"),
+    _words("envoy.dns_filter_prefix", "dns_filter.$.**"),
+    _words("envoy.connection_limit_prefix", "connection_limit.$.**"),
+    _words("envoy.rbac_prefix", "$.rbac.**"),
+    _words("envoy.google_grpc_client_prefix", "grpc.$.**"),
+)
+
+DEFAULT_RULES: tuple[Rule, ...] = _REGEX_RULES + _WORD_RULES
+
+
+class TagExtractor:
+    """Splits names into a base name and tags, and remembers the answer for each name (bounded).
+
+    rules: in order of precedence; fixed: tags that every stat carries, written first.
+    """
+
+    __slots__ = ("_any", "_by_word", "_cache", "fixed")
+
+    def __init__(self, rules: tuple[Rule, ...] = DEFAULT_RULES, fixed: tuple[Tag, ...] = ()) -> None:
+        self.fixed = fixed
+        self._any = tuple(rule for rule in rules if not rule.first_word)
+        self._by_word: dict[str, tuple[Rule, ...]] = {}
+        for rule in rules:
+            if rule.first_word:
+                self._by_word[rule.first_word] = (*self._by_word.get(rule.first_word, ()), rule)
+        self._cache: dict[str, Tagged] = {}
+
+    def extract(self, name: str) -> Tagged:
+        """(name without its tags, tags)."""
+        found = self._cache.get(name)
+        if found is None:
+            found = self._extract(name)
+            if len(self._cache) < CACHE_LIMIT:
+                self._cache[name] = found
+        return found
+
+    def _extract(self, name: str) -> Tagged:
+        tags = list(self.fixed)
+        seen = {tag.name for tag in tags}
+        cuts: list[tuple[int, int]] = []
+        word = name.partition(".")[0]
+        for rule in self._any + self._by_word.get(word, ()):
+            if rule.tag in seen:
+                continue
+            match = rule.pattern.search(name)
+            if match is None or match.start(1) < 0:
+                continue
+            value = match.group(2) if match.re.groups > 1 else match.group(1)
+            if value is None or (rule.never and value == rule.never):
+                continue
+            seen.add(rule.tag)
+            tags.append(Tag(rule.tag, value))
+            cuts.append(match.span(1))
+        return _without(name, cuts), tuple(tags)
+
+
+def _without(name: str, cuts: list[tuple[int, int]]) -> str:
+    if not cuts:
+        return name
+    kept, at = [], 0
+    for start, end in sorted(cuts):
+        if start > at:
+            kept.append(name[at:start])
+        at = max(at, end)
+    return "".join(kept) + name[at:]
