@@ -1,0 +1,78 @@
+# outrider. `make help` lists the targets; every target does its own set-up.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# The name carries the content: the same pyproject and constraints are never installed twice.
+STAMP := $(VENV)/.set-up-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+PYTEST := $(BIN)/python -m pytest
+# Debian packages that some tests and the benchmark want; without them those tests skip and say so.
+DEBIAN := wrk nginx-light prometheus nghttp2-client
+JOBS ?= 2
+ARGS ?=
+SUITE ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system-deps demo run test parity w3c lint format types budget bench check clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "outrider needs Python 3.11 or newer"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -c constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --only-binary :all: --no-build-isolation -c constraints.txt --group dev -e .
+	@rm -f $(VENV)/.set-up-*
+	@touch $@
+
+system-deps: ## Debian packages for the tests marked system (as root; else says what it skips)
+	@missing=""; for package in $(DEBIAN); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then echo "system-deps: all installed: $(DEBIAN)"; \
+	elif [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "system-deps: skipped (needs root and apt-get):$$missing"; \
+	else apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing \
+		|| echo "system-deps: could not install:$$missing"; fi
+
+demo: $(STAMP) ## two services behind two proxies, traced and counted; until interrupted
+	$(BIN)/python -m proxy demo $(ARGS)
+
+run: $(STAMP) ## the proxy: make run ARGS="-c envoy.yaml"
+	$(BIN)/python -m proxy run $(ARGS)
+
+test: $(STAMP) ## every quick test
+	$(PYTEST) -n $(JOBS) -m "not slow and not parity" $(ARGS)
+
+parity: $(STAMP) ## the same bootstrap through the real Envoy and outrider, compared
+	$(PYTEST) -n $(JOBS) -m parity $(ARGS)
+
+w3c: $(STAMP) ## the real W3C trace-context suite: make w3c SUITE=folder-of-w3c/trace-context
+	@test -n "$(SUITE)" || { echo 'name the checkout of github.com/w3c/trace-context: make w3c SUITE=folder'; exit 1; }
+	$(BIN)/python -m tests.support.w3c "$(SUITE)"
+
+lint: $(STAMP) ## ruff and the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+budget: $(STAMP) ## calls per request, cycles, imports at start
+	$(PYTEST) tests/budget $(ARGS)
+
+bench: $(STAMP) ## CPU per request beside Envoy: make bench ARGS="--assert"
+	$(BIN)/python -m benchmarks $(ARGS)
+
+check: lint types ## lint, types and every test: quick, slow, parity, budget
+	$(PYTEST) -n $(JOBS) $(ARGS)
+
+clean: ## everything that can be made again, .venv included
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

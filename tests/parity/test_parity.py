@@ -1,0 +1,68 @@
+"""The same bootstrap through the real Envoy and outrider: what the client, the upstream, the log, the statistics and
+the collector see must be equal, except for what docs/differences.md names.
+
+``PARITY_SELF=1`` puts Envoy on both sides: then everything must be equal, or the comparison itself is at fault.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parity.scenarios import SCENARIOS
+from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.outrider import Outrider
+from tests.support.parity.compare import compare, documented
+from tests.support.parity.observe import Seen, observe
+from tests.support.parity.scenario import Scenario, World
+from tests.support.process import ProxyProcess
+
+SELF = os.environ.get("PARITY_SELF") == "1"
+
+pytestmark = [pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(request.param.upstreams)
+    yield made
+    made.close()
+
+
+def seen_through(kind: type[ProxyProcess], scenario: Scenario, world: World) -> Seen:
+    world.reset()
+    folder = world.folder / "run"
+    folder.mkdir(exist_ok=True)
+    with kind(scenario.config(world), folder=folder) as proxy:
+        return observe(scenario, world, proxy)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "world"),
+    [pytest.param(scenario, scenario, id=scenario.name) for scenario in SCENARIOS],
+    indirect=["world"],
+)
+def test_parity(scenario: Scenario, world: World, record_property) -> None:
+    unknown = set(scenario.allow) - documented()
+    assert not unknown, f"docs/differences.md does not name {unknown}"
+    envoy = seen_through(Envoy, scenario, world)
+    outrider = seen_through(Envoy if SELF else Outrider, scenario, world)
+    found = compare(envoy, outrider, {} if SELF else scenario.allow)
+    wrong = [difference for difference in found if not difference.allowed_by]
+    allowed = sorted({difference.allowed_by for difference in found} - {""})
+    places = len(envoy.places())
+    record_property("parity", (scenario.name, scenario.title, places, len(wrong), ", ".join(allowed)))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_differences_are_referenced():
+    """Every entry of docs/differences.md is used by a scenario or says which test shows it."""
+    from tests.support.parity.compare import DOCUMENT
+
+    text = DOCUMENT.read_text()
+    used = {name for scenario in SCENARIOS for name in scenario.allow}
+    for name in documented() - used:
+        entry = text.split(f"### {name}:", 1)[1].split("\n### ", 1)[0]
+        assert "Shown by" in entry, f"{name} is used by no scenario and names no test"

@@ -1,0 +1,128 @@
+"""Runs a scenario through one proxy and writes down what was seen, normalised, as named lines."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from tests.support.client import Response
+from tests.support.messages import Message
+from tests.support.parity.normalise import Names
+from tests.support.parity.scenario import SEPARATOR, Scenario, World
+from tests.support.process import ProxyProcess
+from tests.support.upstream import Request
+
+SETTLE_S = 6.0
+SPANS_S = 12.0
+#: statistics that must agree: what an operator counts requests, connections and failures with
+COMPARED = re.compile(
+    r"^(http\.front\.(downstream_rq_(?!time)|downstream_cx_(total|http1_total|protocol_error|ssl_total|upgrades_total)"
+    r"|rq_|no_route|no_cluster|tracing\.)"
+    r"|cluster\.[^.]+\.(upstream_rq_(?!time)|external\.upstream_rq_(?!time)|internal\.upstream_rq_(?!time)"
+    r"|upstream_cx_(total|http1_total|active|overflow|connect_fail|connect_timeout|pool_overflow|protocol_error"
+    r"|destroy|none_healthy)|retry_|membership_)"
+    r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
+    r"|tracing\.zipkin\.spans_sent)"
+)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one proxy did. Each section: name of the thing → what it was."""
+
+    client: dict[str, str] = field(default_factory=dict)
+    upstream: dict[str, str] = field(default_factory=dict)
+    log: dict[str, str] = field(default_factory=dict)
+    stats: dict[str, str] = field(default_factory=dict)
+    spans: dict[str, str] = field(default_factory=dict)
+
+    def places(self) -> dict[str, str]:
+        """All sections in one: "client 0 body" → ..."""
+        return {
+            f"{section} {name}": value
+            for section in ("client", "upstream", "log", "stats", "spans")
+            for name, value in getattr(self, section).items()
+        }
+
+
+def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
+    """Drive the scenario through a running proxy. Raises AssertionError when what must come does not come."""
+    scenario.drive(world)
+    if scenario.expect is not None:
+        scenario.expect(world)
+    log = _wait_for_lines(world, scenario.lines)
+    if scenario.spans:
+        world.collector.wait_for_spans(scenario.spans, SPANS_S)
+    stats = _settled_stats(proxy)
+    names = Names(world.sent)
+    seen = Seen()
+    for name, upstream in world.upstreams.items():
+        for index, request in enumerate(upstream.requests):
+            _add_request(seen.upstream, f"{name} {index}", request, names)
+    for index, item in enumerate(world.said):
+        if isinstance(item, Response):
+            _add_message(seen.client, str(index), item, names)
+        else:
+            seen.client[f"{index} connection"] = item
+    for index, line in enumerate(log):
+        _add_line(seen.log, str(index), line, names)
+    seen.stats = {name: str(value) for name, value in sorted(stats.items()) if value and COMPARED.match(name)}
+    seen.stats = {name: v for name, v in seen.stats.items() if not _is_ignored(name, scenario)}
+    for index, span in enumerate(world.collector.wait_for_spans(0)):
+        seen.spans |= {f"{index} {key}": value for key, value in names.span(span).items()}
+    for index, post in enumerate(world.collector.requests[:1]):
+        seen.spans |= {f"post {index} {name}": str(post.one(name)) for name in ("host", "content-type")}
+        seen.spans[f"post {index} request line"] = post.start_line
+    return seen
+
+
+def _is_ignored(name: str, scenario: Scenario) -> bool:
+    return any(re.search(pattern, name) for pattern in scenario.ignore_stats)
+
+
+def _add_message(into: dict[str, str], at: str, message: Message, names: Names) -> None:
+    into[f"{at} start line"] = message.start_line
+    headers = names.headers(message.headers)
+    into[f"{at} headers"] = "\n".join(headers)
+    into[f"{at} body"] = message.body.decode("latin-1")
+    if message.trailers:
+        into[f"{at} trailers"] = "\n".join(names.headers(message.trailers))
+
+
+def _add_request(into: dict[str, str], at: str, request: Request, names: Names) -> None:
+    _add_message(into, at, request, names)
+    into[f"{at} connection"] = str(request.connection)
+
+
+def _add_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
+    fields = (
+        [part.partition("=") for part in line.split(SEPARATOR)]
+        if SEPARATOR in line
+        else [("line", "=", line)]
+    )
+    into |= {f"{at} {operator}": names.value(operator, value) for operator, _, value in fields}
+
+
+def _wait_for_lines(world: World, count: int) -> list[str]:
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        lines = world.log.read_text().splitlines() if world.log.exists() else []
+        if len(lines) >= count:
+            return lines
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{len(lines)} access-log lines came, not {count}: {lines}")
+        time.sleep(0.02)
+
+
+def _settled_stats(proxy: ProxyProcess) -> dict[str, int]:
+    """The statistics once no request runs and two readings agree."""
+    deadline = time.monotonic() + SETTLE_S
+    before: dict[str, int] = {}
+    while True:
+        now = {name: value for name, value in proxy.stats("?usedonly").items() if COMPARED.match(name)}
+        idle = not now.get("http.front.downstream_rq_active")
+        if (idle and now == before) or time.monotonic() > deadline:
+            return now
+        before = now
+        time.sleep(0.1)

@@ -1,0 +1,167 @@
+"""What a scenario is, and the World its requests are sent in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.client import Client, Response
+from tests.support.collector import Collector
+from tests.support.config import Config, bootstrap, cluster, file_log, http_listener
+from tests.support.messages import Closed
+from tests.support.ports import free_port
+from tests.support.upstream import Script, Upstream
+
+#: operator by operator, so that a difference names the operator
+LOGGED = (
+    "START_TIME",
+    "PROTOCOL",
+    "REQ(:METHOD)",
+    "REQ(X-ENVOY-ORIGINAL-PATH?:PATH)",
+    "REQ(:AUTHORITY)",
+    "REQ(:SCHEME)",
+    "REQ(USER-AGENT):5",
+    "REQ(X-REQUEST-ID)",
+    "REQ(X-FORWARDED-FOR)",
+    "RESPONSE_CODE",
+    "RESPONSE_CODE_DETAILS",
+    "RESPONSE_FLAGS",
+    "RESPONSE_FLAGS_LONG",
+    "CONNECTION_TERMINATION_DETAILS",
+    "BYTES_RECEIVED",
+    "BYTES_SENT",
+    "DURATION",
+    "REQUEST_DURATION",
+    "RESPONSE_DURATION",
+    "RESPONSE_TX_DURATION",
+    "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)",
+    "RESP(CONTENT-TYPE)",
+    "RESP(SERVER)",
+    "UPSTREAM_HOST",
+    "UPSTREAM_CLUSTER",
+    "UPSTREAM_REMOTE_ADDRESS",
+    "UPSTREAM_TRANSPORT_FAILURE_REASON",
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT",
+    "ROUTE_NAME",
+    "DOWNSTREAM_LOCAL_ADDRESS",
+    "DOWNSTREAM_LOCAL_PORT",
+    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
+    "REQUESTED_SERVER_NAME",
+)
+SEPARATOR = " | "
+LOG_FORMAT = SEPARATOR.join(f"{operator}=%{operator}%" for operator in LOGGED) + "\n"
+
+
+class World:
+    """Ports, peers and files that both proxies meet one after the other.
+
+    said: what the client was told, in order: a Response, or a word for how the connection ended
+    sent: every byte the client wrote (ids in it are compared as they are)
+    """
+
+    def __init__(self, scripts: Mapping[str, Script]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="outrider-parity-")
+        self.folder = Path(self._folder.name)
+        self.front, self.admin, self.nobody = free_port(), free_port(), free_port()
+        self.scripts = dict(scripts)
+        self.upstreams = {name: Upstream(script) for name, script in scripts.items()}
+        self.collector = Collector()
+        self.said: list[Response | str] = []
+        self.sent = b""
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "access.log"
+
+    def bootstrap(
+        self,
+        virtual_hosts: list[Config],
+        *,
+        hcm: Config | None = None,
+        clusters: list[Config] | None = None,
+        **more: Any,
+    ) -> Config:
+        """One listener, the logged operators, a cluster per upstream unless named in ``clusters``."""
+        given = clusters or []
+        names = {item["name"] for item in given}
+        clusters = [
+            cluster(name, peer.port) for name, peer in self.upstreams.items() if name not in names
+        ] + given
+        hcm = {"access_log": [file_log(str(self.log), LOG_FORMAT)], **(hcm or {})}
+        listener = http_listener(self.front, virtual_hosts, hcm=hcm, **more)
+        return bootstrap(self.admin, [listener], clusters)
+
+    def reset(self) -> None:
+        """Forget one proxy before the other comes."""
+        for name, upstream in self.upstreams.items():
+            upstream.reset(self.scripts[name])
+        self.collector.reset()
+        self.said, self.sent = [], b""
+        self.log.unlink(missing_ok=True)
+
+    def talk(
+        self, *requests: bytes, heads: tuple[int, ...] = (), replies: int | None = None, timeout_s: float = 10
+    ) -> None:
+        """Write requests one after the other on one connection, reading a reply to each.
+
+        heads: indices whose reply has no body (HEAD). replies: with one write of pipelined requests, how many follow.
+        A connection that ends, or stays silent, is written down as such.
+        """
+        with Client(self.front, timeout_s) as client:
+            for index, data in enumerate(requests):
+                self.sent += data
+                client.send(data)
+                for _ in range(replies or 1):
+                    self.listen(client, index in heads)
+
+    def listen(self, client: Client, head_only: bool = False) -> None:
+        """Write down what the client is told next."""
+        try:
+            response = client.read(head_only)
+        except Closed as end:
+            self.said.append(f"{'reset' if end.was_reset else 'closed'} after {len(end.data)} bytes")
+            return
+        except TimeoutError:
+            self.said.append("silence")
+            return
+        self.said.append(response)
+        if response.one("connection") == "close":
+            self.said.append("closed" if client.is_closed() else "still open")
+
+    def close(self) -> None:
+        for upstream in (*self.upstreams.values(), self.collector):
+            upstream.close()
+        self._folder.cleanup()
+
+
+@dataclass(slots=True, frozen=True)
+class Scenario:
+    """One comparison.
+
+    title: one line for the table; config: the bootstrap; drive: sends the requests
+    upstreams: scripts by name; requests of each are compared
+    lines: access-log lines to wait for; spans: spans to wait for
+    expect: a check of what was seen through *each* proxy, so that two equal failures do not pass
+    allow: ids of docs/differences.md → regular expressions of the places where they may show
+    ignore_stats: regular expressions of names that are not compared here
+    """
+
+    name: str
+    title: str
+    config: Callable[[World], Config]
+    drive: Callable[[World], None]
+    upstreams: Mapping[str, Script] = field(default_factory=dict)
+    lines: int = 0
+    spans: int = 0
+    expect: Callable[[World], None] | None = None
+    allow: Mapping[str, str] = field(default_factory=dict)
+    ignore_stats: tuple[str, ...] = ()
+
+
+def statuses(world: World) -> list[int | str]:
+    """The codes the client was told, and the words for connection ends."""
+    return [item.status if isinstance(item, Response) else item for item in world.said]
