@@ -75,6 +75,11 @@ class StreamInfo:
         "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
         "stream_id",  # %STREAM_ID%: x-request-id's own id
         "metadata",  # dict of dynamic metadata or None
+        "virtual_cluster_name",
+        "custom_flags",  # %CUSTOM_FLAGS%: words that filters add
+        "upstream_protocol",  # b"HTTP/1.1" once an upstream connection was used, else b""
+        "upstream_attempts",  # earlier tries, oldest first: [(host, connection id), ...] or None
+        "upstream_detected_close_type",  # b"Normal", b"RemoteReset" or b"LocalReset"
         # read once, by finish()
         "status",  # response code; 0 while there is none
         "details",  # %RESPONSE_CODE_DETAILS%, b"" when unknown
@@ -84,14 +89,20 @@ class StreamInfo:
         "bytes_sent",  # response body bytes
         "request_header_bytes",
         "response_header_bytes",
-        "upstream_bytes_sent",
+        "upstream_bytes_sent",  # head and body, on the wire
         "upstream_bytes_received",
+        "upstream_request_header_bytes",
+        "upstream_response_header_bytes",
         "local_reply_body",
+        "rx_headers_end_at",  # request head complete
         "rx_end_at",  # last downstream byte received
+        "upstream_pool_wait_s",  # from asking the pool to its answer; negative while there is none
+        "upstream_connect_start_at",
         "upstream_connected_at",
         "upstream_tx_start_at",
         "upstream_tx_end_at",
         "upstream_rx_start_at",
+        "upstream_rx_body_start_at",
         "upstream_rx_end_at",
         "tx_start_at",  # first downstream byte sent
         "tx_end_at",
@@ -123,6 +134,11 @@ class StreamInfo:
         self.trace: Any = None
         self.stream_id = b""
         self.metadata: dict[str, Any] | None = None
+        self.virtual_cluster_name = b""
+        self.custom_flags = b""
+        self.upstream_protocol = b""
+        self.upstream_attempts: list[tuple[Any, int]] | None = None
+        self.upstream_detected_close_type = b"Normal"
         self.status = 0
         self.details = b""
         self.connection_termination_details = b""
@@ -133,12 +149,18 @@ class StreamInfo:
         self.response_header_bytes = 0
         self.upstream_bytes_sent = 0
         self.upstream_bytes_received = 0
+        self.upstream_request_header_bytes = 0
+        self.upstream_response_header_bytes = 0
         self.local_reply_body = b""
+        self.rx_headers_end_at = 0.0
         self.rx_end_at = 0.0
+        self.upstream_pool_wait_s = -1.0
+        self.upstream_connect_start_at = 0.0
         self.upstream_connected_at = 0.0
         self.upstream_tx_start_at = 0.0
         self.upstream_tx_end_at = 0.0
         self.upstream_rx_start_at = 0.0
+        self.upstream_rx_body_start_at = 0.0
         self.upstream_rx_end_at = 0.0
         self.tx_start_at = 0.0
         self.tx_end_at = 0.0

@@ -1,0 +1,258 @@
+"""Operators that read plain facts of the stream, its connections and this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from proxy.base.stream_info import StreamInfo
+from proxy.formatter.header_values import cut
+from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Make, Slot
+from proxy.formatter.syntax import Command
+
+_NOT_IN_A_HOSTNAME = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def count(attribute: str) -> Make:
+    """A number that is always there."""
+    get = attrgetter(attribute)
+    return lambda command, context, absent: Slot(COUNT, get)
+
+
+def total(first: str, second: str) -> Make:
+    """The sum of two numbers."""
+    both = attrgetter(first, second)
+    return lambda command, context, absent: Slot(COUNT, lambda stream: sum(both(stream)))
+
+
+def zero(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """A number that is 0 on TCP (retransmissions are counted for QUIC alone)."""
+    return Slot(COUNT, lambda stream: 0)
+
+
+def text(attribute: str) -> Make:
+    """Bytes; b"" is absent."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        return Slot(TEXT, lambda stream: value_of(stream) or absent)
+
+    return make
+
+
+def text_or_empty(attribute: str) -> Make:
+    """Bytes; b"" is a value."""
+    get = attrgetter(attribute)
+    return lambda command, context, absent: Slot(TEXT, get)
+
+
+def string(attribute: str) -> Make:
+    """A str attribute; "" is absent."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        def get(stream: StreamInfo) -> Any:
+            return value_of(stream).encode() or absent
+
+        return Slot(TEXT, get)
+
+    return make
+
+
+def spaceless(attribute: str) -> Make:
+    """Bytes in which blanks are written as "_"; b"" is absent. Argument ALLOW_WHITESPACES keeps the blanks."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        if command.argument == "ALLOW_WHITESPACES":
+            return text(attribute)(command, context, absent)
+
+        def get(stream: StreamInfo) -> Any:
+            value = value_of(stream)
+            return value.replace(b" ", b"_") if b" " in value else value or absent
+
+        return Slot(TEXT, get)
+
+    return make
+
+
+def nothing(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """What a plain HTTP/1 connection never has (TLS facts, filter state, the kernel's timestamps)."""
+    return Slot(TEXT, lambda stream: absent)
+
+
+def no_time(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """A certificate's validity, on a plain connection; the layout is checked all the same."""
+    from proxy.formatter.timing import check_layout
+
+    check_layout(command.argument)
+    return nothing(command, context, absent)
+
+
+def no_filter_state(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """FILTER_STATE(key:PLAIN|TYPED|FIELD:field): no filter sets any; the argument is checked all the same"""
+    key, _, rest = command.argument.partition(":")
+    form, _, field = rest.partition(":")
+    if not key:
+        raise ValueError("Invalid filter state configuration, key cannot be empty.")
+    if form not in ("", "PLAIN", "TYPED", "FIELD"):
+        raise ValueError("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.")
+    if (form == "FIELD") != bool(field):
+        raise ValueError("Invalid filter state serialize type, FIELD should be used with the field name.")
+    return nothing(command, context, absent)
+
+
+# Addresses are "ip:port" text, "[v6]:port", or the path of a unix socket.
+def split_address(address: str) -> tuple[str, str]:
+    """(ip without brackets, port); (path, "") for a unix socket."""
+    ip, colon, port = address.rpartition(":")
+    if not colon or address[0] in "/@":
+        return address, ""
+    return ip.strip("[]"), port
+
+
+def address_without_port(attribute: str) -> Make:
+    """The ip alone."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        return Slot(TEXT, lambda stream: split_address(value_of(stream))[0].encode() or absent)
+
+    return make
+
+
+def address_port(attribute: str) -> Make:
+    """The port alone, a number."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        def get(stream: StreamInfo) -> Any:
+            port = split_address(value_of(stream))[1]
+            return int(port) if port else absent
+
+        return Slot(NUMBER, get)
+
+    return make
+
+
+def address_endpoint_id(attribute: str) -> Make:
+    """The id of an internal listener's address: empty for an address of the network."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        return Slot(TEXT, lambda stream: b"" if value_of(stream) else absent)
+
+    return make
+
+
+def host_address(host: Any) -> str:
+    """A host's "ip:port"."""
+    return str(host.address)
+
+
+def host_name(host: Any) -> str:
+    """A host's name, its address when it has none."""
+    return str(host.hostname or host.address)
+
+
+def host_ip(host: Any) -> str:
+    """A host's address without the port."""
+    return split_address(host.address)[0]
+
+
+def host_name_without_port(host: Any) -> str:
+    """A host's name without a port."""
+    return split_address(host_name(host))[0]
+
+
+def of_host(value_of: Callable[[Any], str]) -> Make:
+    """Something of the host of the last try."""
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        def get(stream: StreamInfo) -> Any:
+            host = stream.upstream_host
+            return absent if host is None else value_of(host).encode()
+
+        return Slot(TEXT, get)
+
+    return make
+
+
+def of_attempts(value_of: Callable[[Any], str] | None) -> Make:
+    """Something of every host that a connection was made to, in order; None: the connection ids."""
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        def get(stream: StreamInfo) -> Any:
+            attempts = stream.upstream_attempts or []
+            if stream.upstream_connection_id:
+                attempts = [*attempts, (stream.upstream_host, stream.upstream_connection_id)]
+            names = [str(number) if value_of is None else value_of(host) for host, number in attempts]
+            return ",".join(names).encode() or absent
+
+        return Slot(TEXT, get)
+
+    return make
+
+
+def upstream_close_type(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """UPSTREAM_DETECTED_CLOSE_TYPE"""
+
+    def get(stream: StreamInfo) -> Any:
+        return absent if stream.upstream_host is None else stream.upstream_detected_close_type
+
+    return Slot(TEXT, get)
+
+
+def constant(value: bytes) -> Make:
+    """The same for every stream."""
+    return lambda command, context, absent: Slot(TEXT, lambda stream: value)
+
+
+def hostname(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """HOSTNAME"""
+    value = context.hostname.encode() or absent
+    return Slot(TEXT, lambda stream: value)
+
+
+def log_type(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """ACCESS_LOG_TYPE"""
+    value = context.log_type.encode()
+    return Slot(TEXT, lambda stream: value)
+
+
+def environment(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """ENVIRONMENT(NAME):n, read once; "-" when unset"""
+    value = context.environ.get(command.argument, "-").encode("utf-8", "surrogateescape")
+    return Slot(TEXT, cut(lambda stream: value, command.max_length, absent))
+
+
+def unique_id(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """UNIQUE_ID: a fresh UUID at every use"""
+    request_id = context.ids.request_id
+    return Slot(TEXT, lambda stream: request_id())
+
+
+def server_name(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """REQUESTED_SERVER_NAME (SNI); characters that no host name has become "_" (CVE-2024-45808)"""
+
+    def get(stream: StreamInfo) -> Any:
+        name = stream.info.requested_server_name
+        return _NOT_IN_A_HOSTNAME.sub("_", name).encode() if name else absent
+
+    return Slot(TEXT, get)
+
+
+def trace_id(attribute: str) -> Make:
+    """TRACE_ID, SPAN_ID: of the span, else of the ids that travel on unsampled."""
+    value_of = attrgetter(attribute)
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        def get(stream: StreamInfo) -> Any:
+            holder = stream.span or stream.trace
+            return absent if holder is None else value_of(holder) or absent
+
+        return Slot(TEXT, get)
+
+    return make

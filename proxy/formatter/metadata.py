@@ -1,0 +1,73 @@
+"""Operators that read metadata: DYNAMIC_METADATA, CLUSTER_METADATA, UPSTREAM_METADATA, METADATA(kind:...)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from proxy.base.stream_info import StreamInfo
+from proxy.formatter.slot import DYNAMIC, FormatContext, Make, Slot
+from proxy.formatter.syntax import Command
+
+Holder = Callable[[StreamInfo], Any]
+
+
+def _dynamic(stream: StreamInfo) -> Any:
+    return stream.metadata
+
+
+def _upstream_host(stream: StreamInfo) -> Any:
+    return getattr(stream.upstream_host, "metadata", None)
+
+
+def _cluster(stream: StreamInfo) -> Any:
+    return getattr(getattr(stream.upstream_host, "cluster", None), "metadata", None)
+
+
+def _route(stream: StreamInfo) -> Any:
+    return getattr(stream.route, "metadata", None)
+
+
+def _virtual_host(stream: StreamInfo) -> Any:
+    return getattr(getattr(stream.route, "virtual_host", None), "metadata", None)
+
+
+_KINDS: dict[str, Holder] = {
+    "DYNAMIC": _dynamic,
+    "CLUSTER": _cluster,
+    "ROUTE": _route,
+    "UPSTREAM_HOST": _upstream_host,
+    "VIRTUAL_HOST": _virtual_host,
+}
+
+
+def _slot(holder: Holder, path: list[str], max_length: int | None, absent: Any) -> Slot:
+    def get(stream: StreamInfo) -> Any:
+        value = holder(stream)
+        for key in path:
+            if not isinstance(value, dict) or key not in value:
+                return absent
+            value = value[key]
+        if value is None:
+            return absent
+        return value[:max_length] if isinstance(value, str) else value
+
+    return Slot(DYNAMIC, get)
+
+
+def metadata_of(kind: str) -> Make:
+    """``<KIND>_METADATA(namespace:key:key...)``."""
+    holder = _KINDS[kind]
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        return _slot(holder, command.argument.split(":"), command.max_length, absent)
+
+    return make
+
+
+def metadata_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """METADATA(kind:namespace:key...)"""
+    kind, _, path = command.argument.partition(":")
+    if kind not in _KINDS:
+        raise ValueError(f"METADATA({kind}:...) is not supported: only {', '.join(sorted(_KINDS))}")
+    return _slot(_KINDS[kind], path.split(":"), command.max_length, absent)

@@ -1,0 +1,72 @@
+"""What an operator compiles to: a Slot, the getter of one value and the kind of that value.
+
+A getter is called once per line with the StreamInfo and returns the value, or ``absent`` (given when it was made) when
+there is none. Values are bytes as they came from the wire; escaping is the formatter's business, never a getter's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.base.clock import Clock
+from proxy.base.ids import Ids
+from proxy.base.stream_info import StreamInfo
+from proxy.formatter.syntax import Command
+
+Getter = Callable[[StreamInfo], Any]
+
+TEXT = "text"  # bytes or absent; a JSON string
+COUNT = "count"  # int, always there
+NUMBER = "number"  # int or absent
+DYNAMIC = "dynamic"  # bytes, or anything JSON can say, or absent
+
+
+@dataclass(slots=True, frozen=True)
+class Slot:
+    """A compiled operator."""
+
+    kind: str
+    get: Getter
+
+
+@dataclass(slots=True)
+class FormatContext:
+    """What a format may read besides the stream.
+
+    environ, hostname: read while the format is compiled, never later
+    clock: for times of streams that have not ended; ids: for %UNIQUE_ID%
+    log_type: %ACCESS_LOG_TYPE%: "DownstreamEnd" in access logs, "NotSet" elsewhere
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)  # noqa: TID251 (when nothing is injected)
+    hostname: str = field(default_factory=lambda: os.uname().nodename)
+    clock: Clock = field(default_factory=Clock)
+    ids: Ids = field(default_factory=Ids)
+    log_type: str = "NotSet"
+
+
+Make = Callable[[Command, FormatContext, Any], Slot]
+
+
+@dataclass(slots=True, frozen=True)
+class Operator:
+    """A line of the operator table. argument: "none", "optional" or "required"."""
+
+    make: Make
+    argument: str = "none"
+    takes_length: bool = False
+
+    def check(self, command: Command) -> None:
+        """Raise ValueError when the command is not spelled as the operator wants it."""
+        name = command.name
+        if self.argument == "none" and not self.takes_length:
+            if command.argument or command.max_length is not None:
+                raise ValueError(f"{name} does not take any parameters or length")
+            return
+        if self.argument == "required" and not command.argument:
+            raise ValueError(f"{name} requires parameters")
+        if command.max_length is not None and not self.takes_length:
+            raise ValueError(f"{name} does not allow length to be specified.")

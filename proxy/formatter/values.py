@@ -1,0 +1,38 @@
+"""Values of DYNAMIC slots (metadata, COALESCE) as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from proxy.formatter.escape import decode_json, escape_json
+
+
+def text_of(value: Any) -> bytes:
+    """Strings as they are, everything else as JSON."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    return orjson.dumps(plain(value))
+
+
+def json_of(value: Any) -> bytes:
+    """As JSON, strings in quotes."""
+    if isinstance(value, bytes):
+        value = decode_json(value)
+    if isinstance(value, str):
+        return b'"%b"' % escape_json(value.encode())
+    return orjson.dumps(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """Whole floats as ints: numbers of a protobuf Struct are doubles, and Envoy prints 5, not 5.0."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
