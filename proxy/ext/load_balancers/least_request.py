@@ -1,0 +1,105 @@
+"""Least request: the less busy of a few random hosts (envoy.load_balancing_policies.least_request).
+
+Envoy messages: envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest, and
+Cluster.LeastRequestLbConfig for the older ``lb_policy: LEAST_REQUEST``. Not supported and therefore refused:
+slow_start_config, locality_lb_config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heapify, heapreplace
+from typing import TYPE_CHECKING
+
+from proxy.api.reader import reads
+
+if TYPE_CHECKING:
+    from proxy.api.reader import Reader
+    from proxy.base.stream_info import StreamInfo
+    from proxy.upstream.context import UpstreamContext
+    from proxy.upstream.host import Host
+
+_MESSAGE = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
+
+
+class LeastRequest:
+    """Equal weights: of ``choice_count`` hosts taken at random (or, with FULL_SCAN, of all) the one with the fewest
+    active requests. Different weights: weighted round robin by weight / (active requests + 1) ** bias, looked at
+    whenever a host has had its turn."""
+
+    __slots__ = ("_bias", "_choices", "_deadlines", "_full_scan", "_hosts", "_turn", "random")
+
+    def __init__(self, config: Reader | None, context: UpstreamContext) -> None:
+        self.random = context.ids.random
+        self._choices, self._bias, self._full_scan = (2, 1.0, False) if config is None else _compile(config)
+        self._hosts: Sequence[Host] = ()
+        self._turn = 0
+        self._deadlines: list[tuple[float, int, Host]] = []  # a heap; empty when weights are equal
+
+    def update(self, hosts: Sequence[Host]) -> None:
+        """The hosts from now on."""
+        self._hosts = hosts
+        self._deadlines = []
+        if len({host.weight for host in hosts}) > 1:
+            self._turn = len(hosts)
+            self._deadlines = [(1 / self._weight(host), turn, host) for turn, host in enumerate(hosts)]
+            heapify(self._deadlines)
+
+    def choose_host(self, stream: StreamInfo | None) -> Host | None:
+        """The least busy one, as far as the choice goes."""
+        hosts = self._hosts
+        count = len(hosts)
+        if count < 2:
+            return hosts[0] if count else None
+        if self._deadlines:
+            return self._choose_by_weight()
+        if self._full_scan:
+            return self._scan()
+        random = self.random
+        best = hosts[int(random() * count)]
+        for _ in range(self._choices - 1):
+            other = hosts[int(random() * count)]
+            if other.rq_active < best.rq_active:
+                best = other
+        return best
+
+    def _scan(self) -> Host:
+        """All hosts; a random one among equals."""
+        least = min(host.rq_active for host in self._hosts)
+        equals = [host for host in self._hosts if host.rq_active == least]
+        return equals[int(self.random() * len(equals))]
+
+    def _choose_by_weight(self) -> Host:
+        deadline, _, host = self._deadlines[0]
+        self._turn += 1
+        heapreplace(self._deadlines, (deadline + 1 / self._weight(host), self._turn, host))
+        return host
+
+    def _weight(self, host: Host) -> float:
+        return host.weight / (host.rq_active + 1) ** self._bias if self._bias else float(host.weight)
+
+
+@reads(_MESSAGE, "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")
+def _compile(config: Reader) -> tuple[int, float, bool]:
+    """choice_count, active_request_bias, whether to look at all hosts."""
+    choices = config.wrapped("choice_count", 2)
+    if choices < 2:
+        config.fail("choice_count", "must be at least 2")
+    full_scan = False
+    if config.type_name == _MESSAGE:
+        full_scan = config.enum("selection_method") == "FULL_SCAN"
+    return choices, _compile_bias(config), full_scan
+
+
+@reads(_MESSAGE, "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")
+def _compile_bias(config: Reader) -> float:
+    bias = config.sub("active_request_bias")
+    if bias is None:
+        return 1.0
+    if bias.text("runtime_key"):
+        bias.warn("runtime_key", "has no effect: the default value is used")
+    value = bias.real("default_value")
+    if value < 0:
+        bias.fail("default_value", "must not be negative")
+        return 1.0
+    return value

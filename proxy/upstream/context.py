@@ -1,0 +1,28 @@
+"""What building clusters and balancing needs from the rest of the program, passed in once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.base.clock import Clock
+    from proxy.base.ids import Ids
+    from proxy.base.registry import Registry
+    from proxy.base.timers import TimerWheel
+    from proxy.stats.store import Store
+    from proxy.upstream.dns import Resolver
+    from proxy.upstream.pool import Connector
+
+
+@dataclass(slots=True)
+class UpstreamContext:
+    """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers."""
+
+    clock: Clock
+    timers: TimerWheel
+    ids: Ids
+    stats: Store
+    registry: Registry
+    connector: Connector
+    resolver: Resolver

@@ -1,0 +1,200 @@
+"""Names to hosts, again and again: the discovery of STRICT_DNS clusters. Opens no socket.
+
+Each endpoint of the cluster is a DnsTarget of its own: asked at the start, then whenever its answer has aged. A failed
+query keeps the hosts there are; an answer without addresses (the name does not exist) removes them, as in Envoy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.upstream.host import Host, HostConfig
+
+if TYPE_CHECKING:
+    from proxy.upstream.cluster import Cluster
+    from proxy.upstream.context import UpstreamContext
+
+Answer = tuple[str, float]  # ip, time to live in seconds (0: not known)
+OnDone = Callable[[list[Answer] | None, str], None]
+
+
+class Resolver(Protocol):
+    """Looks names up; supplied by the network room."""
+
+    def resolve(self, name: str, family: str, on_done: OnDone) -> None:
+        """Look the name up and call ``on_done(answers, error)`` exactly once, never before this has returned.
+
+        family: Cluster.DnsLookupFamily ("AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"). answers is None when
+        the query failed (error says why) and [] when the name has no addresses.
+        """
+        ...
+
+
+@dataclass(slots=True, frozen=True)
+class DnsSettings:
+    """Seconds. failure_base_s is None: after a failure the refresh rate holds too."""
+
+    refresh_s: float = 5.0
+    family: str = "AUTO"
+    respect_ttl: bool = False
+    jitter_s: float = 0.0
+    failure_base_s: float | None = None
+    failure_max_s: float = 0.0
+    wait_for_first_answer: bool = True
+
+
+@dataclass(slots=True, frozen=True)
+class EndpointConfig:
+    """One LbEndpoint: where it is (an ip or a name) and what its host is like."""
+
+    address: str
+    port: int
+    host: HostConfig
+
+
+class DnsTarget:
+    """One name of a cluster: its schedule, and the hosts its last answer gave."""
+
+    __slots__ = ("discovery", "due", "endpoint", "failures", "hosts", "when", "waiting", "answered")
+
+    def __init__(self, discovery: StrictDns, endpoint: EndpointConfig) -> None:
+        self.discovery = discovery
+        self.endpoint = endpoint
+        self.due = inf
+        self.when = inf  # of the next query
+        self.waiting = False  # for an answer
+        self.answered = False
+        self.failures = 0
+        self.hosts: list[Host] = []
+
+    def query(self) -> None:
+        """Ask now."""
+        self.waiting = True
+        discovery = self.discovery
+        discovery.cluster.stats.update_attempt.value += 1
+        discovery.resolver.resolve(self.endpoint.address, discovery.settings.family, self.on_answer)
+
+    def on_due(self, now: float) -> float:
+        """The timer wheel's question."""
+        if now < self.when:
+            return self.when
+        self.when = inf
+        if not self.waiting and not self.discovery.stopped:
+            self.query()
+        return self.when
+
+    def on_answer(self, answers: list[Answer] | None, error: str) -> None:
+        """The resolver's answer."""
+        self.waiting = False
+        if self.discovery.stopped:
+            return
+        if answers is None:
+            self.discovery.cluster.stats.update_failure.value += 1
+            delay = self._after_failure()
+        else:
+            self.failures = 0
+            self._take(answers)
+            delay = self._after_success(answers)
+        self.answered = True
+        self._schedule(delay)
+        self.discovery.on_target_answered()
+
+    def _take(self, answers: list[Answer]) -> None:
+        """New hosts for new addresses, the old objects for those that stay, in the order of the answer."""
+        stats = self.discovery.cluster.stats
+        stats.update_success.value += 1
+        old = {host.ip: host for host in self.hosts}
+        hosts: dict[str, Host] = {}
+        for ip, _ in answers:
+            stats.default_total_match_count.value += 1
+            if ip not in hosts:
+                hosts[ip] = old.get(ip) or self.discovery.make_host(ip, self.endpoint)
+        if hosts.keys() == old.keys():
+            stats.update_no_rebuild.value += 1
+            return
+        self.hosts = list(hosts.values())
+        self.discovery.publish()
+
+    def _after_success(self, answers: list[Answer]) -> float:
+        settings = self.discovery.settings
+        delay = settings.refresh_s
+        if settings.respect_ttl and answers:
+            delay = min(answer[1] for answer in answers) or delay
+        return delay + self.discovery.random() * settings.jitter_s
+
+    def _after_failure(self) -> float:
+        """A fully jittered exponential back-off from failure_base_s up to failure_max_s."""
+        settings = self.discovery.settings
+        if settings.failure_base_s is None:
+            return settings.refresh_s + self.discovery.random() * settings.jitter_s
+        self.failures = min(self.failures + 1, 32)
+        grown: float = settings.failure_base_s * 2 ** (self.failures - 1)
+        return max(0.001, self.discovery.random() * min(settings.failure_max_s, grown))
+
+    def _schedule(self, delay: float) -> None:
+        self.when = self.discovery.now() + delay
+        self.discovery.timers.watch(self, self.when)
+
+
+class StrictDns:
+    """The targets of one cluster. ``ready``: each has answered or failed once."""
+
+    __slots__ = (
+        "cluster",
+        "make_host",
+        "now",
+        "random",
+        "ready",
+        "resolver",
+        "settings",
+        "stopped",
+        "targets",
+        "timers",
+    )
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        endpoints: list[EndpointConfig],
+        settings: DnsSettings,
+        context: UpstreamContext,
+    ) -> None:
+        self.cluster = cluster
+        self.settings = settings
+        self.timers = context.timers
+        self.now = context.clock.monotonic
+        self.random = context.ids.random
+        self.resolver = context.resolver
+        self.make_host = cluster.make_host
+        self.stopped = False
+        self.ready = False
+        self.targets = [DnsTarget(self, endpoint) for endpoint in endpoints]
+
+    def start(self) -> None:
+        """Ask for every name. A cluster without names, or one that is not waited for, is ready at once."""
+        for target in self.targets:
+            target.query()
+        if not self.targets or not self.settings.wait_for_first_answer:
+            self._become_ready()
+
+    def stop(self) -> None:
+        """No more queries; late answers are dropped."""
+        self.stopped = True
+        for target in self.targets:
+            self.timers.forget(target)
+
+    def publish(self) -> None:
+        """The hosts of all targets, in the order of the configuration, become the cluster's."""
+        self.cluster.update_hosts([host for target in self.targets for host in target.hosts])
+
+    def on_target_answered(self) -> None:
+        """A target has its first answer, or another one."""
+        if not self.ready and all(target.answered for target in self.targets):
+            self._become_ready()
+
+    def _become_ready(self) -> None:
+        self.ready = True
+        self.cluster.on_initialized()

@@ -1,0 +1,95 @@
+"""ClusterLoadAssignment: the endpoints as the operator wrote them (envoy.config.endpoint.v3)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from proxy.api.pool import struct_to_dict
+from proxy.api.reader import reads
+from proxy.upstream.dns import EndpointConfig
+from proxy.upstream.host import HostConfig, Locality
+
+if TYPE_CHECKING:
+    from proxy.api.reader import Reader
+
+
+@reads("envoy.config.endpoint.v3.ClusterLoadAssignment")
+def compile_endpoints(reader: Reader | None, resolves_names: bool) -> list[EndpointConfig]:
+    """Endpoints in their order. resolves_names: an address may be a name (STRICT_DNS), otherwise it must be an ip.
+
+    Not supported and therefore refused: named endpoints, additional addresses, health check settings, drop_overloads.
+    """
+    if reader is None:
+        return []
+    reader.text("cluster_name")  # the service name of EDS; without EDS Envoy does not use it either
+    endpoints: list[EndpointConfig] = []
+    for group in reader.each("endpoints"):
+        endpoints += _compile_locality(group, resolves_names)
+    return endpoints
+
+
+@reads("envoy.config.endpoint.v3.ClusterLoadAssignment")
+def compile_overprovisioning(reader: Reader | None) -> int:
+    """policy.overprovisioning_factor in percent, 140 by default."""
+    policy = reader.sub("policy") if reader is not None else None
+    return policy.wrapped("overprovisioning_factor", 140) if policy is not None else 140
+
+
+@reads("envoy.config.endpoint.v3.LocalityLbEndpoints")
+def _compile_locality(reader: Reader, resolves_names: bool) -> list[EndpointConfig]:
+    reader.ignore("load_balancing_weight", why="localities are only weighed with locality_weighted_lb_config")
+    where = reader.sub("locality")
+    locality = Locality()
+    if where is not None:
+        locality = Locality(where.text("region"), where.text("zone"), where.text("sub_zone"))
+    priority = reader.number("priority")
+    compiled = (
+        _compile_endpoint(entry, locality, priority, resolves_names) for entry in reader.each("lb_endpoints")
+    )
+    return [endpoint for endpoint in compiled if endpoint is not None]
+
+
+@reads("envoy.config.endpoint.v3.LbEndpoint")
+def _compile_endpoint(
+    reader: Reader, locality: Locality, priority: int, resolves_names: bool
+) -> EndpointConfig | None:
+    health_status = reader.enum("health_status")
+    weight = reader.wrapped("load_balancing_weight", 1)
+    metadata = compile_metadata(reader.sub("metadata"))
+    endpoint = reader.sub("endpoint")
+    address = endpoint.sub("address") if endpoint is not None else None
+    if endpoint is None or address is None:
+        reader.fail("endpoint", "an address is needed")
+        return None
+    socket_address = address.sub("socket_address")
+    if socket_address is None:
+        address.unsupported("", "only socket_address is an upstream address")
+        return None
+    name, port = _compile_address(socket_address, resolves_names)
+    hostname = endpoint.text("hostname") or (name if resolves_names else "")
+    host = HostConfig(hostname, max(1, weight), priority, health_status, locality, metadata)
+    return EndpointConfig(name, port, host)
+
+
+@reads("envoy.config.core.v3.SocketAddress")
+def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
+    if reader.enum("protocol") != "TCP":
+        reader.unsupported("protocol", "UDP upstreams")
+    name, port = reader.text("address"), reader.number("port_value")
+    if resolves_names:
+        return name, port
+    try:
+        return str(ip_address(name)), port
+    except ValueError:
+        reader.fail("address", f'"{name}" is not an IP address; only STRICT_DNS clusters resolve names')
+        return name, port
+
+
+@reads("envoy.config.core.v3.Metadata")
+def compile_metadata(reader: Reader | None) -> dict[str, Any]:
+    """filter_metadata by its keys, as plain values."""
+    if reader is None:
+        return {}
+    keys = reader.values("filter_metadata")  # marks the map; its values are free-form
+    return {key: struct_to_dict(reader.message.filter_metadata[key]) for key in keys}  # type: ignore[attr-defined]

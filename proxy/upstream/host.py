@@ -1,0 +1,139 @@
+"""One upstream host: an address of a cluster, its health as configured, its counts and its connection pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxy.upstream.cluster import Cluster
+    from proxy.upstream.pool import ConnectionPool
+
+
+@dataclass(slots=True, frozen=True)
+class Locality:
+    """core.v3.Locality; all "" when the endpoint has none."""
+
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class HostConfig:
+    """What an LbEndpoint says of its host, whatever address it gets. ``health_status``: core.v3.HealthStatus."""
+
+    hostname: str = ""
+    weight: int = 1
+    priority: int = 0
+    health_status: str = "UNKNOWN"
+    locality: Locality = Locality()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def format_address(ip: str, port: int) -> str:
+    """ "ip:port" with IPv6 in brackets."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+_FLAGS = {
+    "UNHEALTHY": "/failed_eds_health",
+    "TIMEOUT": "/failed_eds_health",
+    "DRAINING": "/eds_status_draining",
+    "DEGRADED": "/degraded_eds_health",
+}
+
+
+class Host:
+    """An address that requests can go to. Lives as long as its address is in the cluster, and its pools until empty.
+
+    address: "ip:port"; hostname: the name it was resolved from or configured with, "" without one
+    healthy: may be chosen; degraded: only when too few are healthy; excluded: left out of the health percentages
+    cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
+    rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
+    pools: by routing priority (0 DEFAULT, 1 HIGH); pool: the first of them
+    """
+
+    __slots__ = (
+        "address",
+        "cluster",
+        "config",
+        "cx_active",
+        "cx_connect_fail",
+        "cx_total",
+        "degraded",
+        "excluded",
+        "healthy",
+        "hostname",
+        "ip",
+        "pool",
+        "pools",
+        "port",
+        "rq_active",
+        "rq_error",
+        "rq_success",
+        "rq_timeout",
+        "rq_total",
+        "weight",
+    )
+
+    pool: ConnectionPool
+    pools: tuple[ConnectionPool, ...]
+
+    def __init__(self, cluster: Cluster, ip: str, port: int, config: HostConfig) -> None:
+        self.cluster = cluster
+        self.config = config
+        self.ip = ip
+        self.port = port
+        self.address = format_address(ip, port)
+        self.hostname = config.hostname
+        self.weight = config.weight
+        self.degraded = config.health_status == "DEGRADED"
+        self.excluded = config.health_status == "DRAINING"
+        self.healthy = config.health_status in ("UNKNOWN", "HEALTHY")
+        self.cx_active = self.cx_connect_fail = self.cx_total = 0
+        self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
+
+    @property
+    def priority(self) -> int:
+        """The priority of its locality group, 0 the most wanted."""
+        return self.config.priority
+
+    @property
+    def locality(self) -> Locality:
+        """Where it stands."""
+        return self.config.locality
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Endpoint metadata: filter_metadata by its keys, as plain values."""
+        return self.config.metadata
+
+    @property
+    def canary(self) -> bool:
+        """Marked by the metadata of envoy.lb."""
+        return self.config.metadata.get("envoy.lb", {}).get("canary") is True
+
+    @property
+    def rq_pending_active(self) -> int:
+        """Requests that wait for a connection to it."""
+        return sum(len(pool.pending) for pool in self.pools)
+
+    @property
+    def health_flags(self) -> str:
+        """As admin /clusters prints it: "healthy" or the reasons, each after a slash."""
+        return _FLAGS.get(self.config.health_status, "healthy")
+
+    @property
+    def eds_health_status(self) -> str:
+        """core.v3.HealthStatus as admin /clusters?format=json prints it."""
+        status = self.config.health_status
+        return "HEALTHY" if status == "UNKNOWN" else status
+
+    def drain(self) -> None:
+        """No longer in the cluster: idle connections close now, busy ones with their stream."""
+        for pool in self.pools:
+            pool.drain()
+
+    def __repr__(self) -> str:
+        return f"Host({self.address})"

@@ -1,0 +1,172 @@
+"""A cluster's connection and protocol options: HttpProtocolOptions, keep-alive, transport socket, DNS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.api.reader import reads
+from proxy.upstream.dns import DnsSettings
+
+if TYPE_CHECKING:
+    from proxy.api.reader import Reader
+
+HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+_CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+
+_DEFAULT_IDLE_TIMEOUT_S = 3600.0
+
+
+@dataclass(slots=True, frozen=True)
+class HttpOptions:
+    """idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit."""
+
+    idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
+    max_requests_per_connection: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class TcpKeepalive:
+    """SO_KEEPALIVE; None leaves the value to the operating system."""
+
+    probes: int | None = None
+    time_s: int | None = None
+    interval_s: int | None = None
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def compile_http_options(cluster: Reader) -> HttpOptions:
+    """typed_extension_protocol_options, or the older fields of the cluster itself. HTTP/1 only."""
+    cluster.unsupported("http2_protocol_options", "HTTP/2 to upstreams")
+    older = cluster.sub("common_http_protocol_options")
+    cluster.sub("http_protocol_options")  # an empty one says HTTP/1; fields set in it are found unread
+    max_requests = cluster.wrapped("max_requests_per_connection", 0)
+    options = HttpOptions(max_requests_per_connection=max_requests)
+    if older is not None:
+        options = _compile_common(older, max_requests)
+    for key, entry in cluster.entries("typed_extension_protocol_options").items():
+        if entry.type_name == HTTP_PROTOCOL_OPTIONS:
+            options = _compile_protocol_options(entry, max_requests)
+        else:
+            cluster.fail("typed_extension_protocol_options", f'"{key}" is not supported')
+    return options
+
+
+@reads(HTTP_PROTOCOL_OPTIONS)
+def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
+    reader.unsupported(
+        "use_downstream_protocol_config", "HTTP/1 is spoken to upstreams: explicit_http_config"
+    )
+    reader.unsupported("auto_config", "HTTP/1 is spoken to upstreams: explicit_http_config")
+    explicit = reader.sub("explicit_http_config")
+    if explicit is not None:
+        explicit.unsupported("http2_protocol_options", "HTTP/2 to upstreams")
+        explicit.unsupported("http3_protocol_options", "HTTP/3 to upstreams")
+        explicit.sub("http_protocol_options")
+    common = reader.sub("common_http_protocol_options")
+    return (
+        _compile_common(common, max_requests)
+        if common is not None
+        else HttpOptions(max_requests_per_connection=max_requests)
+    )
+
+
+@reads("envoy.config.core.v3.HttpProtocolOptions")
+def _compile_common(reader: Reader, max_requests: int) -> HttpOptions:
+    idle_timeout_s = reader.seconds("idle_timeout", _DEFAULT_IDLE_TIMEOUT_S)
+    return HttpOptions(idle_timeout_s or None, reader.wrapped("max_requests_per_connection", max_requests))
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def compile_keepalive(cluster: Reader) -> TcpKeepalive | None:
+    """upstream_connection_options.tcp_keepalive; None when it is not wanted."""
+    options = cluster.sub("upstream_connection_options")
+    keepalive = options.sub("tcp_keepalive") if options is not None else None
+    if keepalive is None:
+        return None
+    return TcpKeepalive(
+        keepalive.wrapped("keepalive_probes", None),
+        keepalive.wrapped("keepalive_time", None),
+        keepalive.wrapped("keepalive_interval", None),
+    )
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def check_transport_socket(cluster: Reader) -> None:
+    """Plain TCP only: raw_buffer or nothing."""
+    transport_socket = cluster.sub("transport_socket")
+    if transport_socket is None:
+        return
+    transport_socket.text("name")
+    config = transport_socket.any("typed_config")
+    if config is None or config.type_name != _RAW_BUFFER:
+        transport_socket.unsupported("", "only envoy.transport_sockets.raw_buffer to upstreams")
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def compile_dns_settings(cluster: Reader) -> DnsSettings:
+    """The dns_* fields of a STRICT_DNS cluster."""
+    refresh_s = cluster.seconds("dns_refresh_rate", 5.0) or 5.0
+    base_s, max_s = _compile_failure_refresh(cluster.sub("dns_failure_refresh_rate"))
+    _check_resolver(cluster.sub("typed_dns_resolver_config"))
+    return DnsSettings(
+        refresh_s=refresh_s,
+        family=cluster.enum("dns_lookup_family"),
+        respect_ttl=cluster.flag("respect_dns_ttl"),
+        jitter_s=cluster.seconds("dns_jitter", 0.0) or 0.0,
+        failure_base_s=base_s,
+        failure_max_s=max_s,
+        wait_for_first_answer=cluster.wrapped("wait_for_warm_on_init", True),
+    )
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def ignore_dns_settings(cluster: Reader) -> None:
+    """A STATIC cluster resolves no names; Envoy does not use these either."""
+    for field in (
+        "dns_refresh_rate",
+        "dns_failure_refresh_rate",
+        "dns_lookup_family",
+        "respect_dns_ttl",
+        "dns_jitter",
+        "dns_resolvers",
+        "typed_dns_resolver_config",
+        "use_tcp_for_dns_lookups",
+        "wait_for_warm_on_init",
+    ):
+        cluster.ignore(field, why="a STATIC cluster resolves no names")
+
+
+@reads("envoy.config.cluster.v3.Cluster.RefreshRate")
+def _compile_failure_refresh(reader: Reader | None) -> tuple[float | None, float]:
+    if reader is None:
+        return None, 0.0
+    base_s = reader.seconds("base_interval", 0.0) or 0.0
+    max_s = reader.seconds("max_interval", base_s * 10) or 0.0
+    if max_s < base_s:
+        reader.fail("max_interval", "must not be below base_interval")
+    return base_s, max_s
+
+
+@reads("envoy.config.core.v3.TypedExtensionConfig")
+def _check_resolver(reader: Reader | None) -> None:
+    """c-ares is what we use anyway; servers of one's own are not supported (their field stays unread)."""
+    if reader is None:
+        return
+    reader.text("name")
+    config = reader.any("typed_config")
+    if config is None:
+        return
+    if config.type_name != _CARES:
+        reader.unsupported("", f"names are resolved by c-ares, not by {config.type_name}")
+        return
+    reader.warn("", "has no effect here: names are resolved by c-ares with its own limits")
+    config.ignore(
+        "udp_max_queries",
+        "query_timeout_seconds",
+        "query_tries",
+        "max_udp_channel_duration",
+        "reinit_channel_on_timeout",
+        why="c-ares keeps its own limits",
+    )

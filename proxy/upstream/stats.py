@@ -1,0 +1,180 @@
+"""The stats of one cluster, by Envoy's names: found once, bumped many times.
+
+An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The annotations
+below are the list: all of them exist at zero from the start (so /stats shows them), codes with the first response.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.stats.store import CodeStats
+
+if TYPE_CHECKING:
+    from proxy.stats.histogram import Histogram
+    from proxy.stats.store import Counter, Gauge, Scope
+
+_DOTTED = {
+    "default_total_match_count": "default.total_match_count",
+    "external_upstream_rq_time": "external.upstream_rq_time",
+    "http1_dropped_headers_with_underscores": "http1.dropped_headers_with_underscores",
+    "http1_metadata_not_supported_error": "http1.metadata_not_supported_error",
+    "http1_requests_rejected_with_underscores_in_headers": (
+        "http1.requests_rejected_with_underscores_in_headers"
+    ),
+    "http1_response_flood": "http1.response_flood",
+}
+
+# Gauges that are back at zero after use, and the counters that tell that they were used.
+_FOLLOWS = {
+    "upstream_cx_active": "upstream_cx_total",
+    "upstream_cx_rx_bytes_buffered": "upstream_cx_rx_bytes_total",
+    "upstream_rq_active": "upstream_rq_total",
+    "upstream_rq_pending_active": "upstream_rq_pending_total",
+}
+
+_UNITS = {"upstream_rq_per_cx": ""}
+
+
+class ClusterStats:
+    """Everything under "cluster.<name>." but response codes and circuit breakers. Histograms are milliseconds."""
+
+    assignment_stale: Counter
+    assignment_timeout_received: Counter
+    assignment_use_cached: Counter
+    bind_errors: Counter
+    default_total_match_count: Counter
+    external_upstream_rq_time: Histogram
+    http1_dropped_headers_with_underscores: Counter
+    http1_metadata_not_supported_error: Counter
+    http1_requests_rejected_with_underscores_in_headers: Counter
+    http1_response_flood: Counter
+    lb_healthy_panic: Counter
+    lb_local_cluster_not_ok: Counter
+    lb_recalculate_zone_structures: Counter
+    lb_subsets_active: Gauge
+    lb_subsets_created: Counter
+    lb_subsets_fallback: Counter
+    lb_subsets_fallback_panic: Counter
+    lb_subsets_removed: Counter
+    lb_subsets_selected: Counter
+    lb_zone_cluster_too_small: Counter
+    lb_zone_no_capacity_left: Counter
+    lb_zone_routing_all_directly: Counter
+    lb_zone_routing_cross_zone: Counter
+    lb_zone_routing_sampled: Counter
+    max_host_weight: Gauge
+    membership_change: Counter
+    membership_degraded: Gauge
+    membership_excluded: Gauge
+    membership_healthy: Gauge
+    membership_total: Gauge
+    original_dst_host_invalid: Counter
+    retry_or_shadow_abandoned: Counter
+    update_attempt: Counter
+    update_empty: Counter
+    update_failure: Counter
+    update_no_rebuild: Counter
+    update_success: Counter
+    upstream_cx_active: Gauge
+    upstream_cx_close_notify: Counter
+    upstream_cx_connect_attempts_exceeded: Counter
+    upstream_cx_connect_fail: Counter
+    upstream_cx_connect_ms: Histogram
+    upstream_cx_connect_timeout: Counter
+    upstream_cx_connect_with_0_rtt: Counter
+    upstream_cx_destroy: Counter
+    upstream_cx_destroy_local: Counter
+    upstream_cx_destroy_local_with_active_rq: Counter
+    upstream_cx_destroy_remote: Counter
+    upstream_cx_destroy_remote_with_active_rq: Counter
+    upstream_cx_destroy_with_active_rq: Counter
+    upstream_cx_http1_total: Counter
+    upstream_cx_http2_total: Counter
+    upstream_cx_http3_total: Counter
+    upstream_cx_idle_timeout: Counter
+    upstream_cx_length_ms: Histogram
+    upstream_cx_max_duration_reached: Counter
+    upstream_cx_max_requests: Counter
+    upstream_cx_none_healthy: Counter
+    upstream_cx_overflow: Counter
+    upstream_cx_pool_overflow: Counter
+    upstream_cx_preconnect_skipped: Counter
+    upstream_cx_protocol_error: Counter
+    upstream_cx_rx_bytes_buffered: Gauge
+    upstream_cx_rx_bytes_total: Counter
+    upstream_cx_total: Counter
+    upstream_cx_tx_bytes_buffered: Gauge
+    upstream_cx_tx_bytes_total: Counter
+    upstream_flow_control_backed_up_total: Counter
+    upstream_flow_control_drained_total: Counter
+    upstream_flow_control_paused_reading_total: Counter
+    upstream_flow_control_resumed_reading_total: Counter
+    upstream_http3_broken: Counter
+    upstream_internal_redirect_failed_total: Counter
+    upstream_internal_redirect_succeeded_total: Counter
+    upstream_queue_overloaded: Gauge
+    upstream_rq_0rtt: Counter
+    upstream_rq_active: Gauge
+    upstream_rq_active_overflow: Counter
+    upstream_rq_cancelled: Counter
+    upstream_rq_maintenance_mode: Counter
+    upstream_rq_max_duration_reached: Counter
+    upstream_rq_pending_active: Gauge
+    upstream_rq_pending_failure_eject: Counter
+    upstream_rq_pending_overflow: Counter
+    upstream_rq_pending_total: Counter
+    upstream_rq_per_cx: Histogram
+    upstream_rq_per_try_idle_timeout: Counter
+    upstream_rq_per_try_timeout: Counter
+    upstream_rq_retry: Counter
+    upstream_rq_retry_backoff_exponential: Counter
+    upstream_rq_retry_backoff_ratelimited: Counter
+    upstream_rq_retry_limit_exceeded: Counter
+    upstream_rq_retry_overflow: Counter
+    upstream_rq_retry_success: Counter
+    upstream_rq_rx_reset: Counter
+    upstream_rq_rx_reset_no_error: Counter
+    upstream_rq_time: Histogram
+    upstream_rq_timeout: Counter
+    upstream_rq_total: Counter
+    upstream_rq_tx_reset: Counter
+    version: Gauge
+    warming_state: Gauge
+
+    def __init__(self, scope: Scope) -> None:
+        """scope: "cluster.<name>."."""
+        for name, kind in ClusterStats.__annotations__.items():
+            stat_name = _DOTTED.get(name, name)
+            stat: Counter | Gauge | Histogram
+            if kind == "Counter":
+                stat = scope.counter(stat_name)
+            elif kind == "Gauge":
+                followed = _FOLLOWS.get(name)
+                stat = scope.gauge(stat_name, scope.counter(followed) if followed else None)
+            else:
+                stat = scope.histogram(stat_name, _UNITS.get(name, "ms"))
+            setattr(self, name, stat)
+
+
+class ClusterCodes:
+    """Responses of a cluster by code, counted twice as Envoy does: plain, and under ``external.`` (by the origin of
+    the request; nothing is internal by default)."""
+
+    __slots__ = ("_external", "_external_time", "_plain", "_time")
+
+    def __init__(self, scope: Scope, stats: ClusterStats) -> None:
+        self._plain = CodeStats(scope, "upstream_rq_")
+        self._external = CodeStats(scope.scope("external"), "upstream_rq_")
+        self._time = stats.upstream_rq_time
+        self._external_time = stats.external_upstream_rq_time
+
+    def record(self, status: int) -> None:
+        """One response, from upstream or made here for want of one: upstream_rq_<code>, _<class>xx, _completed."""
+        self._plain.record(status)
+        self._external.record(status)
+
+    def record_time(self, elapsed_ms: int) -> None:
+        """The time from the whole request to the whole response, in upstream_rq_time."""
+        self._time.record(elapsed_ms)
+        self._external_time.record(elapsed_ms)
