@@ -21,6 +21,21 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.tracers.zipkin:ZipkinTracer",
     ),
     (
+        "outrider.propagators.w3c",
+        "outrider.propagators.w3c",
+        "proxy.ext.propagators.w3c:W3CTraceContext",
+    ),
+    (
+        "outrider.propagators.b3_single",
+        "outrider.propagators.b3_single",
+        "proxy.ext.propagators.b3_single:B3Single",
+    ),
+    (
+        "outrider.propagators.b3_multi",
+        "outrider.propagators.b3_multi",
+        "proxy.ext.propagators.b3_multi:B3Multi",
+    ),
+    (
         "envoy.access_loggers.file",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog",
         "proxy.ext.access_loggers.file:FileAccessLog",

@@ -1,1 +1,13 @@
-"""tracing"""
+"""What a trace is: its context, when we keep one, its spans, and how finished spans leave.
+
+Knows no socket and no clock of its own; trace header formats are in ``proxy.ext.propagators``, back ends in
+``proxy.ext.tracers``.
+
+    context.py      the ids and the decision that travel on
+    propagation.py  request headers to context and back, through the propagators
+    sampler.py      the decision that x-request-id carries
+    span.py         one finished or running span
+    tags.py         custom tags and the span's standard tags
+    reporter.py     bounded queue, batches, one retry
+    tracing.py      the configuration made runnable: start, inject, finish
+"""

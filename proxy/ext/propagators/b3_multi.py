@@ -1,0 +1,91 @@
+"""B3 in several headers: X-B3-TraceId, X-B3-SpanId, X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags.
+
+Source: openzipkin/b3-propagation, with the repairs of contract/observability.md 2.2: garbage starts a new trace and
+is never passed on; debug is kept; what is merely wrong beside good ids (a bad parent, a bad Sampled) is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_hex, is_zero
+
+if TYPE_CHECKING:
+    from proxy.base.headers import Field
+    from proxy.stats.store import Scope
+
+TRACE_ID = b"x-b3-traceid"
+SPAN_ID = b"x-b3-spanid"
+PARENT_ID = b"x-b3-parentspanid"
+SAMPLED = b"x-b3-sampled"
+FLAGS = b"x-b3-flags"
+
+SAMPLED_FIELD = (SAMPLED, b"1")
+NOT_SAMPLED_FIELD = (SAMPLED, b"0")
+DEBUG_FIELD = (FLAGS, b"1")
+
+DECISIONS = {b"1": True, b"0": False, b"true": True, b"false": False}
+
+
+class B3Multi:
+    """Reads and writes the X-B3-* headers. The first value of a repeated header counts."""
+
+    __slots__ = ("accepted", "repaired", "restarted")
+
+    def __init__(self, scope: Scope) -> None:
+        self.accepted = scope.counter("b3_multi.accepted")
+        self.restarted = scope.counter("b3_multi.restarted")
+        self.repaired = scope.counter("b3_multi.repaired")
+
+    def extract(self, found: list[Field]) -> TraceContext | None:
+        """See Propagator.extract."""
+        values = {name: value for name, value in reversed(found) if name.startswith(b"x-b3-")}
+        if not values:
+            return None
+        sampled, flags = self._decision(values)
+        trace_id = values.get(TRACE_ID, b"").strip(b" \t").lower()
+        span_id = values.get(SPAN_ID, b"").strip(b" \t").lower()
+        if not trace_id and not span_id:
+            return TraceContext(b"", b"", b"", sampled, flags)
+        if not is_trace_id(trace_id) or not is_span_id(span_id):
+            self.restarted.value += 1
+            return TraceContext(b"", b"", b"", sampled, flags | MALFORMED)
+        self.accepted.value += 1
+        parent_id = values.get(PARENT_ID, b"").strip(b" \t").lower()
+        if parent_id and not is_span_id(parent_id):
+            self.repaired.value += 1
+            parent_id = b""
+        return TraceContext(trace_id, span_id, parent_id, sampled, flags)
+
+    def _decision(self, values: dict[bytes, bytes]) -> tuple[bool | None, int]:
+        if values.get(FLAGS) == b"1":
+            return True, DEBUG
+        text = values.get(SAMPLED)
+        if not text:  # an empty value says nothing; Envoy reads a denial into it
+            return None, 0
+        text = text.strip(b" \t").lower()
+        if text in DECISIONS:
+            return DECISIONS[text], 0
+        self.repaired.value += 1
+        return (True, DEBUG) if text == b"d" else (None, 0)
+
+    def inject(self, trace: TraceContext, fields: list[Field]) -> None:
+        """See Propagator.inject. Debug implies sampled, so only one of the two headers is written."""
+        fields.append((TRACE_ID, trace.trace_id_hex))
+        fields.append((SPAN_ID, trace.span_id_hex))
+        if trace.parent_id_hex:
+            fields.append((PARENT_ID, trace.parent_id_hex))
+        if trace.flags & DEBUG:
+            fields.append(DEBUG_FIELD)
+        else:
+            fields.append(SAMPLED_FIELD if trace.sampled else NOT_SAMPLED_FIELD)
+
+
+def is_trace_id(value: bytes) -> bool:
+    """16 or 32 lower-case hex digits, not all zero."""
+    return len(value) in (16, 32) and is_hex(value) and not is_zero(value)
+
+
+def is_span_id(value: bytes) -> bool:
+    """16 lower-case hex digits, not all zero."""
+    return len(value) == 16 and is_hex(value) and not is_zero(value)

@@ -1,0 +1,97 @@
+"""Request headers to context and back: one context is read, every format written says the same.
+
+Which formats are written is the provider's (``formats``); all of them are read, whoever the provider is. A header of
+a format that we understand and do not write is removed, so that no stale context stands beside the new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.base.headers import TRACE
+from proxy.tracing.context import B3_SINGLE, MALFORMED, TRACE_NAMES, W3C, TraceContext
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.base.headers import Field, RequestHeaders
+    from proxy.base.registry import Registry
+    from proxy.stats.store import Scope
+    from proxy.tracing.context import Propagator
+
+#: In the order in which they are believed: a valid traceparent first, then b3, then x-b3-*.
+W3C_NAME = "outrider.propagators.w3c"
+B3_SINGLE_NAME = "outrider.propagators.b3_single"
+B3_MULTI_NAME = "outrider.propagators.b3_multi"
+
+
+class Propagation:
+    """Reads and writes trace headers.
+
+    formats: what the provider writes: "b3" (in the style that was received, several headers by default), "w3c"
+    scope: where contexts are counted ("tracing.context.")
+    """
+
+    __slots__ = ("absent", "b3", "b3_single", "readers", "w3c", "writes_b3", "writes_w3c")
+
+    def __init__(self, registry: Registry, formats: Sequence[str], scope: Scope) -> None:
+        self.b3: Propagator = registry.resolve(B3_MULTI_NAME)(scope)
+        self.b3_single: Propagator = registry.resolve(B3_SINGLE_NAME)(scope)
+        self.w3c: Propagator = registry.resolve(W3C_NAME)(scope)
+        self.readers: tuple[Propagator, ...] = (self.w3c, self.b3_single, self.b3)
+        self.writes_b3 = "b3" in formats
+        self.writes_w3c = "w3c" in formats
+        self.absent = scope.counter("absent")
+
+    def extract(self, headers: RequestHeaders) -> TraceContext | None:
+        """The context a request brought: with ids, with a decision only, or None when it brought nothing usable."""
+        found = [field for field in headers.fields if field[0] in TRACE_NAMES]
+        style = 0
+        for field in found:
+            if field[0] == b"b3":
+                style = B3_SINGLE
+        decided: TraceContext | None = None
+        context: TraceContext | None
+        for reader in self.readers:
+            context = reader.extract(found)
+            if context is None:
+                continue
+            if not context.flags & MALFORMED:
+                context.flags |= style
+                return context
+            if decided is None or decided.sampled is None:
+                decided = context
+        if decided is None:
+            self.absent.value += 1
+            return TraceContext(b"", b"", b"", None, style) if style else None
+        decided.flags = decided.flags & ~MALFORMED | style
+        return decided
+
+    def inject(self, trace: TraceContext, headers: RequestHeaders) -> None:
+        """Make the headers carry ``trace`` and no other context. Replaces in place what stands there, as Envoy."""
+        written: list[Field] = [] if headers.known & TRACE else headers.fields
+        if self.writes_b3:
+            if trace.flags & B3_SINGLE:
+                self.b3_single.inject(trace, written)
+            else:
+                self.b3.inject(trace, written)
+        if self.writes_w3c or trace.flags & W3C:
+            self.w3c.inject(trace, written)
+        if headers.known & TRACE:
+            replace(headers, written)
+        else:
+            headers.known |= TRACE
+
+
+def replace(headers: RequestHeaders, written: list[Field]) -> None:
+    """Put each written field where its name first stood, else at the end; drop all other trace headers."""
+    values = dict(written)
+    kept: list[Field] = []
+    for field in headers.fields:
+        name = field[0]
+        if name not in TRACE_NAMES:
+            kept.append(field)
+        elif name in values:
+            kept.append((name, values.pop(name)))
+    kept.extend(values.items())
+    headers.fields[:] = kept

@@ -1,0 +1,110 @@
+"""When a trace is kept: the decision that the x-request-id carries from hop to hop (contract/envoy.md 2.3).
+
+The 15th character of the id, a UUID's version digit, says it: "4" no, "9" sampled, "a" forced by a service, "b"
+asked for by a client. A decision that is there is honoured. A new one is drawn from the id's first 32 bits, so that
+every hop with the same rate decides alike; an id that is no UUID cannot carry it and is drawn for on its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.base.headers import CLIENT_TRACE_ID, X_ENVOY
+
+if TYPE_CHECKING:
+    from proxy.base.headers import RequestHeaders
+    from proxy.base.ids import Ids
+    from proxy.stats.store import Counter, Scope
+
+REQUEST_ID = b"x-request-id"
+CLIENT_TRACE = b"x-client-trace-id"
+FORCE_TRACE = b"x-envoy-force-trace"
+
+UUID_LENGTH = 36
+NIBBLE = 14
+
+# Reasons; also the index of their counter.
+NOT_TRACEABLE = 0
+SAMPLED = 1
+SERVICE_FORCED = 2
+CLIENT_FORCED = 3
+FORCED_HERE = 4  # x-envoy-force-trace on this very request: stronger than a denial in its trace headers
+
+NIBBLES = (b"4", b"9", b"a", b"b", b"a")
+REASONS = {ord("9"): SAMPLED, ord("a"): SERVICE_FORCED, ord("b"): CLIENT_FORCED}
+COUNTERS = ("not_traceable", "random_sampling", "service_forced", "client_enabled", "service_forced")
+
+
+class Rates:
+    """Fractions 0..1: of client requests (x-client-trace-id), of all other requests, and of both together."""
+
+    __slots__ = ("client", "overall", "random")
+
+    def __init__(self, client: float = 1.0, random: float = 1.0, overall: float = 1.0) -> None:
+        self.client = client
+        self.random = random
+        self.overall = overall
+
+
+class Sampler:
+    """Decides, writes the decision into the x-request-id, and counts it (scope: ``http.<prefix>.tracing.``)."""
+
+    __slots__ = ("counters", "health_check", "ids", "unusable_ids")
+
+    def __init__(self, ids: Ids, scope: Scope, contexts: Scope) -> None:
+        self.ids = ids
+        self.counters: tuple[Counter, ...] = tuple(scope.counter(name) for name in COUNTERS)
+        self.health_check = scope.counter("health_check")
+        self.unusable_ids = contexts.counter("request_id_not_uuid")
+
+    def decide(self, headers: RequestHeaders, rates: Rates) -> int:
+        """The reason to trace, or NOT_TRACEABLE."""
+        # From the end: an id that the proxy made itself stands there.
+        fields = headers.fields
+        at = len(fields) - 1
+        while at >= 0 and fields[at][0] != REQUEST_ID:
+            at -= 1
+        request_id = fields[at][1] if at >= 0 else b""
+        written = NOT_TRACEABLE
+        if len(request_id) == UUID_LENGTH:
+            written = REASONS.get(request_id[NIBBLE], NOT_TRACEABLE)
+        reason = self._reason(headers, rates, request_id, written)
+        if reason != written and len(request_id) == UUID_LENGTH:
+            fields[at] = (
+                REQUEST_ID,
+                b"%b%b%b" % (request_id[:NIBBLE], NIBBLES[reason], request_id[NIBBLE + 1 :]),
+            )
+        self.counters[reason].value += 1
+        return reason
+
+    def _reason(self, headers: RequestHeaders, rates: Rates, request_id: bytes, reason: int) -> int:
+        if reason == NOT_TRACEABLE:
+            if (
+                headers.known & CLIENT_TRACE_ID
+                and CLIENT_TRACE in headers
+                and self.ids.random() < rates.client
+            ):
+                reason = CLIENT_FORCED
+            elif headers.known & X_ENVOY and FORCE_TRACE in headers:
+                reason = FORCED_HERE
+            elif rates.random >= 1.0 or (rates.random > 0.0 and self._draw(request_id, rates.random)):
+                reason = SAMPLED
+            else:
+                return NOT_TRACEABLE
+        if rates.overall < 1.0 and not self._draw(request_id, rates.overall):
+            return NOT_TRACEABLE
+        return reason
+
+    def _draw(self, request_id: bytes, fraction: float) -> bool:
+        """Whether the id falls into the fraction, in steps of 1/10000 as Envoy, finer when the fraction is finer."""
+        try:
+            number = int(request_id[:8], 16) if len(request_id) >= 8 else -1
+        except ValueError:
+            number = -1
+        if number < 0:
+            self.unusable_ids.value += 1
+            return self.ids.random() < fraction
+        steps = fraction * 10_000
+        if abs(steps - round(steps)) < 1e-6:
+            return number % 10_000 < round(steps)
+        return number % 1_000_000 < fraction * 1_000_000

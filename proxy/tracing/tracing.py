@@ -1,0 +1,368 @@
+"""HttpConnectionManager.Tracing made runnable: start, inject, finish.
+
+    start    once per request, when its route is known: the decision, the context, the span
+    inject   once per request, before its first try: the trace headers that travel on
+    finish   once per request, when it is over: the span's facts, handed to the tracer
+    start_upstream, finish_upstream    around each try, for ``spawn_upstream_span``
+
+Knows no header format and no back end: those are the propagators and the tracer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.base.headers import TRACE, X_ENVOY
+from proxy.tracing.context import NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
+from proxy.tracing.propagation import Propagation
+from proxy.tracing.sampler import FORCED_HERE, Rates, Sampler
+from proxy.tracing.span import Span
+from proxy.tracing.tags import compile_custom_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from proxy.api.reader import Reader
+    from proxy.base.headers import RequestHeaders, ResponseHeaders
+    from proxy.base.stream_info import StreamInfo
+    from proxy.formatter import Formatter
+    from proxy.http.context import FactoryContext
+    from proxy.stats.store import Scope
+    from proxy.tracing.tags import CustomTag
+
+DECORATOR = b"x-envoy-decorator-operation"
+DEFAULT_MAX_PATH_TAG_LENGTH = 256
+
+
+class Tracer(Protocol):
+    """A back end: what ``proxy.ext.tracers`` classes offer. Built as ``Class(reader, context)``.
+
+    formats: the header formats it writes ("b3", "w3c"); trace_id_128bit: width of the traces it begins
+    shared_span_context: a SERVER span takes over the B3 span id it received instead of becoming its child
+    """
+
+    formats: Sequence[str]
+    trace_id_128bit: bool
+    shared_span_context: bool
+
+    def report(self, span: Span) -> None:
+        """Take a finished span. Never blocks, never raises."""
+
+    def flush(self) -> None:
+        """Send what is waiting, now (the process is about to end)."""
+
+
+class HttpTracing:
+    """The tracing of one HTTP connection manager. Immutable but for its counters."""
+
+    __slots__ = (
+        *("clock", "ids", "is_server", "rates", "sampler", "tracer", "propagation", "propagates"),
+        *("custom_tags", "operation", "upstream_operation", "max_path_tag_length", "spawns", "verbose"),
+        *("shares", "wide"),
+    )
+
+    def __init__(
+        self, context: FactoryContext, tracer: Tracer | None, sampler: Sampler, propagation: Propagation
+    ) -> None:
+        self.clock = context.clock
+        self.ids = context.ids
+        self.tracer = tracer
+        self.sampler = sampler
+        self.propagation = propagation
+        self.is_server = True
+        self.rates = Rates()
+        self.propagates = tracer is not None
+        self.custom_tags: tuple[CustomTag, ...] = ()
+        self.operation: Formatter | None = None
+        self.upstream_operation: Formatter | None = None
+        self.max_path_tag_length = DEFAULT_MAX_PATH_TAG_LENGTH
+        self.spawns = False
+        self.verbose = False
+        self.shares = tracer is not None and tracer.shared_span_context
+        self.wide = tracer is not None and tracer.trace_id_128bit
+
+    # -- start -----------------------------------------------------------------------------------------------
+
+    def start(self, stream: StreamInfo) -> None:
+        """Decide, read the context, begin the span. Sets stream.trace, and stream.span when it is sampled.
+
+        To be called after the forwarding headers and the route have been settled. May rewrite x-request-id.
+        """
+        headers = stream.request_headers
+        assert headers is not None
+        route = stream.route
+        rates = self.rates
+        if route is not None and route.tracing is not None:
+            rates = route.tracing
+        reason = self.sampler.decide(headers, rates)
+        if self.tracer is None:
+            return
+        trace: TraceContext | None = None
+        if headers.known & TRACE:
+            trace = self.propagation.extract(headers)
+        else:
+            self.propagation.absent.value += 1
+        if trace is None:
+            trace = self._root(reason > 0, RANDOM)
+        elif trace.trace_id_hex:
+            self._descend(trace, reason)
+        else:
+            # A decision without ids, or ids that could not be read: a new trace that keeps the decision.
+            sampled = reason > 0 if trace.sampled is None or reason == FORCED_HERE else trace.sampled
+            trace = self._root(sampled, trace.flags & ~W3C | RANDOM)
+        stream.trace = trace
+        if trace.sampled:
+            stream.span = Span(trace, self.is_server, headers.authority)
+            if self.operation is not None:
+                stream.span.name = self.operation.format(stream).encode()
+        if route is not None and (route.decorator_operation or headers.known & X_ENVOY):
+            self._decorate(stream, headers, route)
+        elif headers.known & X_ENVOY:
+            self._decorate(stream, headers, None)
+
+    def _root(self, sampled: bool, flags: int) -> TraceContext:
+        """A new trace. As in Envoy, the root's span id is the lower half of its trace id."""
+        if self.wide:
+            trace_id = b"%032x" % self.ids.id128()
+            span_id = trace_id[16:]
+            if span_id == NO_SPAN:
+                span_id = b"%016x" % self.ids.id64()
+        else:
+            trace_id = span_id = b"%016x" % self.ids.id64()
+        return TraceContext(trace_id, span_id, b"", sampled, flags)
+
+    def _descend(self, trace: TraceContext, reason: int) -> None:
+        """Turn the context that was received into our own.
+
+        Shared: B3's server span has the id of the client's span. A traceparent's id is never taken over: whoever
+        sends one must have put its own id into it (W3C Trace Context section 3.2.2.4).
+        """
+        if trace.sampled is None or (reason == FORCED_HERE and not trace.sampled):
+            trace.sampled = reason > 0
+        if self.is_server and self.shares and not self.spawns and not trace.flags & W3C:
+            return
+        trace.parent_id_hex = trace.span_id_hex
+        trace.span_id_hex = b"%016x" % self.ids.id64()
+
+    def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Any) -> None:
+        """The operation's name: from the route; on the server side from the caller, if it gave one."""
+        ours = route.decorator_operation if route is not None else None
+        if ours and stream.span is not None:
+            stream.span.name = ours
+        if not self.is_server:
+            if ours and route.decorator_propagate:
+                headers.set(DECORATOR, ours)
+            return
+        if not headers.known & X_ENVOY:
+            return
+        theirs = headers.get(DECORATOR)
+        if theirs is None:
+            return
+        headers.remove(DECORATOR)
+        if theirs:
+            stream.trace.flags |= OVERRIDDEN
+            if stream.span is not None:
+                stream.span.name = theirs
+
+    # -- inject ----------------------------------------------------------------------------------------------
+
+    def inject(self, stream: StreamInfo, headers: RequestHeaders) -> None:
+        """Write the context that travels on, and nothing beside it. Once per request, before its first try."""
+        if self.propagates and not self.spawns and stream.trace is not None:
+            self.propagation.inject(stream.trace, headers)
+
+    def respond(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
+        """The response head goes downstream: pass the operation's name on (Envoy's decorator), either way."""
+        if self.tracer is None:
+            return
+        if self.is_server:
+            route = stream.route
+            if (
+                route is not None
+                and route.decorator_operation
+                and route.decorator_propagate
+                and stream.trace is not None
+                and not stream.trace.flags & OVERRIDDEN
+            ):
+                headers.set(DECORATOR, route.decorator_operation)
+        elif headers.known & X_ENVOY:
+            theirs = headers.get(DECORATOR)
+            if theirs is not None:
+                headers.remove(DECORATOR)
+                if theirs and stream.span is not None:
+                    stream.span.name = theirs
+
+    # -- each try --------------------------------------------------------------------------------------------
+
+    def start_upstream(self, stream: StreamInfo, headers: RequestHeaders) -> Span | None:
+        """A try begins: with ``spawn_upstream_span`` it travels under an id of its own, written into ``headers``.
+
+        Returns the try's span (None when unsampled, or not configured) for ``finish_upstream``. Call it for every
+        try, after ``inject`` and when cluster_name and attempt_count are set.
+        """
+        if not self.spawns or stream.trace is None:
+            return None
+        trace: TraceContext = stream.trace.child(b"%016x" % self.ids.id64())
+        if self.propagates:
+            self.propagation.inject(trace, headers)
+        if stream.span is None:
+            return None
+        if self.upstream_operation is not None:
+            name = self.upstream_operation.format(stream).encode()
+        else:
+            name = b"router %b egress" % stream.cluster_name
+        span = Span(trace, False, name)
+        span.start_time = stream.start_time + (self.clock.monotonic() - stream.started_at)
+        if stream.attempt_count > 1:
+            span.set_tag("retry.count", str(stream.attempt_count - 1))
+        return span
+
+    def finish_upstream(
+        self,
+        span: Span,
+        stream: StreamInfo,
+        status: int,
+        flags: int = 0,
+        reset_reason: bytes = b"",
+        canceled: bool = False,
+    ) -> None:
+        """A try is over.
+
+        status: of its response, 0 when there was none; flags: ResponseFlag bits of this try; reset_reason: the
+        ResetReason's text when it was reset; canceled: we gave it up ourselves.
+        """
+        host = stream.upstream_host
+        span.request_headers = None
+        span.response_headers = None
+        span.response_trailers = None
+        span.bytes_received = span.bytes_sent = 0
+        span.peer_address = span.upstream_address = host.address if host is not None else ""
+        self._fill(span, stream)
+        span.status = status
+        span.flags = flags
+        now = stream.start_time + (self.clock.monotonic() - stream.started_at)
+        span.duration_s = now - span.start_time
+        if reset_reason:
+            span.set_tag("error", "true")
+            span.set_tag("error_reason", reset_reason.decode())
+        if canceled:
+            span.set_tag("canceled", "true")
+        assert self.tracer is not None
+        self.tracer.report(span)
+
+    # -- finish ----------------------------------------------------------------------------------------------
+
+    def finish(self, stream: StreamInfo) -> None:
+        """The request is over: hand its span to the tracer. Only copies what the span must remember."""
+        span: Span | None = stream.span
+        if span is None:
+            return
+        span.request_headers = stream.request_headers
+        span.response_headers = stream.response_headers
+        span.response_trailers = stream.response_trailers
+        span.bytes_received = stream.bytes_received
+        span.bytes_sent = stream.bytes_sent
+        span.peer_address = stream.info.direct_remote_address
+        span.upstream_address = ""
+        span.status = stream.status
+        span.flags = stream.flags
+        span.start_time = stream.start_time
+        span.duration_s = (stream.ended_at or self.clock.monotonic()) - stream.started_at
+        self._fill(span, stream)
+        assert self.tracer is not None
+        self.tracer.report(span)
+
+    def _fill(self, span: Span, stream: StreamInfo) -> None:
+        span.protocol = stream.protocol
+        span.max_path_tag_length = self.max_path_tag_length
+        span.cluster_name = stream.cluster_name
+        span.annotations = moments(stream) if self.verbose else None
+        for tag in self.custom_tags:
+            span.set_tag(tag.tag, tag.value(stream) or "")
+
+    def flush(self) -> None:
+        """Send what is waiting: for the end of the process."""
+        if self.tracer is not None:
+            self.tracer.flush()
+
+
+def moments(stream: StreamInfo) -> list[tuple[float, str]]:
+    """The seven moments of a verbose span that have happened, as (wall seconds, name)."""
+    base = stream.start_time - stream.started_at
+    happened = (
+        (stream.rx_end_at, "last_downstream_rx_byte_received"),
+        (stream.upstream_tx_start_at, "first_upstream_tx_byte_sent"),
+        (stream.upstream_tx_end_at, "last_upstream_tx_byte_sent"),
+        (stream.upstream_rx_start_at, "first_upstream_rx_byte_received"),
+        (stream.upstream_rx_end_at, "last_upstream_rx_byte_received"),
+        (stream.tx_start_at, "first_downstream_tx_byte_sent"),
+        (stream.tx_end_at, "last_downstream_tx_byte_sent"),
+    )
+    return [(base + at, name) for at, name in happened if at]
+
+
+def compile_tracing(
+    reader: Reader | None,
+    context: FactoryContext,
+    direction: str,
+    scope: Scope,
+    environ: Mapping[str, str] | None = None,
+) -> HttpTracing | None:
+    """HttpConnectionManager.Tracing; None when it is not configured (trace headers then pass untouched, as Envoy).
+
+    direction: "INBOUND", "OUTBOUND", "UNSPECIFIED" (as inbound); scope: ``http.<stat_prefix>.``
+    environ: environment variables for custom tags. Errors are collected in the reader.
+    """
+    if reader is None:
+        return None
+    tracer = compile_provider(reader, context)
+    contexts = context.stats.scope("tracing.context")
+    propagation = Propagation(context.registry, tracer.formats if tracer is not None else (), contexts)
+    sampler = Sampler(context.ids, scope.scope("tracing"), contexts)
+    tracing = HttpTracing(context, tracer, sampler, propagation)
+    tracing.is_server = direction != "OUTBOUND"
+    tracing.rates = Rates(
+        round(reader.percent("client_sampling", 100.0) * 100) / 10_000,
+        round(reader.percent("random_sampling", 100.0) * 100) / 10_000,
+        round(reader.percent("overall_sampling", 100.0) * 100) / 10_000,
+    )
+    tracing.verbose = reader.flag("verbose")
+    tracing.max_path_tag_length = reader.wrapped("max_path_tag_length", DEFAULT_MAX_PATH_TAG_LENGTH)
+    tracing.spawns = reader.wrapped("spawn_upstream_span", False)
+    tracing.propagates = not reader.flag("no_context_propagation")
+    tracing.custom_tags = compile_custom_tags(reader.each("custom_tags"), environ)
+    tracing.operation = compile_operation(reader, "operation", reader.text("operation"))
+    tracing.upstream_operation = compile_operation(
+        reader, "upstream_operation", reader.text("upstream_operation")
+    )
+    return tracing
+
+
+def compile_operation(reader: Reader, field: str, text: str) -> Formatter | None:
+    """A span name with command operators; None when unset or refused."""
+    if not text:
+        return None
+    from proxy.formatter import compile_format  # only who formats pays for the import
+
+    try:
+        return compile_format(text)
+    except ValueError as error:
+        reader.fail(field, str(error))
+        return None
+
+
+def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
+    """The tracer; None when there is none (Envoy then decides and counts, but makes no spans) or it was refused."""
+    provider = reader.sub("provider")
+    if provider is None:
+        return None
+    provider.text("name")
+    config = provider.any("typed_config")
+    if config is None:
+        provider.fail("typed_config", "is missing")
+        return None
+    if not context.registry.has(config.type_name):
+        provider.unsupported("typed_config", f"{config.type_name} is not supported")
+        return None
+    tracer: Tracer = context.registry.resolve(config.type_name)(config, context)
+    return tracer
