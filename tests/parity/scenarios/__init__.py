@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.parity.scenarios import basics
+from tests.parity.scenarios import basics, connections, failures, logs, routing, tracing
 from tests.support.parity.scenario import Scenario
 
-SCENARIOS: list[Scenario] = [*basics.SCENARIOS]
+SCENARIOS: list[Scenario] = [
+    *basics.SCENARIOS,
+    *connections.SCENARIOS,
+    *failures.SCENARIOS,
+    *routing.SCENARIOS,
+    *tracing.SCENARIOS,
+    *logs.SCENARIOS,
+]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.support.messages import Headers
-
 UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 DATE = re.compile(r"^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
@@ -65,10 +63,6 @@ class Names:
             case _ if name in TRACE_HEADERS:
                 return HEX.sub(lambda match: self.id(match.group()), value)
         return value
-
-    def headers(self, headers: Headers) -> list[str]:
-        """Header lines, in order."""
-        return [f"{name}: {self.value(name.lower(), value)}" for name, value in headers]
 
     def span(self, span: dict[str, Any]) -> dict[str, str]:
         """A Zipkin span as flat fields; times only as present or not."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field
 
 from tests.support.client import Response
 from tests.support.messages import Message
-from tests.support.parity.normalise import Names
+from tests.support.parity.normalise import TIMED, Names
 from tests.support.parity.scenario import SEPARATOR, Scenario, World
 from tests.support.process import ProxyProcess
 from tests.support.upstream import Request
@@ -48,6 +49,7 @@ class Seen:
 
 def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
     """Drive the scenario through a running proxy. Raises AssertionError when what must come does not come."""
+    world.proxy = proxy
     scenario.drive(world)
     if scenario.expect is not None:
         scenario.expect(world)
@@ -83,11 +85,13 @@ def _is_ignored(name: str, scenario: Scenario) -> bool:
 
 def _add_message(into: dict[str, str], at: str, message: Message, names: Names) -> None:
     into[f"{at} start line"] = message.start_line
-    headers = names.headers(message.headers)
-    into[f"{at} headers"] = "\n".join(headers)
+    into[f"{at} header names"] = " ".join(name for name, _ in message.headers)
+    for name in dict.fromkeys(name for name, _ in message.headers):
+        values = [names.value(name.lower(), value) for key, value in message.headers if key == name]
+        into[f"{at} header {name}"] = " | ".join(values)
     into[f"{at} body"] = message.body.decode("latin-1")
     if message.trailers:
-        into[f"{at} trailers"] = "\n".join(names.headers(message.trailers))
+        into[f"{at} trailers"] = " | ".join(f"{name}: {value}" for name, value in message.trailers)
 
 
 def _add_request(into: dict[str, str], at: str, request: Request, names: Names) -> None:
@@ -96,12 +100,22 @@ def _add_request(into: dict[str, str], at: str, request: Request, names: Names) 
 
 
 def _add_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
-    fields = (
-        [part.partition("=") for part in line.split(SEPARATOR)]
-        if SEPARATOR in line
-        else [("line", "=", line)]
-    )
+    if line.startswith("{"):
+        _add_json_line(into, at, line, names)
+        return
+    fields = (part.partition("=") for part in line.split(SEPARATOR))
     into |= {f"{at} {operator}": names.value(operator, value) for operator, _, value in fields}
+
+
+def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
+    fields = json.loads(line)
+    into[f"{at} keys"] = " ".join(fields)
+    into[f"{at} is compact"] = str(json.dumps(fields, separators=(",", ":"), ensure_ascii=False) == line)
+    for key, value in fields.items():
+        if isinstance(value, str):
+            into[f"{at} {key}"] = f'"{names.value(key, value)}"'
+        else:
+            into[f"{at} {key}"] = "<ms>" if key in TIMED and isinstance(value, int) else json.dumps(value)
 
 
 def _wait_for_lines(world: World, count: int) -> list[str]:

@@ -13,6 +13,7 @@ from tests.support.collector import Collector
 from tests.support.config import Config, bootstrap, cluster, file_log, http_listener
 from tests.support.messages import Closed
 from tests.support.ports import free_port
+from tests.support.process import ProxyProcess
 from tests.support.upstream import Script, Upstream
 
 #: operator by operator, so that a difference names the operator
@@ -61,6 +62,7 @@ class World:
 
     said: what the client was told, in order: a Response, or a word for how the connection ended
     sent: every byte the client wrote (ids in it are compared as they are)
+    proxy: the one that is running now
     """
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
@@ -72,6 +74,7 @@ class World:
         self.collector = Collector()
         self.said: list[Response | str] = []
         self.sent = b""
+        self.proxy: ProxyProcess | None = None
 
     @property
     def log(self) -> Path:
@@ -118,8 +121,12 @@ class World:
                 for _ in range(replies or 1):
                     self.listen(client, index in heads)
 
-    def listen(self, client: Client, head_only: bool = False) -> None:
-        """Write down what the client is told next."""
+    def listen(self, client: Client, head_only: bool = False, patient: bool = False) -> None:
+        """Write down what the client is told next, and after ``connection: close`` whether it is closed.
+
+        The client ends its own side first, or a proxy may wait a second for that (Envoy's delayed close), unless
+        ``patient``.
+        """
         try:
             response = client.read(head_only)
         except Closed as end:
@@ -130,6 +137,8 @@ class World:
             return
         self.said.append(response)
         if response.one("connection") == "close":
+            if not patient:
+                client.half_close()
             self.said.append("closed" if client.is_closed() else "still open")
 
     def close(self) -> None:
@@ -165,3 +174,12 @@ class Scenario:
 def statuses(world: World) -> list[int | str]:
     """The codes the client was told, and the words for connection ends."""
     return [item.status if isinstance(item, Response) else item for item in world.said]
+
+
+def told(*expected: int | str) -> Callable[[World], None]:
+    """An ``expect``: exactly these codes and words."""
+
+    def check(world: World) -> None:
+        assert statuses(world) == list(expected), statuses(world)
+
+    return check

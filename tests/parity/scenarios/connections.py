@@ -1,0 +1,86 @@
+"""Connections: kept alive, pipelined, closed; and the upstream connections behind them."""
+
+from __future__ import annotations
+
+from tests.support.client import Client, request
+from tests.support.config import Config, cluster, route_to, virtual_host
+from tests.support.parity.scenario import Scenario, World, told
+from tests.support.upstream import Request, Steps, Wait, reply
+
+
+def one_route(world: World) -> Config:
+    return world.bootstrap([virtual_host([route_to("up")])])
+
+
+def keep_alive_and_pipelining(world: World) -> None:
+    world.talk(
+        request("GET", "/1"), request("GET", "/2", [("Connection", "keep-alive")]), request("GET", "/3")
+    )
+    pipelined = request("GET", "/a") + request("POST", "/b", body=b"body of b") + request("HEAD", "/c")
+    with Client(world.front) as client:
+        world.sent += pipelined
+        client.send(pipelined)
+        for head_only in (False, False, True):
+            world.listen(client, head_only)
+    last = request("GET", "/last", [("Connection", "close")])
+    with Client(world.front) as client:
+        world.sent += last
+        world.listen(client.send(last), patient=True)
+
+
+def echo_path(got: Request) -> Steps:
+    return [reply(200, got.path.encode(), [("Connection", "keep-alive")])]
+
+
+def breakers(world: World) -> Config:
+    def threshold(**limits: int) -> Config:
+        return {"circuit_breakers": {"thresholds": [limits]}}
+
+    slow, busy = world.upstreams["slow"].port, world.upstreams["busy"].port
+    return world.bootstrap(
+        [virtual_host([route_to("busy", prefix="/busy"), route_to("slow")])],
+        clusters=[
+            cluster("slow", slow, **threshold(max_connections=1, max_pending_requests=1)),
+            cluster("busy", busy, **threshold(max_requests=1)),
+        ],
+    )
+
+
+def overflow(world: World) -> None:
+    """The first request runs, the second waits for its connection, the third is one too many."""
+    assert world.proxy is not None
+    with Client(world.front) as first, Client(world.front) as second:
+        first.send(request("GET", "/first"))
+        world.upstreams["slow"].wait_for(1)
+        second.send(request("GET", "/second"))
+        world.proxy.wait_for_stat("cluster.slow.upstream_rq_pending_active", 1)
+        world.talk(request("GET", "/third"))
+        world.listen(first)
+        world.listen(second)
+    with Client(world.front) as first:
+        first.send(request("GET", "/busy/first"))
+        world.upstreams["busy"].wait_for(1)
+        world.talk(request("GET", "/busy/second"))
+        world.listen(first)
+
+
+SCENARIOS = [
+    Scenario(
+        name="keep_alive",
+        title="keep-alive, pipelining, Connection: close; upstream connections are reused",
+        config=one_route,
+        drive=keep_alive_and_pipelining,
+        upstreams={"up": echo_path},
+        lines=7,
+        expect=told(200, 200, 200, 200, 200, 200, 200, "closed"),
+    ),
+    Scenario(
+        name="breakers",
+        title="circuit breakers: pending overflow, request overflow",
+        config=breakers,
+        drive=overflow,
+        upstreams={"slow": [Wait(0.7), reply()], "busy": [Wait(0.7), reply()]},
+        lines=5,
+        expect=told(503, 200, 200, 503, 200),
+    ),
+]
