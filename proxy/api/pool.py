@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -30,7 +30,13 @@ class UnknownType(Exception):
 
 
 class BadPayload(Exception):
-    """The bytes or the Struct inside an Any are not a message of the type it names."""
+    """The content of an Any does not fit the type it names; ``findings`` are (path inside, message, kind)."""
+
+    def __init__(self, findings: list[tuple[str, str, str]]) -> None:
+        super().__init__(
+            "; ".join(f"{path}: {message}" if path else message for path, message, _ in findings)
+        )
+        self.findings = findings
 
 
 @cache
@@ -85,28 +91,37 @@ def type_name_of(type_url: str) -> str:
     return type_url.rpartition("/")[2]
 
 
+def is_typed_struct(any_message: Message) -> bool:
+    """Whether the Any holds a TypedStruct."""
+    return type_name_of(any_message.type_url) in TYPED_STRUCTS  # type: ignore[attr-defined]
+
+
 def unpack(any_message: Message) -> Message:
     """The message inside a google.protobuf.Any; a TypedStruct inside it is turned into the message it names.
 
-    Raises UnknownType for a type outside the schema and BadPayload for content that does not fit its type.
+    Raises UnknownType for a type outside the schema and BadPayload for content that does not fit its type (paths
+    inside the TypedStruct's ``value``).
     """
-    payload = any_message.value  # type: ignore[attr-defined]
     message = new_message(type_name_of(any_message.type_url))  # type: ignore[attr-defined]
     try:
-        message.ParseFromString(payload)
+        message.ParseFromString(any_message.value)  # type: ignore[attr-defined]
     except DecodeError as error:
-        raise BadPayload(f"the bytes are no {message.DESCRIPTOR.full_name}") from error
-    return unpack_typed_struct(message) if message.DESCRIPTOR.full_name in TYPED_STRUCTS else message
+        raise BadPayload(
+            [("", f"holds bytes that are no {message.DESCRIPTOR.full_name}", "invalid")]
+        ) from error
+    return unpack_typed_struct(message) if is_typed_struct(any_message) else message
 
 
 def unpack_typed_struct(typed_struct: Message) -> Message:
     """The message a TypedStruct stands for. Raises UnknownType and BadPayload."""
+    from proxy.api.convert import Converter  # it imports this module
+
     message = new_message(type_name_of(typed_struct.type_url))  # type: ignore[attr-defined]
+    findings: list[tuple[str, str, str]] = []
     value = struct_to_dict(typed_struct.value)  # type: ignore[attr-defined]
-    try:
-        json_format.ParseDict(value, message, descriptor_pool=pool())
-    except json_format.ParseError as error:
-        raise BadPayload(str(error)) from error
+    Converter(lambda path, text, kind: findings.append((path, text, kind))).fill(message, value)
+    if findings:
+        raise BadPayload(findings)
     return message
 
 
@@ -128,3 +143,8 @@ def enum_type(field: FieldDescriptor) -> EnumDescriptor:
     if field.enum_type is None:
         raise TypeError(f"{field.full_name} holds no enum")
     return field.enum_type
+
+
+def descriptor_of(message: Message) -> Descriptor:
+    """The message's own descriptor (the stubs give two names to one type)."""
+    return cast(Descriptor, message.DESCRIPTOR)

@@ -30,16 +30,16 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from proxy.api.errors import Errors, Locator
+from proxy.api.marks import child_path, join_paths, key_step
 from proxy.api.pool import (
     ANY,
     STRUCT,
-    TYPED_STRUCTS,
     BadPayload,
     UnknownType,
     enum_type,
+    is_typed_struct,
     message_type,
     struct_to_dict,
-    type_name_of,
     unpack,
 )
 from proxy.base.errors import ConfigError
@@ -173,7 +173,7 @@ class Reader:
         for key in items:
             value = items[key]
             if value_field.message_type is not None:
-                child = self._child(value_field, value, f'{field}["{key}"]')
+                child = self._child(value_field, value, field + key_step(key))
                 if child is not None:
                     yield key, child
             else:
@@ -181,14 +181,18 @@ class Reader:
 
     def _child(self, field: FieldDescriptor, value: Any, step: str) -> Reader | None:
         """A reader one step down; an Any becomes the message inside it."""
-        path = f"{self.path}.{step}" if self.path else step
+        path = child_path(self.path, step)
         if message_type(field).full_name == ANY:
-            if type_name_of(value.type_url) in TYPED_STRUCTS:
+            if is_typed_struct(value):
                 path += ".value"
             try:
                 value = unpack(value)
-            except (UnknownType, BadPayload) as error:
-                self._errors.at(self._locator, path, str(error))
+            except UnknownType as error:
+                self._errors.at(self._locator, path, f"is not supported: {error}", "unsupported")
+                return None
+            except BadPayload as bad:
+                for inner, message, kind in bad.findings:
+                    self._errors.at(self._locator, join_paths(path, inner), message, kind)
                 return None
         return Reader(value, path, self._errors, self._locator)
 
@@ -282,7 +286,7 @@ class Reader:
         return ConfigError(path, message, *place, kind=kind)
 
     def _at(self, field: str) -> str:
-        return f"{self.path}.{field}" if self.path and field else self.path or field
+        return join_paths(self.path, field)
 
     def _field(self, field: str) -> FieldDescriptor:
         """The descriptor; a name the message does not have is a bug of the caller."""

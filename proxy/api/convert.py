@@ -1,0 +1,344 @@
+"""Plain values (from YAML or JSON) into messages: one walk over values and descriptors together, into Any too.
+
+Follows protobuf's C++ JSON parser with its legacy leniency, because that is what reads Envoy's configuration: names in
+either spelling, enum names in any case, one element where a list is expected, lists in lists flattened, "true" for a
+bool, well-known types also as objects. It writes the message itself instead of a tidied document for
+``json_format.ParseDict``, which would be a second walk of the same cost; that module still does Struct, ListValue,
+Value, Timestamp and FieldMask.
+
+All findings are collected, each with its path; what is wrong is left unset, so that the rest is still looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+from typing import Any, cast
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from proxy.api import scalars
+from proxy.api.json_text import Repeated
+from proxy.api.marks import join_paths, key_step
+from proxy.api.pool import (
+    ANY,
+    UnknownType,
+    descriptor_of,
+    enum_type,
+    message_type,
+    new_message,
+    pool,
+    type_name_of,
+)
+from proxy.api.scalars import Wrong, nearest, shown
+
+MAX_DEPTH = 100
+
+Report = Callable[[str, str, str], None]  # (path, message, kind)
+
+_WRAPPERS = frozenset(
+    f"google.protobuf.{kind}Value"
+    for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+# Read by json_format, whatever the value.
+_FREE_FORM = frozenset({"google.protobuf.Struct", "google.protobuf.Value"})
+# Read by json_format unless given as an object of their own fields.
+_TEXT_FORM = frozenset(
+    {"google.protobuf.ListValue", "google.protobuf.Timestamp", "google.protobuf.FieldMask"}
+)
+_DURATION = "google.protobuf.Duration"
+_WELL_KNOWN = _WRAPPERS | _FREE_FORM | _TEXT_FORM | {_DURATION, ANY}
+
+_BOUNDS = {
+    FieldDescriptor.CPPTYPE_INT32: (-(1 << 31), (1 << 31) - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(1 << 63), (1 << 63) - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, (1 << 32) - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, (1 << 64) - 1),
+}
+
+
+class _Field:
+    """What is to be known of a field to fill it."""
+
+    __slots__ = ("is_map", "is_repeated", "key", "name", "oneof", "read", "type_name")
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        self.name: str = field.name
+        self.is_repeated: bool = field.is_repeated
+        self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
+        self.is_map: bool = field.message_type is not None and field.message_type.GetOptions().map_entry
+        oneof = field.containing_oneof
+        self.oneof: str | None = oneof.name if oneof is not None and len(oneof.fields) > 1 else None
+        self.key: Callable[[Any], Any] | None = None
+        self.read = _scalar(field) if field.message_type is None else None
+        if self.is_map:
+            entry = message_type(field)
+            value = entry.fields_by_name["value"]
+            self.key = _map_key(entry.fields_by_name["key"])
+            self.type_name = value.message_type.full_name if value.message_type is not None else ""
+            self.read = _scalar(value) if value.message_type is None else None
+
+
+_Plan = dict[str, _Field]
+_plans: dict[str, _Plan] = {}
+
+
+def _plan(descriptor: Descriptor) -> _Plan:
+    """The fields of a message by both of their names; made once per type."""
+    plan = _plans.get(descriptor.full_name)
+    if plan is None:
+        plan = {}
+        for field in descriptor.fields:
+            plan[field.name] = plan[field.json_name] = _Field(field)
+        _plans[descriptor.full_name] = plan
+    return plan
+
+
+def _scalar(field: FieldDescriptor) -> Callable[[Any], Any]:
+    """The reader of one value of a scalar field."""
+    kind = field.cpp_type
+    if kind in _BOUNDS:
+        low, high = _BOUNDS[kind]
+        return lambda value: scalars.whole_number(value, low, high)
+    if kind == FieldDescriptor.CPPTYPE_ENUM:
+        numbers = {value.name.upper(): value.number for value in enum_type(field).values}
+        return lambda value: scalars.enum_number(value, numbers)
+    if kind == FieldDescriptor.CPPTYPE_BOOL:
+        return scalars.boolean
+    if kind == FieldDescriptor.CPPTYPE_STRING:
+        return scalars.octets if field.type == FieldDescriptor.TYPE_BYTES else scalars.string
+    is_32_bit = kind == FieldDescriptor.CPPTYPE_FLOAT
+    return lambda value: scalars.real_number(value, is_32_bit)
+
+
+def _map_key(field: FieldDescriptor) -> Callable[[Any], Any]:
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return lambda key: scalars.boolean(key if key in ("true", "false") else None)
+    return _scalar(field)
+
+
+class Converter:
+    """Fills messages from plain values; findings go to ``report(path, message, kind)``."""
+
+    __slots__ = ("_path", "_report", "_unknown_kind")
+
+    def __init__(self, report: Report, path: str = "", allow_unknown: bool = False) -> None:
+        self._report = report
+        self._path = [path] if path else []
+        self._unknown_kind = "warning" if allow_unknown else "invalid"
+
+    def fill(self, message: Message, value: Any) -> None:
+        """Fill an empty message of any type."""
+        self._message(message, message.DESCRIPTOR.full_name, value)
+
+    # --- findings ----------------------------------------------------------------------------------------------
+
+    def _say(self, text: str, kind: str = "invalid", *steps: str) -> None:
+        path = reduce(join_paths, (*self._path, *steps), "")
+        self._report(path, text, kind)
+
+    # --- messages ----------------------------------------------------------------------------------------------
+
+    def _message(self, message: Message, type_name: str, value: Any) -> None:
+        if len(self._path) > 2 * MAX_DEPTH:
+            self._say(f"is nested deeper than {MAX_DEPTH} levels")
+        elif type_name not in _WELL_KNOWN:
+            self._fields(message, value)
+        elif type_name == ANY:
+            self._any(message, value)
+        else:
+            self._well_known(message, type_name, value)
+
+    def _well_known(self, message: Any, type_name: str, value: Any) -> None:
+        try:
+            if type_name in _FREE_FORM or (type_name in _TEXT_FORM and not isinstance(value, dict)):
+                self._free_form(message, value)
+            elif isinstance(value, dict):
+                self._fields(message, value)
+            elif type_name == _DURATION:
+                message.seconds, message.nanos = scalars.duration(value)
+            else:
+                read = _plan(descriptor_of(message))["value"].read
+                if value is not None and read is not None:
+                    message.value = read(value)
+        except Wrong as wrong:
+            self._say(str(wrong))
+
+    def _free_form(self, message: Any, value: Any) -> None:
+        if message.DESCRIPTOR.name == "Struct" and not isinstance(value, dict):
+            raise Wrong(f"expects an object, not {shown(value)}")
+        try:
+            json_format.ParseDict(value, message, descriptor_pool=pool())
+        except (json_format.ParseError, RecursionError) as error:
+            raise Wrong(f"cannot be read as {message.DESCRIPTOR.name}: {error}") from error
+        repeated = _repeated_key(value)
+        if repeated is not None:
+            raise Wrong(f"has the key {shown(repeated)} more than once")
+
+    def _fields(self, message: Message, value: Any) -> None:
+        if not isinstance(value, dict):
+            self._say(f"expects an object, not {shown(value)}")
+            return
+        plan = _plan(descriptor_of(message))
+        seen: set[str] = set()
+        items = value.pairs if type(value) is Repeated else value.items()
+        self._path.append("")
+        for name, given in items:
+            field = plan.get(name)
+            if field is None:
+                self._unknown(descriptor_of(message), name)
+                continue
+            self._path[-1] = field.name
+            if field.oneof is not None and given is not None:
+                if field.oneof in seen:
+                    self._say("cannot be set together with another member of its oneof " + field.oneof)
+                    continue
+                seen.add(field.oneof)
+            self._field(message, field, given)
+        self._path.pop()
+
+    def _unknown(self, descriptor: Descriptor, name: str) -> None:
+        self._path.pop()
+        if name == "<<":
+            message = 'has the merge key "<<", which Envoy does not take'
+        else:
+            known = [field.name for field in descriptor.fields]
+            message = f"is no field of {descriptor.full_name}{nearest(name, known)}"
+        self._say(message, self._unknown_kind, name if name.isidentifier() else key_step(name))
+        self._path.append("")
+
+    def _field(self, message: Any, field: _Field, value: Any) -> None:
+        if field.is_map:
+            if value is not None:
+                self._map(getattr(message, field.name), field, value)
+        elif field.is_repeated:
+            if value is not None:
+                self._list(getattr(message, field.name), field, value)
+        elif field.read is not None:
+            if value is not None:
+                try:
+                    setattr(message, field.name, field.read(value))
+                except Wrong as wrong:
+                    self._say(str(wrong))
+        elif value is not None or field.type_name == "google.protobuf.Value":
+            child = getattr(message, field.name)
+            child.SetInParent()
+            self._message(child, field.type_name, value)
+
+    def _list(self, target: Any, field: _Field, value: Any) -> None:
+        name = field.name
+        items = _flat(value, field.type_name) if isinstance(value, list) else (value,)
+        for item in items:
+            self._path[-1] = f"{name}[{len(target)}]"
+            if field.read is None:
+                child = target.add()
+                if item is not None or field.type_name == "google.protobuf.Value":
+                    self._message(child, field.type_name, item)
+                continue
+            try:
+                target.append(field.read(item) if item is not None else _zero(field))
+            except Wrong as wrong:
+                self._say(str(wrong))
+
+    def _map(self, target: Any, field: _Field, value: Any) -> None:
+        if not isinstance(value, dict):
+            self._say(f"expects an object, not {shown(value)}")
+            return
+        if type(value) is Repeated:
+            self._say(f"has the key {shown(_repeated_key(value))} more than once")
+        for name, given in value.items():
+            self._path[-1] = field.name + key_step(name)
+            try:
+                key = cast(Callable[[Any], Any], field.key)(name)
+                if field.read is not None:
+                    target[key] = field.read(given) if given is not None else _zero(field)
+                    continue
+            except Wrong as wrong:
+                self._say(str(wrong))
+                continue
+            child = target[key]  # makes the entry
+            if given is not None:
+                self._message(child, field.type_name, given)
+
+    # --- Any ---------------------------------------------------------------------------------------------------
+
+    def _any(self, message: Any, value: Any) -> None:
+        if not isinstance(value, dict):
+            self._say(f'expects an object with "@type", not {shown(value)}')
+            return
+        url = value.get("@type")
+        if not isinstance(url, str):
+            if value:
+                self._say('has no "@type": Envoy v3 takes extensions by the type of their configuration only')
+            return
+        try:
+            if "/" not in url:
+                raise UnknownType(url)
+            inner = new_message(type_name_of(url))
+        except UnknownType as unknown:
+            self._say(_unknown_type(unknown.type_name, url), "invalid", '["@type"]')
+            return
+        self._inner(inner, {name: given for name, given in value.items() if name != "@type"})
+        message.type_url = url
+        message.value = inner.SerializePartialToString(deterministic=True)
+
+    def _inner(self, inner: Message, value: dict[str, Any]) -> None:
+        type_name = inner.DESCRIPTOR.full_name
+        if type_name not in _WELL_KNOWN:
+            self._fields(inner, value)
+            return
+        for name, given in value.items():
+            if name == "value":
+                self._path.append("value")
+                self._message(inner, type_name, given)
+                self._path.pop()
+            else:
+                self._say(f'is not expected beside "@type" and "value" of {type_name}', "invalid", name)
+
+
+def _unknown_type(type_name: str, url: str) -> str:
+    if "/" not in url:
+        return f'is no type URL: {shown(url)} has no "/" (did you mean "type.googleapis.com/{url}"?)'
+    return f"names a type that is not in the Envoy 1.40 API: {shown(type_name)}"
+
+
+def _flat(value: list[Any], type_name: str) -> Iterable[Any]:
+    """Lists within a list are part of it, except where a list is a value."""
+    if type_name in ("google.protobuf.Value", "google.protobuf.ListValue"):
+        yield from value
+        return
+    stack = [iter(value)]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+            yield item
+        else:
+            stack.pop()
+
+
+def _zero(field: _Field) -> Any:
+    """What null stands for in a list or a map of scalars: an unset value."""
+    if field.read is scalars.string:
+        return ""
+    if field.read is scalars.octets:
+        return b""
+    return False if field.read is scalars.boolean else 0
+
+
+def _repeated_key(value: Any) -> str | None:
+    """A key given more than once, anywhere inside a free-form value."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if type(item) is Repeated:
+            keys = [key for key, _ in item.pairs]
+            return next(key for key in keys if keys.count(key) > 1)
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return None

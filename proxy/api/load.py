@@ -1,0 +1,200 @@
+"""Text into messages: reads, converts, merges and validates, and says everything that is wrong, with its place.
+
+The way of a configuration: text → plain values (yaml_text, json_text) → message (convert) → rules (validate). The
+result always comes back, findings and all; nothing the operator wrote raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+
+from proxy.api.convert import Converter
+from proxy.api.errors import Errors
+from proxy.api.json_text import mark_json, read_json
+from proxy.api.marks import TextLocator
+from proxy.api.pool import new_message, pool
+from proxy.api.reader import Reader
+from proxy.api.validate import ONEOF_UNSET, validate
+from proxy.api.yaml_text import TextError, mark_yaml, read_yaml
+from proxy.base.errors import ConfigError
+
+BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
+MAX_BYTES = 64 * 1024 * 1024
+# How the overlay given on the command line is called in findings.
+CONFIG_YAML = "--config-yaml"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A message with everything that was found while reading it.
+
+    message: what could be read (empty when the text could not); errors: findings and warnings so far; locator: turns
+    a field path into file, line and column
+    """
+
+    message: Message
+    errors: Errors
+    locator: TextLocator
+
+    def reader(self) -> Reader:
+        """A Reader on the whole message, sharing ``errors`` and ``locator``."""
+        return Reader(self.message, "", self.errors, self.locator)
+
+
+@dataclass(slots=True)
+class _Text:
+    """One source: its name in findings, its text, and whether it is JSON."""
+
+    file: str
+    text: str
+    is_json: bool
+
+    def read(self) -> Any:
+        return read_json(self.text) if self.is_json else read_yaml(self.text)
+
+
+def load_bootstrap(
+    path: str | None, yaml_text: str | None = None, *, allow_unknown_fields: bool = False
+) -> Loaded:
+    """The bootstrap from a file (-c) and, merged over it, YAML text (--config-yaml): as Envoy merges them, a scalar
+    overrides, a message merges, a list appends.
+
+    ``.json`` is JSON, ``.pb`` wire format, ``.pb_text`` text format, ``.yaml`` and ``.yml`` YAML; under any other name
+    JSON when it begins with a brace, else YAML (Envoy reads only JSON there). With ``allow_unknown_fields``
+    (--allow-unknown-static-fields) unknown fields are warnings.
+    """
+    return load(BOOTSTRAP, path, yaml_text, allow_unknown_fields=allow_unknown_fields)
+
+
+def load(
+    type_name: str, path: str | None, yaml_text: str | None = None, *, allow_unknown_fields: bool = False
+) -> Loaded:
+    """As ``load_bootstrap``, for any message by full name."""
+    loading = _Loading(type_name, allow_unknown_fields)
+    if path is not None:
+        loading.file(path)
+    if yaml_text:
+        loading.text(_Text(CONFIG_YAML, yaml_text, is_json=False))
+    return loading.finish()
+
+
+def load_text(
+    type_name: str, text: str, file: str = "", *, is_json: bool = False, allow_unknown_fields: bool = False
+) -> Loaded:
+    """As ``load``, from text; ``file`` is its name in findings."""
+    loading = _Loading(type_name, allow_unknown_fields)
+    loading.text(_Text(file, text, is_json))
+    return loading.finish()
+
+
+class _Loading:
+    """The sources read so far, merged."""
+
+    __slots__ = ("_allow_unknown", "_texts", "errors", "message", "type_name")
+
+    def __init__(self, type_name: str, allow_unknown: bool) -> None:
+        self.type_name = type_name
+        self.message = new_message(type_name)
+        self.errors = Errors()
+        self._allow_unknown = allow_unknown
+        self._texts: list[_Text] = []
+
+    def file(self, path: str) -> None:
+        """Read a file into the message."""
+        try:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            self._refuse(path, f"cannot be read: {error.strerror}")
+            return
+        if len(data) > MAX_BYTES:
+            self._refuse(path, f"is larger than {MAX_BYTES // (1024 * 1024)} MiB")
+        elif path.endswith(".pb"):
+            self._wire(path, data)
+        else:
+            self._characters(path, data)
+
+    def _characters(self, path: str, data: bytes) -> None:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self._refuse(path, "is not UTF-8", line, error.start - data.rfind(b"\n", 0, error.start))
+            return
+        if path.endswith(".pb_text"):
+            self._text_format(path, text)
+            return
+        lower = path.lower()
+        is_yaml = lower.endswith((".yaml", ".yml"))
+        is_json = lower.endswith(".json") or (not is_yaml and text.lstrip().startswith("{"))
+        self.text(_Text(path, text, is_json))
+
+    def _wire(self, path: str, data: bytes) -> None:
+        try:
+            self.message.MergeFromString(data)
+        except DecodeError:
+            self._refuse(path, f"is no {self.type_name} in wire format")
+
+    def _text_format(self, path: str, text: str) -> None:
+        from google.protobuf import text_format  # for the one who writes it
+
+        try:
+            text_format.Merge(text, self.message, descriptor_pool=pool())
+        except text_format.ParseError as error:
+            self._refuse(path, f"is no valid text format: {error}")
+
+    def text(self, text: _Text) -> None:
+        """Read YAML or JSON into the message: over what is there."""
+        if len(text.text) > MAX_BYTES:
+            self._refuse(text.file, f"is larger than {MAX_BYTES // (1024 * 1024)} MiB")
+            return
+        try:
+            value = text.read()
+        except TextError as error:
+            self._refuse(text.file, error.message, error.line, error.column)
+            return
+        if value is None or value == "":
+            self._refuse(text.file, "is empty")
+            return
+        self._texts.append(text)
+        own = TextLocator([_source(text)])
+        message = new_message(self.type_name)
+        report = partial(self.errors.at, own)
+        Converter(report, allow_unknown=self._allow_unknown).fill(message, value)
+        self.message.MergeFrom(message)
+
+    def _refuse(self, file: str, message: str, line: int | None = None, column: int | None = None) -> None:
+        self.errors.add(ConfigError("", message, file, line, column))
+
+    def finish(self) -> Loaded:
+        """Check the rules and hand over. A message that could not be read whole is checked all the same, as far as
+        it goes, unless nothing of it could be read."""
+        locator = TextLocator([_source(text) for text in self._texts])
+        if not self.errors or self._texts:
+            wrong = [finding.path for finding in self.errors.findings]
+            validate(self.message, partial(self._broken_rule, locator, wrong))
+        self.errors.findings.sort(
+            key=lambda finding: (finding.file or "", finding.line or 0, finding.column or 0)
+        )
+        return Loaded(self.message, self.errors, locator)
+
+    def _broken_rule(
+        self, locator: TextLocator, wrong: list[str], path: str, message: str, kind: str
+    ) -> None:
+        """Keep a violation, unless it only follows from a value that could not be read."""
+        follows = any(
+            bad == path
+            or (message.startswith(ONEOF_UNSET) and bad.startswith(path) and bad[len(path)] == ".")
+            for bad in wrong
+        )
+        if not follows:
+            self.errors.at(locator, path, message, kind)
+
+
+def _source(text: _Text) -> tuple[str, Any]:
+    return text.file, partial(mark_json if text.is_json else mark_yaml, text.text)
