@@ -32,3 +32,23 @@ def upstream() -> Iterator[Upstream]:
     """A recording upstream that answers 200 "ok" until its script is changed."""
     with Upstream() as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The parity table: one line a scenario, from whatever process it ran in."""
+    rows = []
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            rows += [
+                (outcome, value) for name, value in getattr(report, "user_properties", []) if name == "parity"
+            ]
+    if not rows:
+        return
+    terminalreporter.section("parity with Envoy 1.40.0")
+    for outcome, (name, title, places, wrong, allowed) in sorted(rows, key=lambda row: row[1][0]):
+        verdict = "equal" if outcome == "passed" and not allowed else allowed or f"{wrong} DIFFER"
+        if outcome == "failed":
+            verdict = f"{wrong} DIFFER" if wrong else "FAILED"
+        terminalreporter.line(f"{name:16} {places:5} places  {verdict:24} {title}")
+    differing = sum(outcome == "failed" for outcome, _ in rows)
+    terminalreporter.line(f"{len(rows)} scenarios, {len(rows) - differing} agree, {differing} differ")

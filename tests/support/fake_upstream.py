@@ -155,7 +155,7 @@ class World:
             fields["load_assignment"] = assignment(*addresses)
         reader = self.reader(CLUSTER, **fields)
         cluster = compile_cluster(reader, self.context)
-        findings = [finding for finding in self.errors.findings if finding.kind != "warning"] + unread(reader)
+        findings = self.errors.findings + unread(reader)
         assert findings == []
         cluster.start()
         return cluster
@@ -163,16 +163,18 @@ class World:
     def value(self, name: str) -> int:
         """A counter or gauge below "cluster.back."."""
         full = "cluster.back." + name
-        return (self.stats.counters.get(full) or self.stats.gauges[full]).value
+        counter = self.stats.counters.get(full)
+        return counter.value if counter is not None else self.stats.gauges[full].value
 
     def used(self) -> dict[str, int]:
         """What of "cluster.back." is not zero, membership aside."""
         prefix = "cluster.back."
-        everything = {**self.stats.counters, **self.stats.gauges}
+        values = {name: counter.value for name, counter in self.stats.counters.items()}
+        values |= {name: gauge.value for name, gauge in self.stats.gauges.items()}
         return {
-            name.removeprefix(prefix): stat.value
-            for name, stat in everything.items()
-            if name.startswith(prefix) and stat.value and "membership" not in name and "match" not in name
+            name.removeprefix(prefix): value
+            for name, value in values.items()
+            if name.startswith(prefix) and value and "membership" not in name and "match" not in name
         }
 
 

@@ -159,6 +159,7 @@ SCENARIOS = [
         upstreams={"up": [reply()]},
         lines=6,
         spans=5,
+        allow={"traceparent-random-flag": r"^upstream up \d+ header traceparent$"},
         ignore_stats=BATCHES,
     ),
     Scenario(

@@ -109,11 +109,11 @@ def _add_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
 
 def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
     fields = json.loads(line)
+    as_written = dict(re.findall(r'"([^"]+)":"((?:[^"\\]|\\.)*)"', line))
     into[f"{at} keys"] = " ".join(fields)
-    into[f"{at} is compact"] = str(json.dumps(fields, separators=(",", ":"), ensure_ascii=False) == line)
     for key, value in fields.items():
         if isinstance(value, str):
-            into[f"{at} {key}"] = f'"{names.value(key, value)}"'
+            into[f"{at} {key}"] = f'"{names.value(key, as_written[key])}"'
         else:
             into[f"{at} {key}"] = "<ms>" if key in TIMED and isinstance(value, int) else json.dumps(value)
 
