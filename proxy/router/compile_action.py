@@ -1,0 +1,158 @@
+"""Compiles envoy.config.route.v3.RouteAction: where to forward, and how; one Route per weighted cluster."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Container
+from itertools import accumulate
+
+from proxy.api.matchers import compile_rewrite
+from proxy.api.reader import Reader, reads
+from proxy.base.headers import RequestHeaders
+from proxy.formatter import compile_format, compile_header_value
+from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.path_index import Pick
+from proxy.router.retry import RetryPolicy, compile_retry_policy
+from proxy.router.rewrite import HostRewrite, PathRewrite, SetAuthority
+from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
+from proxy.router.timeouts import unsigned
+
+_NOT_FOUND_STATUS = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_MAX_TOTAL_WEIGHT = (1 << 32) - 1
+
+
+@reads("envoy.config.route.v3.RouteAction")
+def compile_action(
+    reader: Reader,
+    inherited_retry: RetryPolicy | None,
+    known_clusters: Container[str] | None,
+    matched_length: int | None,
+) -> RouteAction:
+    """envoy.config.route.v3.RouteAction, but for weighted_clusters. matched_length: as PathRewrite's."""
+    action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
+    if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
+        reader.fail("cluster", f"unknown cluster '{action.cluster}'")
+    if reader.which("cluster_specifier") is None:
+        reader.fail("", "one of cluster, cluster_header, weighted_clusters is required")
+    action.cluster_not_found_status = _NOT_FOUND_STATUS.get(
+        reader.enum("cluster_not_found_response_code"), 503
+    )
+    timeout = reader.seconds("timeout", DEFAULT_TIMEOUT_S)
+    action.timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
+    action.idle_timeout_s = reader.seconds("idle_timeout")
+    action.priority = 1 if reader.enum("priority") == "HIGH" else 0
+    retry = reader.sub("retry_policy")
+    action.retry = compile_retry_policy(retry) if retry is not None else inherited_retry
+    action.per_try_timeout_s = action.retry.per_try_timeout_s if action.retry is not None else 0.0
+    action.auto_host_rewrite = reader.wrapped("auto_host_rewrite", False)
+    action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
+    action.host_rewrite = _compile_host_rewrite(reader)
+    action.path_rewrite = _compile_path_rewrite(reader, matched_length)
+    return action
+
+
+@reads("envoy.config.route.v3.RouteAction")
+def _compile_host_rewrite(reader: Reader) -> HostRewrite | None:
+    literal = reader.text("host_rewrite_literal").encode()
+    if literal:
+        return HostRewrite(literal)
+    header = reader.text("host_rewrite_header").lower().encode()
+    if header:
+        return HostRewrite(header=header)
+    regex = reader.sub("host_rewrite_path_regex")
+    if regex is not None:
+        return HostRewrite(substitute=compile_rewrite(regex))
+    template = reader.text("host_rewrite")
+    if not template:
+        return None
+    try:
+        # Unlike in header values a missing value is "-" here: seen in Envoy 1.40.
+        return HostRewrite(template=compile_format(template))
+    except ValueError as error:
+        reader.fail("host_rewrite", str(error))
+        return None
+
+
+@reads("envoy.config.route.v3.RouteAction")
+def _compile_path_rewrite(reader: Reader, matched_length: int | None) -> PathRewrite | None:
+    prefix = reader.text("prefix_rewrite").encode()
+    regex = reader.sub("regex_rewrite")
+    template = reader.text("path_rewrite")
+    if bool(prefix) + (regex is not None) + bool(template) > 1:
+        reader.fail("", "specify only one of prefix_rewrite, regex_rewrite or path_rewrite")
+    if prefix:
+        return PathRewrite(matched_length, prefix)
+    if regex is not None:
+        return PathRewrite(matched_length, substitute=compile_rewrite(regex))
+    if not template:
+        return None
+    try:
+        return PathRewrite(matched_length, template=compile_header_value(template))
+    except ValueError as error:
+        reader.fail("path_rewrite", str(error))
+        return None
+
+
+@reads("envoy.config.route.v3.WeightedCluster")
+def compile_weighted(reader: Reader, route: Route, known_clusters: Container[str] | None) -> Pick | None:
+    """envoy.config.route.v3.WeightedCluster: draws one of ``route``'s variants, in proportion to the weights."""
+    reader.ignore("runtime_key_prefix", why="there are no runtime layers: the configured weights are used")
+    reader.ignore("total_weight", why="the sum of the weights is used, as Envoy does")
+    header = reader.text("header_name").lower().encode()
+    weights = []
+    variants = []
+    for one in reader.each("clusters"):
+        weights.append(one.wrapped("weight", 0))
+        variants.append(_compile_variant(one, route, known_clusters))
+    total = sum(weights)
+    if not total:
+        reader.fail("clusters", "sum of weights in the weighted_cluster must be greater than 0")
+        return None
+    if total > _MAX_TOTAL_WEIGHT:
+        reader.fail("clusters", f"the sum of weights of all weighted clusters exceeds {_MAX_TOTAL_WEIGHT}")
+    return WeightedPick(variants, weights, header).pick
+
+
+class WeightedPick:
+    """Draws one of several Routes."""
+
+    __slots__ = ("_bounds", "_header", "_routes", "_total")
+
+    def __init__(self, routes: list[Route], weights: list[int], header: bytes = b"") -> None:
+        """header: a request header whose number decides instead of chance; b"" for none."""
+        self._routes = routes
+        self._bounds = list(accumulate(weights))
+        self._total = self._bounds[-1]
+        self._header = header
+
+    def pick(self, headers: RequestHeaders, random: float) -> Route:
+        """The Route whose share of [0, total) the draw falls into. random: in [0, 1)."""
+        draw = int(random * self._total)
+        if self._header:
+            value = headers.get(self._header)
+            number = unsigned(value) if value is not None else None
+            if number is not None:
+                draw = number % self._total
+        return self._routes[bisect_right(self._bounds, draw)]
+
+
+@reads("envoy.config.route.v3.WeightedCluster.ClusterWeight")
+def _compile_variant(reader: Reader, route: Route, known_clusters: Container[str] | None) -> Route:
+    """The route as it is when this cluster is drawn. The cluster's header operations always come first."""
+    name = reader.text("name")
+    header = reader.text("cluster_header").lower().encode()
+    if bool(name) == bool(header):
+        reader.fail("name", "exactly one of name and cluster_header must be given")
+    if name and known_clusters is not None and name not in known_clusters:
+        reader.fail("name", f"unknown weighted cluster '{name}'")
+    ops: tuple[RequestOp, ...] = compile_request_ops(reader)
+    authority = reader.text("host_rewrite_literal").encode()
+    if authority:
+        ops = (*ops, SetAuthority(authority))
+    variant = route.variant()
+    variant.request_ops = (*ops, *route.request_ops)
+    variant.response_ops = (*compile_response_ops(reader), *route.response_ops)
+    if route.forward is not None:
+        variant.forward = route.forward.variant(name, header)
+        variant.forward.set_request_ops(variant.request_ops)
+    return variant

@@ -1,0 +1,99 @@
+"""Compiles one envoy.config.route.v3.Route into an index Entry: what it matches, and what a match gets."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from itertools import chain
+
+from proxy.api.reader import Reader, reads
+from proxy.router.compile_action import compile_action, compile_weighted
+from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
+from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
+from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
+from proxy.router.path_index import Entry, Pick
+from proxy.router.retry import RetryPolicy
+from proxy.router.route import Route, VirtualHost
+
+_NOWHERE = PathMatch(OTHER, b"", None, None)
+
+
+@dataclass(slots=True)
+class Inherited:
+    """What a route takes from its virtual host and its route configuration.
+
+    known_clusters: None when cluster names are not to be checked
+    body_limit: bytes of a direct response's body
+    """
+
+    virtual_host: VirtualHost
+    known_clusters: Container[str] | None = None
+    retry: RetryPolicy | None = None
+    host_request: tuple[HeaderOps, ...] = ()
+    host_response: tuple[HeaderOps, ...] = ()
+    table_request: tuple[HeaderOps, ...] = ()
+    table_response: tuple[HeaderOps, ...] = ()
+    most_specific_wins: bool = False
+    body_limit: int = DIRECT_BODY_LIMIT
+
+    def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
+        """Levels given from the most specific, in order of evaluation: the last one wins."""
+        return tuple(chain.from_iterable(reversed(levels) if self.most_specific_wins else levels))
+
+
+@reads("envoy.config.route.v3.Route")
+def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
+    """envoy.config.route.v3.Route. Findings go to the reader; the Entry is usable in any case."""
+    match = reader.sub("match")
+    if match is None:
+        reader.fail("match", "value is required")
+    path_match = compile_path_match(match) if match is not None else _NOWHERE
+    conditions = compile_conditions(match) if match is not None else ()
+    route = Route(reader.text("name").encode(), inherited.virtual_host)
+    own_request, own_response = compile_request_ops(reader), compile_response_ops(reader)
+    route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
+    route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
+    _compile_tracing(reader, route)
+    reader.ignore("metadata", why="nothing reads the metadata of routes yet")
+    reader.ignore("stat_prefix", why="there are no statistics of single routes")
+    pick = _compile_action(reader, route, inherited, path_match.matched_length)
+    return Entry(order, path_match, conditions, route, pick)
+
+
+@reads("envoy.config.route.v3.Route")
+def _compile_action(
+    reader: Reader, route: Route, inherited: Inherited, matched_length: int | None
+) -> Pick | None:
+    redirect = reader.sub("redirect")
+    if redirect is not None:
+        route.redirect = compile_redirect(redirect, matched_length)
+        return None
+    direct = reader.sub("direct_response")
+    if direct is not None:
+        route.direct_response = compile_direct_response(direct, inherited.body_limit)
+        return None
+    forward = reader.sub("route")
+    if forward is None:
+        if reader.which("action") is None:
+            reader.fail("", "one of route, redirect, direct_response is required")
+        return None
+    route.forward = compile_action(forward, inherited.retry, inherited.known_clusters, matched_length)
+    route.forward.set_request_ops(route.request_ops)
+    weighted = forward.sub("weighted_clusters")
+    if weighted is None:
+        return None
+    return compile_weighted(weighted, route, inherited.known_clusters)
+
+
+@reads("envoy.config.route.v3.Route")
+def _compile_tracing(reader: Reader, route: Route) -> None:
+    """decorator and tracing; sampling that ``tracing`` leaves out is 100 %, as in Envoy."""
+    decorator = reader.sub("decorator")
+    if decorator is not None:
+        route.decorator_operation = decorator.text("operation").encode()
+        route.decorator_propagate = decorator.wrapped("propagate", True)
+    tracing = reader.sub("tracing")
+    if tracing is not None:
+        route.client_sampling = tracing.fraction("client_sampling", 1.0)
+        route.random_sampling = tracing.fraction("random_sampling", 1.0)
+        route.overall_sampling = tracing.fraction("overall_sampling", 1.0)

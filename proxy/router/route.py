@@ -1,0 +1,197 @@
+"""What a matched request gets: Route, RouteAction, VirtualHost. Immutable after compile.
+
+With weighted clusters each cluster has a Route of its own (same name, its own header operations and cluster), and
+``RouteTable.find`` draws one of them; so everything here is decided before the request comes.
+Source: envoy.config.route.v3.Route, RouteAction, VirtualHost.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.ids import Ids
+from proxy.base.stream_info import StreamInfo
+from proxy.router.direct import DirectResponse, Redirect
+from proxy.router.header_ops import HeaderOps
+from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
+from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
+
+DEFAULT_TIMEOUT_S = 15.0
+
+
+class RequestOp(Protocol):
+    """One level of changes to a request head."""
+
+    def apply(self, headers: RequestHeaders, stream: StreamInfo) -> None:
+        """Change ``headers`` in place."""
+
+
+class VirtualHost:
+    """The facts of a virtual host that a stream asks for."""
+
+    __slots__ = ("include_attempt_count_in_response", "include_request_attempt_count", "name", "require_tls")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.include_request_attempt_count = False
+        self.include_attempt_count_in_response = False
+        self.require_tls = "NONE"
+
+
+class RouteAction:
+    """Forward to a cluster. Times in seconds, 0.0 for none.
+
+    cluster: its name, or "" with ``cluster_header``, whose first value names it
+    idle_timeout_s: None when the route says nothing (the connection manager's holds); 0.0 turns it off
+    priority: 0 DEFAULT, 1 HIGH; cluster_not_found_status: 503, 404 or 500
+    auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
+    """
+
+    __slots__ = (
+        "_asks_for_retries",
+        "append_x_forwarded_host",
+        "auto_host_rewrite",
+        "cluster",
+        "cluster_header",
+        "cluster_not_found_status",
+        "host_rewrite",
+        "idle_timeout_s",
+        "path_rewrite",
+        "per_try_timeout_s",
+        "priority",
+        "request_ops",
+        "retry",
+        "timeout_s",
+    )
+
+    def __init__(self, cluster: str = "", cluster_header: bytes = b"") -> None:
+        self.cluster = cluster
+        self.cluster_header = cluster_header
+        self.cluster_not_found_status = 503
+        self.timeout_s = DEFAULT_TIMEOUT_S
+        self.idle_timeout_s: float | None = None
+        self.retry: RetryPolicy | None = None
+        self.per_try_timeout_s = 0.0
+        self.priority = 0
+        self.request_ops: tuple[RequestOp, ...] = ()
+        self.host_rewrite: HostRewrite | None = None
+        self.path_rewrite: PathRewrite | None = None
+        self.auto_host_rewrite = False
+        self.append_x_forwarded_host = False
+        self._asks_for_retries = False
+
+    def variant(self, cluster: str, cluster_header: bytes) -> RouteAction:
+        """At configuration time: a copy that forwards to another cluster."""
+        twin = RouteAction()
+        for slot in RouteAction.__slots__:
+            setattr(twin, slot, getattr(self, slot))
+        twin.cluster = cluster
+        twin.cluster_header = cluster_header
+        return twin
+
+    def choose_cluster(self, headers: RequestHeaders, stream: StreamInfo) -> str | None:
+        """The cluster's name; None when the header that should name it is absent or empty."""
+        if self.cluster:
+            return self.cluster
+        value = headers.get(self.cluster_header)
+        return value.decode("utf-8", "replace") if value else None
+
+    def set_request_ops(self, ops: tuple[RequestOp, ...]) -> None:
+        """At configuration time: the header operations, in order."""
+        self.request_ops = ops
+        added = (name for op in ops if isinstance(op, HeaderOps) for name in op.added_names())
+        self._asks_for_retries = any(name in RETRY_HEADERS for name in added)
+
+    def finalize_request(
+        self, headers: RequestHeaders, stream: StreamInfo, keep_original: bool = True
+    ) -> None:
+        """Header operations, then authority, then path: Envoy's order.
+
+        keep_original: write x-envoy-original-host and -path (False under suppress_envoy_headers).
+        """
+        for op in self.request_ops:
+            op.apply(headers, stream)
+        if self.host_rewrite is not None:
+            authority = self.host_rewrite.authority(headers, stream)
+            if authority:
+                update_authority(headers, authority, self.append_x_forwarded_host, keep_original)
+        if self.path_rewrite is not None:
+            path = self.path_rewrite.rewrite(headers.path, stream)
+            if path is not None:
+                if keep_original:
+                    headers.set(ORIGINAL_PATH, headers.path)
+                headers.path = path
+
+    def rewrite_auto_host(self, headers: RequestHeaders, hostname: str, keep_original: bool = True) -> None:
+        """auto_host_rewrite: after the host of a try is known; nothing when it has no name."""
+        if hostname:
+            update_authority(headers, hostname.encode(), self.append_x_forwarded_host, keep_original)
+
+    def retry_state(
+        self, headers: RequestHeaders, resources: RetryResources, ids: Ids, internal: bool
+    ) -> RetryState | None:
+        """The request's tries, None when it has only one. Call after ``finalize_request``, which may ask for some.
+
+        Consumes the x-envoy-retry headers of internal requests; external ones have lost them before.
+        """
+        if not internal and not self._asks_for_retries:
+            policy = self.retry
+            return (
+                RetryState(policy, headers, resources, ids)
+                if policy is not None and policy.retry_on
+                else None
+            )
+        state = RetryState(self.retry or NO_POLICY, headers, resources, ids)
+        state.merge_headers(headers)
+        headers.remove_all(RETRY_HEADERS)
+        return state if state.retry_on else None
+
+
+class Route:
+    """One route. Exactly one of ``forward``, ``redirect`` and ``direct_response`` is set.
+
+    client_sampling, random_sampling, overall_sampling: tracing overrides as fractions, None without ``tracing``
+    request_ops: for looking at; ``forward.finalize_request`` applies them
+    """
+
+    __slots__ = (
+        "client_sampling",
+        "decorator_operation",
+        "decorator_propagate",
+        "direct_response",
+        "forward",
+        "name",
+        "overall_sampling",
+        "random_sampling",
+        "redirect",
+        "request_ops",
+        "response_ops",
+        "virtual_host",
+    )
+
+    def __init__(self, name: bytes, virtual_host: VirtualHost) -> None:
+        self.name = name
+        self.virtual_host = virtual_host
+        self.forward: RouteAction | None = None
+        self.redirect: Redirect | None = None
+        self.direct_response: DirectResponse | None = None
+        self.decorator_operation: bytes | None = None
+        self.decorator_propagate = True
+        self.client_sampling: float | None = None
+        self.random_sampling: float | None = None
+        self.overall_sampling: float | None = None
+        self.request_ops: tuple[RequestOp, ...] = ()
+        self.response_ops: tuple[HeaderOps, ...] = ()
+
+    def finalize_response(self, headers: ResponseHeaders | HeaderMap, stream: StreamInfo) -> None:
+        """The response's header operations, most specific first."""
+        for ops in self.response_ops:
+            ops.apply(headers, stream)
+
+    def variant(self) -> Route:
+        """A copy to be changed at configuration time, for one of several weighted clusters."""
+        twin = Route(self.name, self.virtual_host)
+        for slot in Route.__slots__:
+            setattr(twin, slot, getattr(self, slot))
+        return twin

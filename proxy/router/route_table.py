@@ -1,0 +1,258 @@
+"""Which route is this request's? Compiled from a RouteConfiguration, immutable, swapped as a whole.
+
+``RouteTable.find`` is the hot path: authority -> virtual host (exact, then the longest ``*.suffix``, then the longest
+``prefix.*``, then ``*``), then the virtual host's path index.
+Source: envoy.config.route.v3.RouteConfiguration, VirtualHost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Protocol
+
+from proxy.api.reader import Reader, reads
+from proxy.base.headers import RequestHeaders
+from proxy.base.ids import Ids
+from proxy.base.stream_info import StreamInfo
+from proxy.router.compile_route import Inherited, compile_route
+from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
+from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.path_index import PathIndex
+from proxy.router.retry import compile_retry_policy
+from proxy.router.route import Route, VirtualHost
+
+CACHED_AUTHORITIES = 512
+
+
+class RouteContext(Protocol):
+    """What of the FactoryContext a route table uses."""
+
+    ids: Ids
+
+
+class _Host:
+    """A virtual host with its routes. ``tls_route`` answers plain requests when ``require_tls`` says so."""
+
+    __slots__ = ("facts", "index", "tls_external_only", "tls_route")
+
+    def __init__(self, facts: VirtualHost, index: PathIndex) -> None:
+        self.facts = facts
+        self.index = index
+        self.tls_route: Route | None = None
+        self.tls_external_only = facts.require_tls == "EXTERNAL_ONLY"
+        if facts.require_tls != "NONE":
+            self.tls_route = Route(b"", facts)
+            self.tls_route.redirect = TlsRedirect()
+
+    def find(self, headers: RequestHeaders) -> Route | None:
+        if self.tls_route is not None and self._wants_tls(headers):
+            return self.tls_route
+        return self.index.find(headers)
+
+    def _wants_tls(self, headers: RequestHeaders) -> bool:
+        if (headers.get(FORWARDED_PROTO) or headers.scheme) == b"https":
+            return False
+        return not (self.tls_external_only and headers.get(b"x-envoy-internal") == b"true")
+
+
+class Domains:
+    """Domain patterns, lower-case, to virtual hosts."""
+
+    __slots__ = ("_exact", "_prefixes", "_suffixes", "any")
+
+    def __init__(self) -> None:
+        self._exact: dict[bytes, _Host] = {}
+        # By length of the part beside the star, longest first.
+        self._suffixes: dict[int, dict[bytes, _Host]] = {}
+        self._prefixes: dict[int, dict[bytes, _Host]] = {}
+        self.any: _Host | None = None
+
+    def add(self, domain: bytes, host: _Host) -> bool:
+        """False when the domain is there already."""
+        if domain == b"*":
+            if self.any is not None:
+                return False
+            self.any = host
+            return True
+        if domain[:1] == b"*":
+            return _add_wildcard(self._suffixes, domain[1:], host)
+        if domain[-1:] == b"*":
+            return _add_wildcard(self._prefixes, domain[:-1], host)
+        if domain in self._exact:
+            return False
+        self._exact[domain] = host
+        return True
+
+    def freeze(self) -> None:
+        """Called once after the last ``add``."""
+        self._suffixes = dict(sorted(self._suffixes.items(), reverse=True))
+        self._prefixes = dict(sorted(self._prefixes.items(), reverse=True))
+
+    @property
+    def only_any(self) -> bool:
+        """Whether the authority decides nothing."""
+        return not (self._exact or self._suffixes or self._prefixes)
+
+    def find(self, name: bytes) -> _Host | None:
+        """The virtual host of a lower-case authority."""
+        host = self._exact.get(name)
+        if host is not None:
+            return host
+        size = len(name)
+        for length, hosts in self._suffixes.items():
+            # Shorter only: "*.a.com" is not for ".a.com".
+            if length < size:
+                host = hosts.get(name[size - length :])
+                if host is not None:
+                    return host
+        for length, hosts in self._prefixes.items():
+            if length < size:
+                host = hosts.get(name[:length])
+                if host is not None:
+                    return host
+        return self.any
+
+
+def _add_wildcard(patterns: dict[int, dict[bytes, _Host]], text: bytes, host: _Host) -> bool:
+    same_length = patterns.setdefault(len(text), {})
+    if text in same_length:
+        return False
+    same_length[text] = host
+    return True
+
+
+class RouteTable:
+    """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at."""
+
+    __slots__ = (
+        "_cache",
+        "_domains",
+        "_ignore_port",
+        "_only",
+        "_sole",
+        "_sole_prefix",
+        "name",
+        "virtual_hosts",
+    )
+
+    def __init__(
+        self, name: str, hosts: list[VirtualHost], domains: Domains, ignore_port: bool = False
+    ) -> None:
+        domains.freeze()
+        self.name = name
+        self.virtual_hosts = tuple(hosts)
+        self._domains = domains
+        self._ignore_port = ignore_port
+        self._cache: dict[bytes, _Host | None] = {}
+        self._only = domains.any if domains.only_any else None
+        self._sole: Route | None = None
+        self._sole_prefix = b""
+        if self._only is not None and self._only.tls_route is None:
+            self._sole, self._sole_prefix = self._only.index.sole, self._only.index.sole_prefix
+
+    def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
+        """The route of a request; None when no virtual host or no route is for it."""
+        sole = self._sole
+        if sole is not None:
+            path = headers.path
+            return sole if path and path.startswith(self._sole_prefix) else None
+        host = self._only
+        if host is None:
+            authority = headers.authority
+            try:
+                host = self._cache[authority]
+            except KeyError:
+                host = self._find_host(authority)
+            if host is None:
+                return None
+        if host.tls_route is None:
+            return host.index.find(headers)
+        return host.find(headers)
+
+    def _find_host(self, authority: bytes) -> _Host | None:
+        """Looked up, and remembered while the client-chosen names are few."""
+        name = authority.lower()
+        if self._ignore_port:
+            name = without_port(name)
+        host = self._domains.find(name)
+        if len(self._cache) < CACHED_AUTHORITIES and len(authority) <= 255:
+            self._cache[authority] = host
+        return host
+
+
+def without_port(authority: bytes) -> bytes:
+    """``host:port`` and ``[v6]:port`` without the port."""
+    colon = authority.rfind(b":")
+    return authority if colon < 0 or authority.rfind(b"]") > colon else authority[:colon]
+
+
+@reads("envoy.config.route.v3.RouteConfiguration")
+def compile_route_table(
+    reader: Reader,
+    context: RouteContext,
+    known_clusters: Container[str] | None = None,
+    validate_clusters: bool = True,
+) -> RouteTable:
+    """envoy.config.route.v3.RouteConfiguration.
+
+    known_clusters: the names a route may use; None: not checked
+    validate_clusters: the default of the field of that name (True for static tables, False for RDS)
+    """
+    name = reader.text("name")
+    checked = reader.wrapped("validate_clusters", validate_clusters)
+    common = Inherited(VirtualHost(b""), known_clusters if checked else None)
+    common.table_request = compile_request_ops(reader)
+    common.table_response = compile_response_ops(reader)
+    common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
+    common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
+    without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
+    reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
+    domains = Domains()
+    facts = []
+    for one in reader.each("virtual_hosts"):
+        host = _compile_host(one, common, context.ids.random, without_parameters)
+        facts.append(host.facts)
+        _add_domains(one, host, domains, name)
+    return RouteTable(name, facts, domains, reader.flag("ignore_port_in_host_matching"))
+
+
+@reads("envoy.config.route.v3.VirtualHost")
+def _add_domains(reader: Reader, host: _Host, domains: Domains, table: str) -> None:
+    names = reader.values("domains")
+    if not names:
+        reader.fail("domains", "value must contain at least 1 item(s)")
+    for index, text in enumerate(names):
+        domain = text.lower()
+        if domains.add(domain.encode(), host):
+            continue
+        if domain == "*":
+            message = f"only a single wildcard domain is permitted in route {table}"
+        else:
+            message = f"only unique values for domains are permitted: duplicate entry of domain {domain} in route {table}"
+        reader.fail(f"domains[{index}]", message)
+
+
+@reads("envoy.config.route.v3.VirtualHost")
+def _compile_host(
+    reader: Reader, common: Inherited, random: Callable[[], float], without_parameters: bool
+) -> _Host:
+    facts = VirtualHost(reader.text("name").encode())
+    facts.include_request_attempt_count = reader.flag("include_request_attempt_count")
+    facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
+    facts.require_tls = reader.enum("require_tls")
+    retry = reader.sub("retry_policy")
+    inherited = Inherited(
+        facts,
+        common.known_clusters,
+        compile_retry_policy(retry) if retry is not None else None,
+        compile_request_ops(reader),
+        compile_response_ops(reader),
+        common.table_request,
+        common.table_response,
+        common.most_specific_wins,
+        common.body_limit,
+    )
+    reader.ignore("metadata", why="nothing reads the metadata of virtual hosts yet")
+    reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
+    entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
+    return _Host(facts, PathIndex(entries, random, without_parameters))

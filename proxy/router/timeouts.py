@@ -1,0 +1,68 @@
+"""How long one request may take: the route's timeout, the client's headers, and what upstream is told.
+
+Contract: x-envoy-upstream-rq-timeout-ms and x-envoy-upstream-rq-per-try-timeout-ms are honoured for internal requests
+only (external ones are stripped of them long before) and never travel on; x-envoy-expected-rq-timeout-ms does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from proxy.base.headers import X_ENVOY
+
+if TYPE_CHECKING:
+    from proxy.base.headers import RequestHeaders
+    from proxy.router.route import RouteAction
+
+GLOBAL_TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
+PER_TRY_TIMEOUT = b"x-envoy-upstream-rq-per-try-timeout-ms"
+# absl::SimpleAtoi for an unsigned number; longer ones would not fit 64 bits.
+_UNSIGNED = re.compile(rb"[ \t\n\v\f\r]*\+?([0-9]{1,19})[ \t\n\v\f\r]*")
+
+
+def unsigned(value: bytes) -> int | None:
+    """A whole number of a header, blanks around it allowed; None when it is none."""
+    found = _UNSIGNED.fullmatch(value)
+    return int(found.group(1)) if found is not None else None
+
+
+def final_timeout(route: RouteAction, headers: RequestHeaders, internal: bool) -> tuple[float, float]:
+    """(whole request, one try) in seconds, 0.0 for none; consumes the two headers that may change them.
+
+    A per-try timeout that is not shorter than the whole one is dropped, as in Envoy.
+    """
+    total = route.timeout_s
+    one_try = route.per_try_timeout_s
+    if internal and headers.known & X_ENVOY:
+        total, one_try = _from_headers(headers, total, one_try)
+    if one_try >= total and total > 0.0:
+        one_try = 0.0
+    return total, one_try
+
+
+def _from_headers(headers: RequestHeaders, total: float, one_try: float) -> tuple[float, float]:
+    for name in (GLOBAL_TIMEOUT, PER_TRY_TIMEOUT):
+        value = headers.get(name)
+        if value is None:
+            continue
+        headers.remove(name)
+        milliseconds = unsigned(value)
+        if milliseconds is None:
+            continue
+        if name is GLOBAL_TIMEOUT:
+            total = milliseconds / 1000.0
+        else:
+            one_try = milliseconds / 1000.0
+    return total, one_try
+
+
+def expected_timeout_ms(total_s: float, one_try_s: float, elapsed_s: float) -> int:
+    """The value of x-envoy-expected-rq-timeout-ms for a try begun ``elapsed_s`` into the request; 0 for no header."""
+    expected = int((one_try_s or total_s) * 1000.0 + 0.5)
+    if expected <= 0:
+        return 0
+    if total_s > 0.0:
+        # Out of time is still 1 ms: 0 would mean "for ever" to the next proxy.
+        expected = min(expected, max(1, int(total_s * 1000.0 + 0.5) - int(elapsed_s * 1000.0)))
+    return expected
