@@ -49,11 +49,13 @@ class FlagNames:
 
     def __init__(self, column: int) -> None:
         self._column = column
-        self._known: dict[int, bytes] = {0: b"-"}
+        self._known: dict[int, bytes] = {}
 
     def __call__(self, stream: StreamInfo) -> bytes:
-        known = self._known.get(stream.flags)
-        return known if known is not None else self._learn(stream.flags)
+        flags = stream.flags
+        if not flags:
+            return b"-"
+        return self._known.get(flags) or self._learn(flags)
 
     def _learn(self, flags: int) -> bytes:
         column = self._column

@@ -28,6 +28,8 @@ def header_operator(attribute: str) -> Make:
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         main, alternative = _split_names(command.argument)
+        if (attribute, main, alternative) == ("request_headers", b"x-envoy-original-path", b":path"):
+            return Slot(TEXT, cut(_path_getter(absent), command.max_length, absent))
         get = _header_getter(attribute, main, absent)
         if alternative:
             get = _either(get, _header_getter(attribute, alternative, absent), absent)
@@ -98,6 +100,22 @@ def _pseudo_getter(attribute: str, absent: Any) -> Getter:
     def get(stream: StreamInfo) -> Any:
         headers = stream.request_headers
         return absent if headers is None else value_of(headers) or absent
+
+    return get
+
+
+def _path_getter(absent: Any) -> Getter:
+    """REQ(X-ENVOY-ORIGINAL-PATH?:PATH), which is in nearly every log line."""
+
+    def get(stream: StreamInfo) -> Any:
+        headers = stream.request_headers
+        if headers is None:
+            return absent
+        if headers.known & X_ENVOY:
+            for key, value in headers.fields:
+                if key == b"x-envoy-original-path":
+                    return value
+        return headers.path or absent
 
     return get
 
@@ -258,6 +276,11 @@ def grpc_status(stream: StreamInfo) -> int | None:
     content_type = None if headers is None else headers.get(b"content-type")
     if content_type is None or not _is_grpc(content_type):
         return None
+    return response_grpc_status(stream)
+
+
+def response_grpc_status(stream: StreamInfo) -> int | None:
+    """What a gRPC client would make of the response, whatever the request was; None without a response."""
     for holder in (stream.response_trailers, stream.response_headers):
         status = _read_status(holder)
         if status is not None:

@@ -77,7 +77,7 @@ OPERATORS: dict[str, Operator] = {
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": Operator(facts.count("upstream_response_header_bytes")),
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": Operator(facts.count("upstream_request_header_bytes")),
     # the response, and how it came about
-    "PROTOCOL": Operator(facts.text("protocol")),
+    "PROTOCOL": Operator(facts.text_or_empty("protocol")),
     "RESPONSE_CODE": Operator(facts.count("status")),
     "RESPONSE_CODE_DETAILS": Operator(facts.spaceless("details"), "optional"),
     "RESPONSE_FLAGS": Operator(_flags(1)),

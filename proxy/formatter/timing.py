@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -20,6 +21,8 @@ _SPECIFIER = re.compile(
 )
 _NEWLINE = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
 _STRFTIME = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
+# Half a microsecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
+_EPSILON_S = 5e-7
 DEFAULT_UTC = "%Y-%m-%dT%H:%M:%S.%3fZ"
 DEFAULT_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
 
@@ -64,9 +67,18 @@ class TimeText:
             self._turn(second)
         if not self._digits:
             return self._template
-        if self._digits == [3]:
-            return self._template % (b"%03d" % (rest // 1000))
         return self._template % tuple([_fraction(rest, digits) for digits in self._digits])
+
+    @property
+    def is_milliseconds(self) -> bool:
+        """Whether the layout has one fraction, of three digits."""
+        return self._digits == [3]
+
+    def around(self, second: int) -> tuple[bytes, bytes]:
+        """What stands before and after the one fraction."""
+        self._turn(second)
+        head, _, tail = self._template.replace(b"%%", b"\0").partition(b"%b")
+        return head.replace(b"\0", b"%"), tail.replace(b"\0", b"%")
 
     def _turn(self, second: int) -> None:
         fields = self._convert(second)
@@ -79,6 +91,31 @@ class TimeText:
             pieces = [piece.replace("%", "%%") for piece in pieces]
         self._template = "%b".join(pieces).encode()
         self._second = second
+
+
+@lru_cache(maxsize=16)
+def _milliseconds(tail: bytes) -> tuple[bytes, ...]:
+    # The last is for fractions that only rounding brought to 1000.
+    return tuple(b"%03d%b" % (number, tail) for number in (*range(1000), 999))
+
+
+def _milliseconds_getter(write: TimeText, when: Wall) -> Callable[[StreamInfo], bytes]:
+    """The common layout, text.%3fZ, with everything at hand: this is in nearly every log line."""
+    second = -1.0
+    head = b""
+    endings: tuple[bytes, ...] = ()
+
+    def get(stream: StreamInfo) -> bytes:
+        nonlocal second, head, endings
+        part = when(stream) - second
+        if not 0.0 <= part < 1.0:
+            second = float(int(part + second))
+            part = when(stream) - second
+            head, tail = write.around(int(second))
+            endings = _milliseconds(tail)
+        return head + endings[int(part * 1000 + 0.0005)]
+
+    return get
 
 
 def _fraction(microseconds: int, digits: int) -> bytes:
@@ -94,10 +131,9 @@ def time_operator(wall_of: Callable[[FormatContext], Wall], local: bool = False)
         write = TimeText(command.argument or (DEFAULT_LOCAL if local else DEFAULT_UTC), local)
         when = wall_of(context)
 
-        def get(stream: StreamInfo) -> bytes:
-            return write(when(stream))
-
-        return Slot(TEXT, get)
+        if write.is_milliseconds:
+            return Slot(TEXT, _milliseconds_getter(write, when))
+        return Slot(TEXT, lambda stream: write(when(stream)))
 
     return make
 
@@ -123,16 +159,12 @@ def emit_time(context: FormatContext) -> Wall:
     return get
 
 
-# Half a microsecond: 1.005 - 1.0 is 0.00499999...
-_EPSILON_S = 5e-7
-
-
 def duration_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
     """DURATION: milliseconds from the start to the end, or to now while the stream runs"""
     now = context.clock.monotonic
 
     def get(stream: StreamInfo) -> int:
-        return int(((stream.ended_at or now()) - stream.started_at + _EPSILON_S) * 1000)
+        return int(((stream.ended_at or now()) - stream.started_at) * 1000 + 0.0005)
 
     return Slot(NUMBER, get)
 

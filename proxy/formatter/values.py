@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from proxy.formatter.escape import decode_json, escape_json
+from proxy.formatter.escape import PLAIN_JSON, decode_json, escape_json
 
 
 def text_of(value: Any) -> bytes:
@@ -21,10 +21,12 @@ def text_of(value: Any) -> bytes:
 def json_of(value: Any) -> bytes:
     """As JSON, strings in quotes."""
     if isinstance(value, bytes):
+        if not value.translate(None, PLAIN_JSON):
+            return b'"%b"' % value
         value = decode_json(value)
     if isinstance(value, str):
         return b'"%b"' % escape_json(value.encode())
-    return orjson.dumps(plain(value))
+    return b"%d" % value if type(value) is int else orjson.dumps(plain(value))
 
 
 def plain(value: Any) -> Any:
