@@ -24,18 +24,19 @@ ENVOY_MISSING = "" if envoy_binary() else "the real Envoy is not installed (dev 
 
 
 class Envoy(ProxyProcess):
-    """Envoy with one worker thread, access logs flushed every 20 ms."""
+    """Envoy with one worker thread; access logs flushed every ``flush_ms`` (None: Envoy's default, 10 s)."""
 
     name = "envoy"
 
-    def __init__(self, bootstrap: Mapping[str, Any], arguments: Sequence[str] = (), **options: Any) -> None:
-        defaults = [
-            "--concurrency",
-            "1",
-            "--disable-hot-restart",
-            "--log-level",
-            "warning",
-            "--file-flush-interval-msec",
-            "20",
-        ]
+    def __init__(
+        self,
+        bootstrap: Mapping[str, Any],
+        arguments: Sequence[str] = (),
+        *,
+        flush_ms: int | None = 20,
+        **options: Any,
+    ) -> None:
+        defaults = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        if flush_ms is not None:
+            defaults += ["--file-flush-interval-msec", str(flush_ms)]
         super().__init__([str(envoy_binary())], bootstrap, [*defaults, *arguments], **options)

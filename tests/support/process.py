@@ -9,13 +9,28 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 START_S = 20.0
 STOP_S = 35.0
+
+
+@contextmanager
+def on_cpu(cpu: int | None) -> Iterator[None]:
+    """Processes started inside stay on the CPU with all their threads; on any when None."""
+    if cpu is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class ProxyFailed(AssertionError):
@@ -74,16 +89,15 @@ class ProxyProcess:
             (self.folder / f"{self.name}.stdout").open("wb") as stdout,
             (self.folder / f"{self.name}.stderr").open("wb") as stderr,
         ):
-            self.process = subprocess.Popen(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=self.environment,
-                cwd=self.folder,
-            )
-        if self.cpu is not None:
-            os.sched_setaffinity(self.process.pid, {self.cpu})
+            with on_cpu(self.cpu):
+                self.process = subprocess.Popen(
+                    self.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=self.environment,
+                    cwd=self.folder,
+                )
         deadline = time.monotonic() + START_S
         while not self._is_ready():
             if self.process.poll() is not None:

@@ -21,36 +21,41 @@ from tests.support.messages import Closed, Headers, Message, Wire
 IDLE_S = 30.0
 
 
+class Step:
+    """One thing an upstream does on its connection."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True, frozen=True)
-class Send:
+class Send(Step):
     """Write these bytes as they are (a whole reply, a part of one, garbage)."""
 
     data: bytes
 
 
 @dataclass(slots=True, frozen=True)
-class Wait:
+class Wait(Step):
     """Say nothing for so many seconds."""
 
     seconds: float
 
 
 @dataclass(slots=True, frozen=True)
-class Close:
+class Close(Step):
     """End the connection with FIN."""
 
 
 @dataclass(slots=True, frozen=True)
-class Reset:
+class Reset(Step):
     """End the connection with RST."""
 
 
 @dataclass(slots=True, frozen=True)
-class Stall:
+class Stall(Step):
     """Say nothing until the peer leaves or the upstream is closed."""
 
 
-Step = Send | Wait | Close | Reset | Stall
 Steps = Sequence[Step]
 
 

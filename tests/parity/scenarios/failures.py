@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.support.client import Client, request
 from tests.support.config import Config, cluster, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
@@ -61,7 +63,7 @@ def resets(world: World) -> Config:
     )
 
 
-def fail_by_path(world_tries: dict[str, int]):
+def fail_by_path(world_tries: dict[str, int]) -> Callable[[Request], Steps]:
     """Answers by path; "/retried/…" paths fail the first time."""
 
     def script(got: Request) -> Steps:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.support.client import request
 from tests.support.config import Config, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import Request, Steps, reply
 
 
-def name_script(name: str):
+def name_script(name: str) -> Callable[[Request], Steps]:
     def script(got: Request) -> Steps:
         return [reply(200, f"{name} saw {got.path}".encode(), [("x-served-by", name)])]
 
@@ -138,8 +140,8 @@ def matches(world: World) -> Config:
     def header(name: str, **how: object) -> Config:
         return {"name": name, **how}
 
-    weighted = {"clusters": [{"name": "a", "weight": 0}, {"name": "b", "weight": 100}]}
-    weighted["clusters"][1]["request_headers_to_add"] = [add("x-weighted", "b")]  # type: ignore[index]
+    weighted: Config = {"clusters": [{"name": "a", "weight": 0}, {"name": "b", "weight": 100}]}
+    weighted["clusters"][1]["request_headers_to_add"] = [add("x-weighted", "b")]
     routes = [
         {"match": {"path": "/weighted"}, "route": {"weighted_clusters": weighted}},
         when("a", header("x-exact", string_match={"exact": "One"})),

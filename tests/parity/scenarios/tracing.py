@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.support.client import request
 from tests.support.config import Config, cluster, route_to, virtual_host, zipkin
 from tests.support.messages import Headers
@@ -15,7 +17,7 @@ SAMPLED = ("X-B3-Sampled", "1")
 UUID = "3a8c1f2e-7b64-%s1d0-9a2b-5c6d7e8f9012"
 
 
-def traced(direction: str, tracing: Config | None = None, **tracer: object):
+def traced(direction: str, tracing: Config | None = None, **tracer: object) -> Callable[[World], Config]:
     """A traced listener; ``tracing`` joins the tracing message, ``tracer`` the Zipkin message."""
 
     def config(world: World) -> Config:
@@ -36,7 +38,7 @@ def traced(direction: str, tracing: Config | None = None, **tracer: object):
     return config
 
 
-def spans_script():
+def spans_script() -> Callable[[Request], Steps]:
     tries = {"count": 0}
 
     def script(got: Request) -> Steps:
