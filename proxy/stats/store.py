@@ -112,7 +112,7 @@ class Store:
 
     __slots__ = (
         *("counters", "gauges", "histograms", "texts"),
-        *("bounds_for", "limit", "matcher", "overflow", "size", "tags"),
+        *("__weakref__", "bounds_for", "limit", "matcher", "overflow", "size", "tags"),
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:

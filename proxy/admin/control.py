@@ -1,0 +1,71 @@
+"""Endpoints that change the process: quit, health, drain, logs, counters, runtime. All POST."""
+
+from __future__ import annotations
+
+from proxy.admin.state import OK, AdminState, Endpoint, Reply, Request
+
+
+def _quit(state: AdminState, request: Request) -> Reply:
+    state.quit()
+    return OK
+
+
+def _fail(state: AdminState, request: Request) -> Reply:
+    state.set_health(False)
+    return OK
+
+
+def _recover(state: AdminState, request: Request) -> Reply:
+    state.set_health(True)
+    return OK
+
+
+def _drain(state: AdminState, request: Request) -> Reply:
+    params = request.params
+    state.drain("inboundonly" in params, "graceful" in params, "skip_exit" in params)
+    return OK
+
+
+def _reopen(state: AdminState, request: Request) -> Reply:
+    state.reopen_logs()
+    return OK
+
+
+def _reset(state: AdminState, request: Request) -> Reply:
+    state.reset_counters()
+    return OK
+
+
+def _modify_runtime(state: AdminState, request: Request) -> Reply:
+    if not request.params and not request.body:
+        return Reply(
+            "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n"
+            "       or send the parameters as form values\n"
+            "use an empty value to remove a previously added override\n",
+            400,
+        )
+    return Reply("No admin layer specified\n", 503)
+
+
+QUIT = Endpoint("/quitquitquit", "exit the server", _quit, post_only=True)
+FAIL = Endpoint("/healthcheck/fail", "cause the server to fail health checks", _fail, post_only=True)
+RECOVER = Endpoint("/healthcheck/ok", "cause the server to pass health checks", _recover, post_only=True)
+REOPEN = Endpoint("/reopen_logs", "reopen access logs", _reopen, post_only=True)
+RESET = Endpoint("/reset_counters", "reset all counters to zero", _reset, post_only=True)
+MODIFY_RUNTIME = Endpoint(
+    "/runtime_modify",
+    "change runtime values; refused: there is no admin layer of runtime values",
+    _modify_runtime,
+    post_only=True,
+)
+DRAIN = Endpoint(
+    "/drain_listeners",
+    "drain listeners",
+    _drain,
+    post_only=True,
+    params=(
+        ("graceful", "let requests in flight finish for the drain time before listeners close"),
+        ("skip_exit", "drain connections but keep the listeners open"),
+        ("inboundonly", "drain only listeners whose traffic_direction is INBOUND"),
+    ),
+)

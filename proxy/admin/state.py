@@ -1,0 +1,199 @@
+"""What the admin page may know of the process and ask of it, and the shapes of its requests and replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from proxy.base.clock import Clock
+    from proxy.http.context import Node
+    from proxy.stats.store import Store
+
+TEXT = "text/plain; charset=UTF-8"
+JSON = "application/json"
+HTML = "text/html; charset=UTF-8"
+
+
+@dataclass(slots=True, frozen=True)
+class ListenerStatus:
+    """A listener that accepts: its name and the address it is bound to (a port that was 0 is the real one).
+
+    ip: address text, or the path of a unix socket (port None).
+    """
+
+    name: str
+    ip: str
+    port: int | None
+
+
+class Locality(Protocol):
+    """core.v3.Locality of a host; texts, "" when unset."""
+
+    @property
+    def region(self) -> str: ...
+    @property
+    def zone(self) -> str: ...
+    @property
+    def sub_zone(self) -> str: ...
+
+
+class Host(Protocol):
+    """What /clusters prints of a host."""
+
+    ip: str
+    port: int
+    address: str
+    hostname: str
+    weight: int
+    cx_active: int
+    cx_connect_fail: int
+    cx_total: int
+    rq_active: int
+    rq_error: int
+    rq_success: int
+    rq_timeout: int
+    rq_total: int
+
+    @property
+    def rq_pending_active(self) -> int: ...
+    @property
+    def health_flags(self) -> str: ...
+    @property
+    def eds_health_status(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def canary(self) -> bool: ...
+    @property
+    def locality(self) -> Locality: ...
+
+
+class Limits(Protocol):
+    """Circuit-breaker limits of one priority."""
+
+    max_connections: int
+    max_pending_requests: int
+    max_requests: int
+    max_retries: int
+
+
+class Cluster(Protocol):
+    """What /clusters prints of a cluster. resources: DEFAULT and HIGH priority."""
+
+    name: str
+
+    @property
+    def hosts(self) -> Sequence[Any]: ...
+    @property
+    def resources(self) -> Sequence[Any]: ...
+
+
+class AdminState(Protocol):
+    """The process as the admin page sees it. Everything is read when a request asks, on the event loop's thread.
+
+    clusters: by name, in the order in which they were added; bootstrap: the envoy.config.bootstrap.v3.Bootstrap in force
+    options: the command line, in the keys of /server_info's command_line_options (JSON values)
+    version: "<sha>/<version>/<Clean|Modified>/<RELEASE|...>/<TLS library>"; started_at: clock.wall() of the start
+    state: "LIVE", "DRAINING", "PRE_INITIALIZING" or "INITIALIZING"
+    """
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def clusters(self) -> Mapping[str, Cluster]: ...
+    @property
+    def listeners(self) -> Sequence[ListenerStatus]: ...
+    @property
+    def bootstrap(self) -> Message: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def node(self) -> Node: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def started_at(self) -> float: ...
+    @property
+    def state(self) -> str: ...
+
+    def quit(self) -> None:
+        """POST /quitquitquit: begin to shut down; returns at once."""
+
+    def set_health(self, healthy: bool) -> None:
+        """POST /healthcheck/{ok,fail}: whether ``state`` and health-check filters report us as healthy."""
+
+    def drain(self, inbound_only: bool, graceful: bool, skip_exit: bool) -> None:
+        """POST /drain_listeners; returns at once."""
+
+    def reopen_logs(self) -> None:
+        """POST /reopen_logs: log files were moved away, open them anew."""
+
+    def reset_counters(self) -> None:
+        """POST /reset_counters: every counter of every worker to zero."""
+
+    def log_levels(self) -> Mapping[str, str]:
+        """Loggers and their levels (trace, debug, info, warning, error, critical, off), in print order."""
+
+    def set_log_level(self, logger: str | None, level: str) -> None:
+        """Set one logger's level, or all when None. Only called with names and levels that ``log_levels`` knows."""
+
+
+class Params(dict[str, str]):
+    """Query parameters, decoded; of repeated ones the first."""
+
+    @classmethod
+    def parse(cls, text: str) -> Params:
+        """From "a=b&c": names without a value are "". A plus sign stays one, as in Envoy."""
+        params = cls()
+        for part in text.split("&"):
+            name, _, value = part.partition("=")
+            if name:
+                params.setdefault(unquote(name), unquote(value))
+        return params
+
+
+@dataclass(slots=True, frozen=True)
+class Request:
+    """One admin request. path: without the query; body: form text of a POST."""
+
+    method: str
+    path: str
+    params: Params
+    body: bytes = b""
+
+
+@dataclass(slots=True, frozen=True)
+class Reply:
+    """What an endpoint answers."""
+
+    body: str
+    status: int = 200
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+OK = Reply("OK\n")
+
+
+def json_reply(value: Any, status: int = 200) -> Reply:
+    """JSON laid out as Envoy does: one blank per level, a line feed at the end."""
+    return Reply(json.dumps(value, indent=1, ensure_ascii=False) + "\n", status, JSON)
+
+
+@dataclass(slots=True, frozen=True)
+class Endpoint:
+    """One admin path. summary and params are what /help prints; post_only: it changes something."""
+
+    path: str
+    summary: str
+    answer: Callable[[AdminState, Request], Reply]
+    post_only: bool = False
+    params: tuple[tuple[str, str], ...] = field(default=())
