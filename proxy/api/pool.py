@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 
 from google.protobuf import json_format, message_factory
@@ -19,6 +19,8 @@ ANY = "google.protobuf.Any"
 STRUCT = "google.protobuf.Struct"
 # Both carry {type_url, value: Struct}; the Struct stands for the message in its JSON form.
 TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
+
+_SCHEMA = Path(__file__).with_name("schema") / "envoy_v3.binpb.z"
 
 
 class UnknownType(Exception):
@@ -42,7 +44,7 @@ class BadPayload(Exception):
 @cache
 def pool() -> DescriptorPool:
     """The pool with every file of the schema (milliseconds the first time, then free)."""
-    packed = files("proxy.api.schema").joinpath("envoy_v3.binpb.z").read_bytes()
+    packed = _SCHEMA.read_bytes()
     result = DescriptorPool()
     for serialized in _split(zlib.decompress(packed)):
         result.AddSerializedFile(serialized)
