@@ -61,7 +61,7 @@ class Cluster:
     codes: responses by code; resources: circuit breakers by routing priority (0 DEFAULT, 1 HIGH)
     idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit; keepalive: None is off
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
-    answer or failure)
+    answer or failure); on_ready: called then; on_updated: called when they change later
     """
 
     __slots__ = (
@@ -82,6 +82,7 @@ class Cluster:
         "name",
         "observability_name",
         "on_ready",
+        "on_updated",
         "resources",
         "stats",
     )
@@ -113,6 +114,7 @@ class Cluster:
         self.hosts: list[Host] = []
         self.initialized = False
         self.on_ready: Callable[[Cluster], None] | None = None
+        self.on_updated: Callable[[Cluster], None] | None = None
         self._selector = HostSelector(make_balancer, config.policy, self.stats, context.ids)
         self._selector.update([])
         self.choose_host = self._selector.choose_host
@@ -149,6 +151,8 @@ class Cluster:
         self._show_membership()
         for host in gone:
             host.drain()
+        if self.initialized and self.on_updated is not None:
+            self.on_updated(self)
 
     def on_initialized(self) -> None:
         """The hosts are known for the first time."""

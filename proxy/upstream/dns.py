@@ -58,7 +58,7 @@ class EndpointConfig:
 class DnsTarget:
     """One name of a cluster: its schedule, and the hosts its last answer gave."""
 
-    __slots__ = ("discovery", "due", "endpoint", "failures", "hosts", "when", "waiting", "answered")
+    __slots__ = ("discovery", "due", "endpoint", "failures", "hosts", "when", "waiting")
 
     def __init__(self, discovery: StrictDns, endpoint: EndpointConfig) -> None:
         self.discovery = discovery
@@ -66,7 +66,6 @@ class DnsTarget:
         self.due = inf
         self.when = inf  # of the next query
         self.waiting = False  # for an answer
-        self.answered = False
         self.failures = 0
         self.hosts: list[Host] = []
 
@@ -98,7 +97,6 @@ class DnsTarget:
             self.failures = 0
             self._take(answers)
             delay = self._after_success(answers)
-        self.answered = True
         self._schedule(delay)
         self.discovery.on_target_answered()
 
@@ -140,7 +138,7 @@ class DnsTarget:
 
 
 class StrictDns:
-    """The targets of one cluster. ``ready``: each has answered or failed once."""
+    """The targets of one cluster. ``ready``: one of them has answered or failed."""
 
     __slots__ = (
         "cluster",
@@ -191,8 +189,8 @@ class StrictDns:
         self.cluster.update_hosts([host for target in self.targets for host in target.hosts])
 
     def on_target_answered(self) -> None:
-        """A target has its first answer, or another one."""
-        if not self.ready and all(target.answered for target in self.targets):
+        """The first answer or failure of any name is enough to begin with, as in Envoy."""
+        if not self.ready:
             self._become_ready()
 
     def _become_ready(self) -> None:

@@ -77,8 +77,10 @@ class ClusterManager:
         """Let every cluster find its hosts."""
         self._started = True
         self._warming = len(self.clusters)
+        self.stats.warming_clusters.set(0)  # clusters of the bootstrap do not count as warming
         for cluster in self.clusters.values():
             cluster.on_ready = self._on_cluster_ready
+            cluster.on_updated = self._on_cluster_updated
             cluster.start()
         self._settle()
 
@@ -104,6 +106,9 @@ class ClusterManager:
     def _on_cluster_ready(self, cluster: Cluster) -> None:
         self._warming -= 1
         self._settle()
+
+    def _on_cluster_updated(self, cluster: Cluster) -> None:
+        self.stats.cluster_updated.value += 1
 
     def _settle(self) -> None:
         if self._warming == 0 and self._callbacks:

@@ -8,10 +8,10 @@ slow_start_config, locality_lb_config.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
 from proxy.api.reader import reads
+from proxy.upstream.edf import EdfSchedule, has_weights
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -19,31 +19,29 @@ if TYPE_CHECKING:
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.host import Host
 
+_MAX_BIAS = 50.0  # beyond it a busy host has no weight left, and floats no room
+
 _MESSAGE = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
 
 
 class LeastRequest:
     """Equal weights: of ``choice_count`` hosts taken at random (or, with FULL_SCAN, of all) the one with the fewest
-    active requests. Different weights: weighted round robin by weight / (active requests + 1) ** bias, looked at
-    whenever a host has had its turn."""
+    active requests. Different weights: by EdfSchedule over weight / (active requests + 1) ** bias."""
 
-    __slots__ = ("_bias", "_choices", "_deadlines", "_full_scan", "_hosts", "_turn", "random")
+    __slots__ = ("_bias", "_choices", "_full_scan", "_hosts", "_schedule", "random")
 
     def __init__(self, config: Reader | None, context: UpstreamContext) -> None:
         self.random = context.ids.random
         self._choices, self._bias, self._full_scan = (2, 1.0, False) if config is None else _compile(config)
         self._hosts: Sequence[Host] = ()
-        self._turn = 0
-        self._deadlines: list[tuple[float, int, Host]] = []  # a heap; empty when weights are equal
+        self._schedule: EdfSchedule | None = None  # None: equal weights
 
     def update(self, hosts: Sequence[Host]) -> None:
         """The hosts from now on."""
         self._hosts = hosts
-        self._deadlines = []
-        if len({host.weight for host in hosts}) > 1:
-            self._turn = len(hosts)
-            self._deadlines = [(1 / self._weight(host), turn, host) for turn, host in enumerate(hosts)]
-            heapify(self._deadlines)
+        self._schedule = None
+        if has_weights(hosts):
+            self._schedule = EdfSchedule(hosts, self._weight, skip=int(self.random() * len(hosts)))
 
     def choose_host(self, stream: StreamInfo | None) -> Host | None:
         """The least busy one, as far as the choice goes."""
@@ -51,8 +49,8 @@ class LeastRequest:
         count = len(hosts)
         if count < 2:
             return hosts[0] if count else None
-        if self._deadlines:
-            return self._choose_by_weight()
+        if self._schedule is not None:
+            return self._schedule.pick()
         if self._full_scan:
             return self._scan()
         random = self.random
@@ -68,12 +66,6 @@ class LeastRequest:
         least = min(host.rq_active for host in self._hosts)
         equals = [host for host in self._hosts if host.rq_active == least]
         return equals[int(self.random() * len(equals))]
-
-    def _choose_by_weight(self) -> Host:
-        deadline, _, host = self._deadlines[0]
-        self._turn += 1
-        heapreplace(self._deadlines, (deadline + 1 / self._weight(host), self._turn, host))
-        return host
 
     def _weight(self, host: Host) -> float:
         return host.weight / (host.rq_active + 1) ** self._bias if self._bias else float(host.weight)
@@ -102,4 +94,4 @@ def _compile_bias(config: Reader) -> float:
     if value < 0:
         bias.fail("default_value", "must not be negative")
         return 1.0
-    return value
+    return min(value, _MAX_BIAS)

@@ -7,8 +7,10 @@ the older ``lb_policy: ROUND_ROBIN``. Not supported and therefore refused: slow_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heapreplace
+from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from proxy.upstream.edf import EdfSchedule, has_weights
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -19,34 +21,29 @@ if TYPE_CHECKING:
 
 class RoundRobin:
     """Equal weights: in order, from a random start (many proxies must not all begin with the same host). Different
-    weights: earliest deadline first, a host's next deadline being 1/weight after its last."""
+    weights: by EdfSchedule."""
 
-    __slots__ = ("_deadlines", "_hosts", "_index", "_turn", "randrange")
+    __slots__ = ("_hosts", "_index", "_schedule", "randrange")
 
     def __init__(self, config: Reader | None, context: UpstreamContext) -> None:
         self.randrange = context.ids.randrange
         self._hosts: Sequence[Host] = ()
         self._index = -1  # of the host chosen last
-        self._turn = 0
-        self._deadlines: list[tuple[float, int, Host]] = []  # a heap; empty when weights are equal
+        self._schedule: EdfSchedule | None = None  # None: equal weights
 
     def update(self, hosts: Sequence[Host]) -> None:
         """The hosts from now on; the place in the round is kept."""
         if self._index < 0 and hosts:
             self._index = self.randrange(len(hosts))
         self._hosts = hosts
-        self._deadlines = []
-        if len({host.weight for host in hosts}) > 1:
-            self._deadlines = [(1 / host.weight, turn, host) for turn, host in enumerate(hosts)]
-            heapify(self._deadlines)
-            self._turn = len(hosts)
-            for _ in range(self.randrange(len(hosts))):
-                self._choose_by_weight()
+        self._schedule = None
+        if has_weights(hosts):
+            self._schedule = EdfSchedule(hosts, attrgetter("weight"), skip=self.randrange(len(hosts)))
 
     def choose_host(self, stream: StreamInfo | None) -> Host | None:
         """The next in turn."""
-        if self._deadlines:
-            return self._choose_by_weight()
+        if self._schedule is not None:
+            return self._schedule.pick()
         hosts = self._hosts
         index = self._index + 1
         if index >= len(hosts):
@@ -55,9 +52,3 @@ class RoundRobin:
                 return None
         self._index = index
         return hosts[index]
-
-    def _choose_by_weight(self) -> Host:
-        deadline, _, host = self._deadlines[0]
-        self._turn += 1
-        heapreplace(self._deadlines, (deadline + 1 / host.weight, self._turn, host))
-        return host
