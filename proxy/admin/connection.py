@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 import h11
@@ -182,8 +183,10 @@ class AdminConnection(asyncio.Protocol):
         if close:
             headers.append(("connection", "close"))
         send = self.http.send
-        head = send(h11.Response(status_code=reply.status, headers=headers)) or b""
-        body = send(h11.Data(data=reply.body.encode())) or b"" if reply.body else b""
+        phrase = HTTPStatus(reply.status).phrase
+        head = send(h11.Response(status_code=reply.status, headers=headers, reason=phrase)) or b""
+        wants_body = reply.body and (self.request is None or self.request.method != b"HEAD")
+        body = send(h11.Data(data=reply.body.encode())) or b"" if wants_body else b""
         output = head + body + (send(h11.EndOfMessage()) or b"")
         stats = self.server.stats
         stats.tx_bytes.value += len(output)

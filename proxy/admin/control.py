@@ -44,7 +44,7 @@ def _modify_runtime(state: AdminState, request: Request) -> Reply:
             "use an empty value to remove a previously added override\n",
             400,
         )
-    return Reply("No admin layer specified\n", 503)
+    return Reply("No admin layer specified", 503)
 
 
 QUIT = Endpoint("/quitquitquit", "exit the server", _quit, post_only=True)

@@ -1,0 +1,124 @@
+"""A real Prometheus scrapes the page, and its query API gives the values back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.stats.store import CodeStats
+from tests.integration.test_admin import serving
+from tests.support.ports import free_port
+from tests.unit.admin.fake import FakeState
+
+WAIT_S = 40.0
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Any]:
+    """Starts Prometheus on a scrape target; yields a function that queries it."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("prometheus is not installed (Debian package prometheus)")
+    port = free_port()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(target: str) -> Any:
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [
+                {
+                    "job_name": "outrider",
+                    "metrics_path": "/stats/prometheus",
+                    "static_configs": [{"targets": [target]}],
+                }
+            ],
+        }
+        (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+        log = (tmp_path / "log").open("wb")
+        started.append(
+            subprocess.Popen(
+                [
+                    binary,
+                    f"--config.file={tmp_path / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={tmp_path / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=tmp_path,
+            )
+        )
+        log.close()
+        return Api(f"http://127.0.0.1:{port}/api/v1/", tmp_path / "log")
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=5)
+
+
+class Api:
+    """Prometheus' HTTP API."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.url = url
+        self.log = log
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=5) as response:
+            return json.load(response)["data"]
+
+    def value(self, query: str) -> float:
+        """The value of a query, waited for until a scrape has brought it."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            try:
+                result = self.get("query?query=" + urllib.parse.quote(query))["result"]
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                result = []
+            if result:
+                return float(result[0]["value"][1])
+            time.sleep(0.3)
+        raise AssertionError(f"no value for {query}; prometheus wrote:\n{self.log.read_text()[-3000:]}")
+
+
+@pytest.mark.system
+@pytest.mark.timeout(120)
+def test_a_real_prometheus_reads_the_page(prometheus: Any) -> None:
+    state = FakeState()
+    back = state.store.scope("cluster").scope("back")
+    codes = CodeStats(back, "upstream_rq_")
+    time_ms = back.histogram("upstream_rq_time")
+    for status, elapsed in ((200, 3), (200, 7), (503, 400)):
+        codes.record(status)
+        time_ms.record(elapsed)
+    with serving(state) as (host, port):
+        api = prometheus(f"{host}:{port}")
+        name = 'envoy_cluster_name="back"'
+        assert api.value(f'envoy_cluster_upstream_rq{{{name},envoy_response_code="200"}}') == 2
+        assert api.value(f'envoy_cluster_upstream_rq_xx{{{name},envoy_response_code_class="5"}}') == 1
+        assert api.value(f'envoy_cluster_upstream_rq_time_bucket{{{name},le="5"}}') == 1
+        assert api.value(f'envoy_cluster_upstream_rq_time_bucket{{{name},le="+Inf"}}') == 3
+        assert api.value(f"envoy_cluster_upstream_rq_time_sum{{{name}}}") == 410
+        assert api.value("process_resident_memory_bytes") > 1e6
+        assert api.value("up") == 1
+        (target,) = api.get("targets")["activeTargets"]
+        assert target["lastError"] == ""
+        types = api.get("metadata?metric=envoy_cluster_upstream_rq_time")
+        assert types["envoy_cluster_upstream_rq_time"][0]["type"] == "histogram"
