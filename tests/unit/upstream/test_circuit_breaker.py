@@ -1,0 +1,68 @@
+"""Circuit breakers: limits, gauges, and which of several entries counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.stats.store import Store
+from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
+from tests.support.fake_upstream import World
+
+MESSAGE = "envoy.config.cluster.v3.CircuitBreakers"
+
+
+def compiled(world: World, *thresholds: dict[str, Any]) -> tuple[Thresholds, Thresholds]:
+    return compile_circuit_breakers(world.reader(MESSAGE, thresholds=list(thresholds)))
+
+
+def test_unset_limits_keep_their_defaults() -> None:
+    world = World()
+    default, high = compiled(world, {"max_requests": 5}, {"priority": "HIGH", "max_retries": 0})
+    assert default == Thresholds(1024, 1024, 5, 3)
+    assert high == Thresholds(1024, 1024, 1024, 0)
+    assert compile_circuit_breakers(None) == (Thresholds(), Thresholds())
+
+
+def test_the_first_entry_of_a_priority_counts() -> None:
+    world = World()
+    default, _ = compiled(world, {"max_requests": 5}, {"max_requests": 6})
+    assert default.max_requests == 5
+    assert [finding.path for finding in world.errors.warnings] == ["thresholds[1].priority"]
+
+
+def test_gauges_open_at_the_limit_and_close_below_it() -> None:
+    store = Store()
+    breakers = ResourceManager(Thresholds(max_connections=1, max_retries=2), store.scope("b"))
+    gauges = store.gauges
+    assert breakers.can_connect()
+    breakers.add_connection()
+    assert not breakers.can_connect()
+    assert gauges["b.cx_open"].value == 1
+    breakers.add_connection()  # one beyond the limit
+    breakers.remove_connection()
+    assert gauges["b.cx_open"].value == 1
+    breakers.remove_connection()
+    assert gauges["b.cx_open"].value == 0
+    breakers.add_retry()
+    assert (breakers.can_retry(), gauges["b.rq_retry_open"].value) == (True, 0)
+    breakers.add_retry()
+    assert (breakers.can_retry(), gauges["b.rq_retry_open"].value) == (False, 1)
+    breakers.remove_retry()
+    assert (breakers.can_retry(), gauges["b.rq_retry_open"].value) == (True, 0)
+
+
+def test_remaining_only_when_asked_for() -> None:
+    store = Store()
+    ResourceManager(Thresholds(), store.scope("without"))
+    breakers = ResourceManager(Thresholds(max_connections=1, track_remaining=True), store.scope("with"))
+    assert not any(name.startswith("without.remaining") for name in store.gauges)
+    breakers.add_connection()
+    breakers.add_connection()
+    assert store.gauges["with.remaining_cx"].value == 0
+    breakers.add_pending()
+    assert store.gauges["with.remaining_pending"].value == 1023
+
+
+def test_zero_lets_nothing_through() -> None:
+    breakers = ResourceManager(Thresholds(0, 0, 0, 0), Store().scope("b"))
+    assert not (breakers.can_connect() or breakers.can_wait() or breakers.can_retry())

@@ -1,0 +1,428 @@
+"""compile_cluster: what is honoured, what is refused; and the stats a cluster has from its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.api.reader import unread
+from proxy.upstream.circuit_breaker import Thresholds
+from proxy.upstream.cluster import ClusterConfig, compile_cluster
+from proxy.upstream.options import TcpKeepalive
+from tests.support.fake_upstream import CLUSTER, World, assignment, endpoint
+
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
+RING_HASH = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"
+
+# The names that Envoy 1.40.0 shows for a cluster that had no request; {code} names come with the first response.
+SEEN_FROM_ENVOY = [
+    "assignment_stale",
+    "assignment_timeout_received",
+    "assignment_use_cached",
+    "bind_errors",
+    "circuit_breakers.default.cx_open",
+    "circuit_breakers.default.cx_pool_open",
+    "circuit_breakers.default.rq_open",
+    "circuit_breakers.default.rq_pending_open",
+    "circuit_breakers.default.rq_retry_open",
+    "circuit_breakers.high.cx_open",
+    "circuit_breakers.high.cx_pool_open",
+    "circuit_breakers.high.rq_open",
+    "circuit_breakers.high.rq_pending_open",
+    "circuit_breakers.high.rq_retry_open",
+    "default.total_match_count",
+    "http1.dropped_headers_with_underscores",
+    "http1.metadata_not_supported_error",
+    "http1.requests_rejected_with_underscores_in_headers",
+    "http1.response_flood",
+    "lb_healthy_panic",
+    "lb_local_cluster_not_ok",
+    "lb_recalculate_zone_structures",
+    "lb_subsets_active",
+    "lb_subsets_created",
+    "lb_subsets_fallback",
+    "lb_subsets_fallback_panic",
+    "lb_subsets_removed",
+    "lb_subsets_selected",
+    "lb_zone_cluster_too_small",
+    "lb_zone_no_capacity_left",
+    "lb_zone_routing_all_directly",
+    "lb_zone_routing_cross_zone",
+    "lb_zone_routing_sampled",
+    "max_host_weight",
+    "membership_change",
+    "membership_degraded",
+    "membership_excluded",
+    "membership_healthy",
+    "membership_total",
+    "original_dst_host_invalid",
+    "retry_or_shadow_abandoned",
+    "update_attempt",
+    "update_empty",
+    "update_failure",
+    "update_no_rebuild",
+    "update_success",
+    "upstream_cx_active",
+    "upstream_cx_close_notify",
+    "upstream_cx_connect_attempts_exceeded",
+    "upstream_cx_connect_fail",
+    "upstream_cx_connect_timeout",
+    "upstream_cx_connect_with_0_rtt",
+    "upstream_cx_destroy",
+    "upstream_cx_destroy_local",
+    "upstream_cx_destroy_local_with_active_rq",
+    "upstream_cx_destroy_remote",
+    "upstream_cx_destroy_remote_with_active_rq",
+    "upstream_cx_destroy_with_active_rq",
+    "upstream_cx_http1_total",
+    "upstream_cx_http2_total",
+    "upstream_cx_http3_total",
+    "upstream_cx_idle_timeout",
+    "upstream_cx_max_duration_reached",
+    "upstream_cx_max_requests",
+    "upstream_cx_none_healthy",
+    "upstream_cx_overflow",
+    "upstream_cx_pool_overflow",
+    "upstream_cx_preconnect_skipped",
+    "upstream_cx_protocol_error",
+    "upstream_cx_rx_bytes_buffered",
+    "upstream_cx_rx_bytes_total",
+    "upstream_cx_total",
+    "upstream_cx_tx_bytes_buffered",
+    "upstream_cx_tx_bytes_total",
+    "upstream_flow_control_backed_up_total",
+    "upstream_flow_control_drained_total",
+    "upstream_flow_control_paused_reading_total",
+    "upstream_flow_control_resumed_reading_total",
+    "upstream_http3_broken",
+    "upstream_internal_redirect_failed_total",
+    "upstream_internal_redirect_succeeded_total",
+    "upstream_queue_overloaded",
+    "upstream_rq_0rtt",
+    "upstream_rq_active",
+    "upstream_rq_active_overflow",
+    "upstream_rq_cancelled",
+    "upstream_rq_maintenance_mode",
+    "upstream_rq_max_duration_reached",
+    "upstream_rq_pending_active",
+    "upstream_rq_pending_failure_eject",
+    "upstream_rq_pending_overflow",
+    "upstream_rq_pending_total",
+    "upstream_rq_per_try_idle_timeout",
+    "upstream_rq_per_try_timeout",
+    "upstream_rq_retry",
+    "upstream_rq_retry_backoff_exponential",
+    "upstream_rq_retry_backoff_ratelimited",
+    "upstream_rq_retry_limit_exceeded",
+    "upstream_rq_retry_overflow",
+    "upstream_rq_retry_success",
+    "upstream_rq_rx_reset",
+    "upstream_rq_rx_reset_no_error",
+    "upstream_rq_timeout",
+    "upstream_rq_total",
+    "upstream_rq_tx_reset",
+    "version",
+    "warming_state",
+    "external.upstream_rq_time",
+    "upstream_cx_connect_ms",
+    "upstream_cx_length_ms",
+    "upstream_rq_per_cx",
+    "upstream_rq_time",
+]
+
+
+def compiled(**fields: Any) -> tuple[ClusterConfig, World]:
+    """The compiled configuration; the world has the findings."""
+    world = World()
+    reader = world.reader(
+        CLUSTER, **{"name": "back", "load_assignment": assignment("127.0.0.1:80"), **fields}
+    )
+    config = compile_cluster(reader, world.context).config
+    world.errors.findings += unread(reader)
+    return config, world
+
+
+def accepted(**fields: Any) -> ClusterConfig:
+    config, world = compiled(**fields)
+    assert world.errors.findings == []
+    return config
+
+
+def refused(**fields: Any) -> list[tuple[str, str]]:
+    _, world = compiled(**fields)
+    return [(finding.path, finding.kind) for finding in world.errors.findings]
+
+
+def http_options(**fields: Any) -> dict[str, Any]:
+    return {HTTP_OPTIONS: {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", **fields}}
+
+
+def typed_policy(*policies: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "policies": [
+            {"typed_extension_config": {"name": f"p{index}", "typed_config": policy}}
+            for index, policy in enumerate(policies)
+        ]
+    }
+
+
+def of_type(name: str, **fields: Any) -> dict[str, Any]:
+    return {"@type": f"type.googleapis.com/{name}", **fields}
+
+
+def test_defaults() -> None:
+    config = accepted()
+    assert (config.connect_timeout_s, config.buffer_limit_bytes) == (5.0, 1024 * 1024)
+    assert (config.http.idle_timeout_s, config.http.max_requests_per_connection) == (3600.0, 0)
+    assert config.thresholds == (Thresholds(1024, 1024, 1024, 3), Thresholds(1024, 1024, 1024, 3))
+    assert (config.policy.overprovisioning_percent, config.policy.panic_percent) == (140, 50.0)
+    assert (config.dns, config.keepalive, config.metadata) == (None, None, {})
+
+
+def test_every_stat_of_envoy_exists_at_zero_from_the_start() -> None:
+    world = World()
+    world.cluster()
+    names = {*world.stats.counters, *world.stats.gauges, *world.stats.histograms}
+    ours = {name.removeprefix("cluster.back.") for name in names if name.startswith("cluster.")}
+    assert ours == set(SEEN_FROM_ENVOY)
+    assert world.used() == {}
+
+
+def test_the_contract_lists_the_same_names() -> None:
+    contract = Path(__file__).resolve().parents[3] / ".." / "shared" / "contract" / "envoy.md"
+    if not contract.exists():
+        pytest.skip("needs ../shared/contract/envoy.md")
+    line = next(
+        line for line in contract.read_text().splitlines() if line.startswith("`cluster.<name>.` (118)")
+    )
+    listed = {name.strip().removesuffix(" (h)") for name in line.partition(":")[2].split(",")}
+    codes = {name for name in listed if name.split("upstream_rq_")[-1] in ("200", "2xx", "completed")}
+    assert listed - codes == set(SEEN_FROM_ENVOY)
+
+
+def test_codes_are_counted_plain_and_external() -> None:
+    world = World()
+    cluster = world.cluster()
+    cluster.codes.record(200)
+    cluster.codes.record(503)
+    cluster.codes.record_time(7)
+    assert world.used() == {
+        f"{where}upstream_rq_{name}": count
+        for where in ("", "external.")
+        for name, count in (("200", 1), ("2xx", 1), ("503", 1), ("5xx", 1), ("completed", 2))
+    }
+    for name in ("upstream_rq_time", "external.upstream_rq_time"):
+        assert world.stats.histograms["cluster.back." + name].sum == 7
+
+
+def test_alt_stat_name_names_the_stats() -> None:
+    world = World()
+    cluster = world.cluster(alt_stat_name="other:1")
+    assert cluster.observability_name == "other:1"
+    assert "cluster.other_1.upstream_rq_total" in world.stats.counters
+
+
+def test_gauges_back_at_zero_count_as_used() -> None:
+    world = World()
+    pool = world.cluster("127.0.0.1:80").hosts[0].pool
+    active = world.stats.gauges["cluster.back.upstream_cx_active"]
+    assert not active.used
+    pool.new_stream(_Request())
+    world.connector.made[0].remote_close()
+    assert (active.value, active.used) == (0, True)
+
+
+class _Request:
+    def on_pool_ready(self, connection: object) -> None: ...
+
+    def on_pool_failure(self, reason: object, detail: bytes) -> None: ...
+
+
+def test_a_static_cluster_has_its_hosts_at_once_duplicates_included() -> None:
+    world = World()
+    same = [endpoint("127.0.0.1:80", load_balancing_weight=5), endpoint("127.0.0.1:80")]
+    cluster = world.cluster(load_assignment={"endpoints": [{"lb_endpoints": same}]})
+    assert [(host.address, host.weight) for host in cluster.hosts] == [
+        ("127.0.0.1:80", 5),
+        ("127.0.0.1:80", 1),
+    ]
+    assert cluster.initialized
+    assert (world.value("membership_change"), world.value("max_host_weight")) == (1, 0)
+    assert world.value("default.total_match_count") == 2
+
+
+def test_http_options() -> None:
+    common = {"idle_timeout": "30s", "max_requests_per_connection": 7}
+    config = accepted(
+        typed_extension_protocol_options=http_options(
+            common_http_protocol_options=common, explicit_http_config={"http_protocol_options": {}}
+        )
+    )
+    assert (config.http.idle_timeout_s, config.http.max_requests_per_connection) == (30.0, 7)
+    older = accepted(common_http_protocol_options={"idle_timeout": "0s"}, max_requests_per_connection=3)
+    assert (older.http.idle_timeout_s, older.http.max_requests_per_connection) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"explicit_http_config": {"http2_protocol_options": {}}},
+        {"explicit_http_config": {"http3_protocol_options": {}}},
+        {"use_downstream_protocol_config": {}},
+        {"auto_config": {}},
+        {"common_http_protocol_options": {"max_connection_duration": "1s"}},
+        {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
+    ],
+)
+def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any]) -> None:
+    found = refused(typed_extension_protocol_options=http_options(**fields))
+    assert len(found) == 1
+    assert found[0][1] == "unsupported"
+    assert found[0][0].startswith(f'typed_extension_protocol_options["{HTTP_OPTIONS}"].{next(iter(fields))}')
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("type", {"type": "EDS"}),
+        ("type", {"type": "LOGICAL_DNS"}),
+        ("cluster_type", {"cluster_type": {"name": "envoy.clusters.aggregate"}}),
+        ("lb_policy", {"lb_policy": "MAGLEV"}),
+        ("http2_protocol_options", {"http2_protocol_options": {}}),
+        ("health_checks", {"health_checks": [{"timeout": "1s"}]}),
+        ("outlier_detection", {"outlier_detection": {}}),
+        (
+            "circuit_breakers.thresholds[0].retry_budget",
+            {"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}},
+        ),
+        (
+            "circuit_breakers.thresholds[0].max_connection_pools",
+            {"circuit_breakers": {"thresholds": [{"max_connection_pools": 1}]}},
+        ),
+        ("round_robin_lb_config.slow_start_config", {"round_robin_lb_config": {"slow_start_config": {}}}),
+        ("least_request_lb_config", {"least_request_lb_config": {}}),  # Envoy would not use it either
+        (
+            "common_lb_config.locality_weighted_lb_config",
+            {"common_lb_config": {"locality_weighted_lb_config": {}}},
+        ),
+        ("upstream_bind_config", {"upstream_bind_config": {}}),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(field: str, fields: dict[str, Any]) -> None:
+    assert refused(**fields) == [(field, "unsupported")]
+
+
+def test_a_name_in_a_static_cluster_is_an_error() -> None:
+    found = refused(load_assignment=assignment("back.example:80"))
+    assert found == [
+        ("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address", "invalid")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("endpoint.address.pipe", {"address": {"pipe": {"path": "/tmp/x"}}}),
+        (
+            "endpoint.health_check_config",
+            {**endpoint("127.0.0.1:1")["endpoint"], "health_check_config": {"port_value": 1}},
+        ),
+    ],
+)
+def test_endpoints_that_are_not_supported(path: str, place: dict[str, Any]) -> None:
+    found = refused(load_assignment={"endpoints": [{"lb_endpoints": [{"endpoint": place}]}]})
+    assert found
+    assert found[0][1] == "unsupported"
+    assert path.startswith(found[0][0].removeprefix("load_assignment.endpoints[0].lb_endpoints[0]."))
+
+
+def test_legacy_policy_and_its_settings() -> None:
+    accepted(lb_policy="LEAST_REQUEST", least_request_lb_config={"choice_count": 4})
+    assert refused(lb_policy="LEAST_REQUEST", least_request_lb_config={"choice_count": 1}) == [
+        ("least_request_lb_config.choice_count", "invalid")
+    ]
+
+
+def test_typed_policy_wins_over_the_older_field() -> None:
+    world = World()
+    policy = typed_policy(of_type(LEAST_REQUEST, choice_count=3, selection_method="FULL_SCAN"))
+    cluster = world.cluster("127.0.0.1:80", lb_policy="MAGLEV", load_balancing_policy=policy)
+    assert type(cluster.choose_host.__self__).__name__ == "LeastRequest"  # type: ignore[attr-defined]
+
+
+def test_a_typed_policy_that_is_not_known_is_refused() -> None:
+    found = refused(load_balancing_policy=typed_policy(of_type(RING_HASH), of_type(LEAST_REQUEST)))
+    assert ("load_balancing_policy.policies[0].typed_extension_config", "unsupported") in found
+
+
+def test_metadata_keepalive_and_raw_buffer() -> None:
+    config = accepted(
+        metadata={"filter_metadata": {"a.b": {"deep": {"x": [1, "two"]}}}},
+        upstream_connection_options={"tcp_keepalive": {"keepalive_time": 30}},
+        transport_socket={
+            "name": "envoy.transport_sockets.raw_buffer",
+            "typed_config": of_type("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"),
+        },
+    )
+    assert config.metadata == {"a.b": {"deep": {"x": [1, "two"]}}}
+    assert config.keepalive == TcpKeepalive(None, 30, None)
+
+
+def test_tls_to_upstreams_is_refused() -> None:
+    tls = of_type("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", sni="x")
+    found = refused(transport_socket={"name": "tls", "typed_config": tls})
+    assert ("transport_socket", "unsupported") in found
+
+
+def test_dns_fields_of_a_static_cluster_get_a_warning_each() -> None:
+    _, world = compiled(dns_lookup_family="V4_ONLY", respect_dns_ttl=True)
+    assert world.errors.findings == []
+    assert [finding.path for finding in world.errors.warnings] == ["dns_lookup_family", "respect_dns_ttl"]
+
+
+def test_dns_fields_of_a_strict_dns_cluster() -> None:
+    resolver = of_type("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", query_tries=2)
+    config = accepted(
+        type="STRICT_DNS",
+        dns_lookup_family="V4_PREFERRED",
+        dns_refresh_rate="7s",
+        dns_failure_refresh_rate={"base_interval": "2s"},
+        typed_dns_resolver_config={"name": "cares", "typed_config": resolver},
+    )
+    assert config.dns is not None
+    assert (config.dns.family, config.dns.refresh_s) == ("V4_PREFERRED", 7.0)
+    assert (config.dns.failure_base_s, config.dns.failure_max_s) == (2.0, 20.0)
+
+
+def test_name_servers_of_ones_own_are_refused() -> None:
+    servers = [{"socket_address": {"address": "127.0.0.1", "port_value": 53}}]
+    resolver = of_type(
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", resolvers=servers
+    )
+    found = refused(type="STRICT_DNS", typed_dns_resolver_config={"name": "c", "typed_config": resolver})
+    assert found == [("typed_dns_resolver_config.typed_config.resolvers", "unsupported")]
+
+
+def test_hosts_for_admin_clusters() -> None:
+    world = World()
+    health = ["UNKNOWN", "UNHEALTHY", "DRAINING", "DEGRADED"]
+    endpoints = [endpoint(f"127.0.0.1:{port}", health_status=status) for port, status in enumerate(health)]
+    endpoints[0]["metadata"] = {"filter_metadata": {"envoy.lb": {"canary": True}}}
+    cluster = world.cluster(load_assignment={"endpoints": [{"lb_endpoints": endpoints}]})
+    assert [host.health_flags for host in cluster.hosts] == [
+        "healthy",
+        "/failed_eds_health",
+        "/eds_status_draining",
+        "/degraded_eds_health",
+    ]
+    assert [host.canary for host in cluster.hosts] == [True, False, False, False]
+    assert [host.eds_health_status for host in cluster.hosts] == [
+        "HEALTHY",
+        "UNHEALTHY",
+        "DRAINING",
+        "DEGRADED",
+    ]
+    assert cluster.hosts[0].rq_pending_active == 0
