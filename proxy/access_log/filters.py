@@ -116,7 +116,7 @@ def _compile_duration(reader: Reader | None) -> Accept:
     def accept(stream: StreamInfo) -> bool:
         if not stream.ended_at:
             return False
-        return compare(int((stream.ended_at - stream.started_at) * 1000 + 0.0005), wanted)
+        return compare(int((stream.ended_at - stream.started_at) * 1000 + 1e-6), wanted)
 
     return accept
 

@@ -177,12 +177,15 @@ def query_param_operator(command: Command, context: FormatContext, absent: Any) 
     return Slot(TEXT, cut(get, command.max_length, absent))
 
 
-# DECODED leaves encoded what would not be visible, or is one of these (seen on 1.40.0).
-_ENCODED = re.compile(rb"%[0-9A-Fa-f]{2}")
+# DECODED as 1.40.0 was seen to do it: what would not be visible, or is one of these, stays encoded; a "%" that begins
+# no escape is left out, unless fewer than two characters follow.
+_ENCODED = re.compile(rb"%(?:[0-9A-Fa-f]{2}|(?=..))", re.S)
 _STAYS_ENCODED = frozenset(b' "<>\\^{|}')
 
 
 def _decode_visible(found: re.Match[bytes]) -> bytes:
+    if len(found[0]) == 1:
+        return b""
     code = int(found[0][1:], 16)
     return bytes((code,)) if 0x20 < code < 0x7F and code not in _STAYS_ENCODED else found[0]
 

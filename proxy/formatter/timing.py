@@ -16,13 +16,15 @@ from proxy.formatter.syntax import Command
 Wall = Callable[[StreamInfo], float]
 
 # strftime's own specifiers pass; %s, %f, %nf and the %E family are ours (absl::FormatTime, Envoy's DateFormatter).
+# Of "%%f" Envoy makes a percent sign and the fraction.
 _SPECIFIER = re.compile(
-    r"%(?:E(?P<of>[0-9*])(?P<unit>[Sf])|E4Y|Ez|E\*?z|[1-9]?f|[1-9]?s|Z|z|[-_0^#]*.)", re.S
+    r"%(?=%[1-9]?[fs])|%(?:E(?P<of>[0-9*])(?P<unit>[Sf])|E4Y|Ez|E\*?z|[1-9]?f|[1-9]?s|Z|z|[-_0^#]*.)", re.S
 )
 _NEWLINE = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
+_RESERVED = re.compile("[\x00-\x02]")  # marks of our own
 _STRFTIME = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
-# Half a microsecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
-_EPSILON_S = 5e-7
+# A nanosecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
+_EPSILON_S = 1e-9
 DEFAULT_UTC = "%Y-%m-%dT%H:%M:%S.%3fZ"
 DEFAULT_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
 
@@ -30,7 +32,7 @@ DEFAULT_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
 class TimeText:
     """Writes a wall-clock time. All but the fractions of a second is kept for as long as the second lasts."""
 
-    __slots__ = ("_convert", "_digits", "_layout", "_pieces", "_second", "_template", "_zone")
+    __slots__ = ("_convert", "_digits", "_pieces", "_second", "_template", "_zone")
 
     def __init__(self, layout: str, local: bool) -> None:
         self._convert = time.localtime if local else time.gmtime
@@ -39,11 +41,12 @@ class TimeText:
         self._template = b""
         self._digits: list[int] = []  # of each fraction in order; 0: microseconds without trailing zeros
         self._pieces: list[str] = []  # strftime text, split where a fraction belongs
-        self._layout = _SPECIFIER.sub(self._translate, layout)
-        self._pieces = self._layout.split("\0")
+        self._pieces = _SPECIFIER.sub(self._translate, layout).split("\0")
 
     def _translate(self, found: re.Match[str]) -> str:
         word = found[0]
+        if word == "%":
+            return "%%"
         if found["unit"]:
             self._digits.append(0 if found["of"] == "*" else int(found["of"]))
             return ("%S.\0" if found["unit"] == "S" else "\0") if found["of"] != "0" else "%S"
@@ -142,6 +145,8 @@ def check_layout(layout: str) -> None:
     """Refuse a line end in a time layout, as Envoy does. Raises ValueError."""
     if _NEWLINE.search(layout):
         raise ValueError("Invalid header configuration. Format string contains newline.")
+    if _RESERVED.search(layout):
+        raise ValueError("Invalid header configuration. Format string contains control characters.")
 
 
 def start_time(context: FormatContext) -> Wall:
@@ -164,7 +169,7 @@ def duration_operator(command: Command, context: FormatContext, absent: Any) -> 
     now = context.clock.monotonic
 
     def get(stream: StreamInfo) -> int:
-        return int(((stream.ended_at or now()) - stream.started_at) * 1000 + 0.0005)
+        return int(((stream.ended_at or now()) - stream.started_at) * 1000 + 1e-6)
 
     return Slot(NUMBER, get)
 
@@ -172,15 +177,14 @@ def duration_operator(command: Command, context: FormatContext, absent: Any) -> 
 def between(start: str, end: str, per_second: int = 1000) -> Make:
     """The time between two StreamInfo attributes; absent unless both happened, in that order."""
     start_of, end_of = attrgetter(start), attrgetter(end)
+    epsilon_s = min(_EPSILON_S, 0.5 / per_second)
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         def get(stream: StreamInfo) -> Any:
             begin, finish = start_of(stream), end_of(stream)
             if not begin or not finish or finish < begin:
                 return absent
-            return int(
-                (finish - begin) * per_second + (per_second * _EPSILON_S if per_second < 10**6 else 0.5)
-            )
+            return int((finish - begin + epsilon_s) * per_second)
 
         return Slot(NUMBER, get)
 
