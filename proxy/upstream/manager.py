@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from proxy.api.reader import reads
 from proxy.upstream.cluster import Cluster, compile_cluster
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class ClusterManager:
         self._started = False
         self._callbacks: list[Callable[[], None]] = []
 
+    @reads("envoy.config.cluster.v3.Cluster")
     def compile(self, readers: list[Reader]) -> None:
         """static_resources.clusters; findings go to the readers. A second cluster of a name is an error."""
         for reader in readers:
