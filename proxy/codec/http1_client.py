@@ -1,0 +1,398 @@
+"""Http1ClientCodec: requests out, responses in, one after the other.
+
+Whatever is wrong with a response ends in ``decoder.on_reset`` and ``closing``, never in an exception: an upstream's
+failure is a value. The codec's own state is settled before the decoder hears that a response is over, because the
+decoder may hand the connection to the next request in that very call.
+
+``reusable`` is False after a response when: it said ``close``, was HTTP/1.0, ran to the close, broke the protocol, was
+followed by bytes that nobody asked for, or was complete before its request was.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from proxy.base.errors import CONNECTION_TERMINATION, PROTOCOL_ERROR, CodecError, ResetReason
+from proxy.base.headers import (
+    CONTENT_LENGTH,
+    HOP_BY_HOP,
+    TRANSFER_ENCODING,
+    HeaderMap,
+    RequestHeaders,
+    ResponseHeaders,
+)
+from proxy.codec.http1_body import ChunkedReader
+from proxy.codec.http1_head import HeadBuffer, read_response
+from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
+from proxy.codec.http1_weigh import (
+    UNKNOWN,
+    Http1Settings,
+    bad_request,
+    connection_tokens,
+    message_length,
+    too_large,
+)
+from proxy.codec.http1_write import (
+    BAD_LENGTH,
+    BY_CHUNKS,
+    BY_LENGTH,
+    LAST_CHUNK,
+    NO_BODY,
+    NO_LENGTH,
+    checked,
+    declared_length,
+    field_line,
+    framing_free_lines,
+    trailer_block,
+)
+from proxy.codec.interface import StreamDecoder
+
+HEAD, LENGTH, CHUNKED, CLOSE = range(4)
+STEERING_BITS = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP
+
+#: Requests without a body that need not say so (Envoy: HeaderUtility::requestShouldHaveNoBody).
+BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
+_NO_SETTINGS = Http1Settings()
+
+
+class Http1ClientCodec:
+    """One upstream connection's protocol state (``proxy.codec.interface.Codec``).
+
+    decoder: who gets the response being waited for, or None; response_done: the last response is over
+    reusable: another request may follow (see above); protocol_error: the host broke the protocol
+    head_bytes: size of the last response head
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_framing",
+        "_goaway",
+        "_held",
+        "_is_head",
+        "_keep_alive",
+        "_left",
+        "_out",
+        "_sending",
+        "_settings",
+        "_state",
+        "_write_left",
+        "blocked",
+        "closing",
+        "decoder",
+        "head_bytes",
+        "protocol_error",
+        "response_done",
+        "reusable",
+    )
+
+    def __init__(self, settings: Http1Settings = _NO_SETTINGS) -> None:
+        self._settings = settings
+        self.closing = False
+        self.blocked = False  # responses are never kept waiting
+        self.protocol_error = False
+        self._goaway = False
+        # reading
+        self.decoder: StreamDecoder | None = None
+        self.response_done = False
+        self.reusable = True
+        self.head_bytes = 0
+        self._state = HEAD
+        self._held: HeadBuffer | None = None
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._keep_alive = True
+        self._is_head = False
+        # writing
+        self._out: list[bytes] = []
+        self._sending = False  # the request is not complete
+        self._framing = NO_BODY
+        self._write_left = 0
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the host. Never raises CodecError: see the module's words."""
+        at = 0
+        size = len(data)
+        try:
+            while at < size:
+                if self.decoder is None:
+                    self._unasked()
+                    return
+                state = self._state
+                if state == HEAD:
+                    at = self._read_head(data, at)
+                elif state == LENGTH:
+                    at = self._read_length(data, at)
+                elif state == CHUNKED:
+                    at = self._read_chunks(data, at)
+                else:
+                    self.decoder.decode_data(data[at:] if at else data, False)
+                    return
+        except CodecError as error:
+            self._fail(PROTOCOL_ERROR, error.details)
+
+    def _unasked(self) -> None:
+        """Bytes that answer nothing: whatever they are, this connection's order can no longer be trusted."""
+        if not self.closing:
+            self.closing = self.protocol_error = True
+            self.reusable = False
+
+    def _read_head(self, data: bytes, at: int) -> int:
+        held = self._held
+        if held is None:
+            end = data.find(b"\r\n\r\n", at) + 4
+            if end > 3:
+                head = data if end - at == len(data) else data[at:end]
+            else:
+                held = self._held = HeadBuffer(self._settings.max_response_headers_bytes, b"HTTP/1.")
+        if held is not None:
+            end = held.add(data, at)
+            if end < 0:
+                return len(data)
+            self._held = None
+            head = bytes(held.data)
+        self._take_head(head, end < len(data))
+        return end
+
+    def _take_head(self, head: bytes, more: bool) -> None:
+        size = self.head_bytes = len(head)
+        settings = self._settings
+        if size > settings.max_response_headers_bytes:
+            raise too_large()
+        count = head.count(b"\n") - 2
+        if count > settings.max_headers_count:
+            raise too_large(b"http1.too_many_headers")
+        headers, is_http11 = read_response(head, count)
+        decoder = cast(StreamDecoder, self.decoder)
+        if headers.status < 200:
+            self._take_informational(decoder, headers)
+            return
+        length = self._weigh(headers, is_http11)
+        if length == 0:
+            decoder = self._done(more)
+            decoder.decode_headers(headers, True)
+            return
+        if length == CHUNKED_LENGTH:
+            self._chunks = ChunkedReader(
+                settings.max_response_headers_bytes, settings.max_headers_count, settings.enable_trailers
+            )
+            self._state = CHUNKED
+        elif length == UNKNOWN:
+            self._state = CLOSE
+            self._keep_alive = False
+        else:
+            self._left = length
+            self._state = LENGTH
+        decoder.decode_headers(headers, False)
+
+    def _take_informational(self, decoder: StreamDecoder, headers: ResponseHeaders) -> None:
+        """A 1xx head. 101 is refused: no upgrade was asked for (RFC 9110 section 15.2.2)."""
+        if headers.status == 101 or headers.known & (CONTENT_LENGTH | TRANSFER_ENCODING):
+            raise bad_request()
+        decoder.decode_informational(headers)
+
+    def _weigh(self, headers: ResponseHeaders, is_http11: bool) -> int:
+        """The body's length (RFC 9112 section 6.3), and whether the host will keep the connection."""
+        known = headers.known
+        self._keep_alive = is_http11
+        length = UNKNOWN
+        if known & STEERING_BITS:
+            if known & (CONTENT_LENGTH | TRANSFER_ENCODING):
+                length = message_length(b"", headers.fields)
+                if length == CHUNKED_LENGTH:
+                    headers.remove(b"transfer-encoding")
+            if known & HOP_BY_HOP and b"close" in connection_tokens(headers):
+                self._keep_alive = False
+        status = headers.status
+        if status == 204:
+            if length == CHUNKED_LENGTH or length > 0:
+                raise bad_request()  # RFC 9110 section 15.3.5, and Envoy
+            if length == 0:
+                headers.remove(b"content-length")
+            return 0
+        if status == 304 or self._is_head:
+            return 0
+        return length
+
+    def _read_length(self, data: bytes, at: int) -> int:
+        size = len(data) - at
+        left = self._left
+        if size < left:
+            self._left = left - size
+            cast(StreamDecoder, self.decoder).decode_data(data[at:] if at else data, False)
+            return at + size
+        end = at + left
+        decoder = self._done(size > left)
+        decoder.decode_data(data if left == len(data) else data[at:end], True)
+        return end if size == left else len(data)
+
+    def _read_chunks(self, data: bytes, at: int) -> int:
+        chunks = cast(ChunkedReader, self._chunks)
+        body, at = chunks.read(data, at)
+        decoder = cast(StreamDecoder, self.decoder)
+        if not chunks.done:
+            if body:
+                decoder.decode_data(body, False)
+            return at
+        trailers = chunks.trailers
+        if trailers is not None and body:
+            decoder.decode_data(body, False)
+            if self.decoder is not decoder:
+                return len(data)
+        decoder = self._done(at < len(data))
+        if trailers is None:
+            decoder.decode_data(body, True)
+        else:
+            decoder.decode_trailers(trailers)
+        return len(data)
+
+    def _done(self, more: bool) -> StreamDecoder:
+        """The response is whole; ``more``: bytes follow it. Whom to tell."""
+        decoder = cast(StreamDecoder, self.decoder)
+        self.decoder = self._chunks = None
+        self.response_done = True
+        self._state = HEAD
+        if self._keep_alive and not more and not self._sending and not self._goaway:
+            self.reusable = True
+        else:
+            self.closing = True
+            if more:
+                self.protocol_error = True
+        return decoder
+
+    def _fail(self, reason: ResetReason, details: bytes) -> None:
+        decoder, self.decoder = self.decoder, None
+        self._held = self._chunks = None
+        self.closing = True
+        self.reusable = False
+        if reason is PROTOCOL_ERROR:
+            self.protocol_error = True
+        if decoder is not None:
+            decoder.on_reset(reason, details)
+
+    def eof(self) -> None:
+        """The host closed in order: ends a body that runs to the close, resets any other response."""
+        if self.decoder is None:
+            self.closing = True
+            self.reusable = False
+        elif self._state == CLOSE:
+            self._done(False).decode_data(b"", True)
+        elif self._state == HEAD and self._held is None:
+            self._fail(CONNECTION_TERMINATION, b"")
+        else:
+            self._fail(PROTOCOL_ERROR, b"http1.codec_error")  # as Envoy: cut short
+
+    def lost(self) -> None:
+        """The connection broke: nothing ends cleanly, not even a body that runs to the close."""
+        self._fail(CONNECTION_TERMINATION, b"")
+
+    def detach(self) -> None:
+        """The connection is gone: cut the links."""
+        self.decoder = self._held = self._chunks = None
+        self._out.clear()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def take_output(self) -> bytes:
+        """Everything to be written now."""
+        out = self._out
+        if not out:
+            return b""
+        joined = b"".join(out)
+        out.clear()
+        return joined
+
+    def informational(self, stream: StreamDecoder, headers: HeaderMap) -> None:
+        """Requests have no 1xx."""
+
+    def headers(self, stream: StreamDecoder, headers: HeaderMap, end: bool) -> None:
+        """Write a request head, host first; ``stream`` gets the response.
+
+        Raises ValueError when a value would break out of its line.
+        """
+        request = cast(RequestHeaders, headers)
+        method, path = request.method, request.path
+        lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, path, request.authority)]
+        known = request.known
+        length = NO_LENGTH
+        if known & CONTENT_LENGTH:
+            length = declared_length(request)
+            if end and length > 0:
+                length = BAD_LENGTH  # a filter took the body away: the host must not wait for it
+        if known & TRANSFER_ENCODING or length == BAD_LENGTH:
+            lines += framing_free_lines(request, length == BAD_LENGTH)
+        else:
+            lines += map(field_line, request.fields)
+        self._framing = NO_BODY
+        if length >= 0:
+            self._framing = BY_LENGTH
+            self._write_left = length
+        elif not end:
+            self._framing = BY_CHUNKS
+            lines.append(b"transfer-encoding: chunked")
+        elif method not in BODILESS:
+            lines.append(b"content-length: 0")
+        lines += (b"", b"")
+        head = checked(b"\r\n".join(lines), len(lines) + 1)
+        if b" " in path or not path:
+            raise ValueError("a request path that is empty or holds a blank")
+        self._out.append(head)
+        self.decoder = stream
+        self._state = HEAD
+        self._is_head = method == b"HEAD"
+        self._sending = not end
+        self.response_done = self.reusable = False
+
+    def data(self, stream: StreamDecoder, data: bytes, end: bool) -> None:
+        """Write body bytes; never more than the head has declared."""
+        if not self._sending or stream is not self.decoder:
+            return
+        if self._framing == BY_LENGTH:
+            if len(data) > self._write_left:
+                data = data[: self._write_left]
+                self._goaway = True
+            self._write_left -= len(data)
+            if data:
+                self._out.append(data)
+        else:
+            if data:
+                self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+            if end:
+                self._out.append(LAST_CHUNK)
+        if end:
+            self._request_done()
+
+    def trailers(self, stream: StreamDecoder, trailers: HeaderMap) -> None:
+        """Write trailers where chunks can carry them and the settings want them; ends the request."""
+        if not self._sending or stream is not self.decoder:
+            return
+        if self._framing == BY_CHUNKS:
+            wanted = self._settings.enable_trailers and trailers.fields
+            self._out.append(trailer_block(trailers) if wanted else LAST_CHUNK)
+        self._request_done()
+
+    def _request_done(self) -> None:
+        if self._framing == BY_LENGTH and self._write_left:
+            self._goaway = True  # shorter than declared: the host can only be told by closing
+            self._fail(PROTOCOL_ERROR, b"request_shorter_than_declared")
+            return
+        self._sending = False
+
+    def reset(self, stream: StreamDecoder, reason: ResetReason) -> None:
+        """Give the request up: HTTP/1 can only close."""
+        if stream is self.decoder:
+            self.decoder = self._held = self._chunks = None
+            self.closing = True
+            self.reusable = False
+
+    def consumed(self, stream: StreamDecoder, count: int) -> None:
+        """HTTP/1 has no windows."""
+
+    def queued_bytes(self, stream: StreamDecoder) -> int:
+        """HTTP/1 holds nothing back."""
+        return 0
+
+    def goaway(self) -> None:
+        """The response being waited for is the last."""
+        self._goaway = True

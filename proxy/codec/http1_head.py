@@ -1,0 +1,254 @@
+"""HTTP/1 heads: bytes of one whole head ↔ RequestHeaders, ResponseHeaders. Knows no connection and no body.
+
+llhttp (through httptools) checks and cuts the head; one fresh parser per head, because a parser that has seen a body or
+an upgrade cannot be trusted with the next message. Everything that llhttp takes and RFC 9112 does not is refused here:
+a request line that is not exactly ``method SP target SP version``, unknown methods, repeated Host or Content-Length.
+
+Refusals are ``CodecError`` with the status, body and details of Envoy (contract/envoy.md 2.6); where Envoy is laxer than
+RFC 9112 we are not: tests/h1_differential/STRICTER.md lists every such choice.
+
+* ``read_request`` / ``read_response``: the hot path
+* ``refusal``: why llhttp did not like a request; only errors pay for it
+* ``HeadBuffer``: a head that comes in pieces
+
+The fields that steer the connection are weighed in ``http1_weigh``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import httptools
+
+from proxy.base.errors import CodecError
+from proxy.base.headers import HOST, KNOWN, Field, RequestHeaders, ResponseHeaders
+from proxy.codec.http1_target import AUTHORITIES, check_authority, read_target
+from proxy.codec.http1_weigh import bad_request, low_version, message_length, too_large
+
+#: Methods that Envoy 1.40.0 takes; all others are answered 400 (allow_custom_methods is not supported).
+METHODS = frozenset(
+    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS "
+    b"PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    b"UNSUBSCRIBE".split()
+)
+
+
+class _Names(dict[bytes, tuple[bytes, int]]):
+    """A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded: peers choose the names."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: bytes) -> tuple[bytes, int]:
+        lower = name.lower()
+        entry = (lower, KNOWN.get(lower, 0))
+        if len(self) < 1024 and len(name) <= 64:
+            self[name] = entry
+        return entry
+
+
+NAMES = _Names()
+
+
+class _Recorder:
+    """What httptools calls: every field goes straight into a dict, without a Python frame."""
+
+    __slots__ = ("on_header",)
+
+    on_header: Callable[[bytes, bytes], object]
+
+    # httptools looks every callback up; a class attribute is found quicker than an AttributeError is made
+    on_message_begin = None
+    on_url = None
+    on_status = None
+    on_headers_complete = None
+    on_body = None
+    on_message_complete = None
+    on_chunk_header = None
+    on_chunk_complete = None
+
+
+def _repeated_fields(head: bytes) -> tuple[list[Field], int]:
+    """The fields of a head in which a name repeats. llhttp has checked it: every line is ``name:value CRLF``."""
+    fields = []
+    known = 0
+    for line in head[head.find(b"\r\n") + 2 : -4].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        lower, bits = NAMES[name]
+        known |= bits
+        fields.append((lower, value.strip()))
+    return fields, known
+
+
+def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
+    """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
+
+    Longer than our functions may be: it runs for every request, and calls are what it saves.
+    Raises CodecError.
+    """
+    raw: dict[bytes, bytes] = {}
+    recorder = _Recorder()
+    recorder.on_header = raw.setdefault
+    try:
+        httptools.HttpRequestParser(recorder).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # all callbacks have run; what an upgrade means is decided above us
+    except httptools.HttpParserError:
+        raise refusal(head) from None
+    line = head[: head.find(b"\r\n")].split(b" ")
+    if len(line) != 3 or line[0] not in METHODS:
+        raise refusal(head)
+    method, path, version = line
+    scheme = b"http"
+    if len(raw) == count:
+        authority = raw.pop(b"Host", None)
+        fields: list[Field] = []
+        known = 0
+        for name, value in raw.items():
+            lower, bits = NAMES[name]
+            if bits:
+                known |= bits
+            fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
+    else:
+        fields, known = _repeated_fields(head)
+        authority = None
+    if authority is None or known & HOST:
+        authority = _take_host(fields, known, authority)
+    if authority is None:
+        authority = b""
+        known &= ~HOST
+    else:
+        known |= HOST
+        authority = authority.rstrip()
+        if authority not in AUTHORITIES:
+            check_authority(authority)
+    if path[0] != 47:  # not "/"
+        target = read_target(method, path)
+        if target is not None:
+            scheme, authority, path = target
+            known |= HOST
+    return RequestHeaders(method, path, authority, scheme, fields, known), version
+
+
+def _take_host(fields: list[Field], known: int, authority: bytes | None) -> bytes | None:
+    """Take Host out of the fields when it was not spelled "Host" or is there twice (RFC 9112 section 3.2: refused)."""
+    if known & HOST:
+        hosts = [field for field in fields if field[0] == b"host"]
+        if len(hosts) > 1 or authority is not None:
+            raise bad_request(b"http.invalid_authority")
+        fields.remove(hosts[0])
+        return hosts[0][1]
+    return authority
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_REQUEST_LINE = re.compile(rb"([A-Z-]+) ([\x21-\x7e]+)(?: HTTP/([0-9]\.[0-9]))?")
+_FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+
+
+def refusal(head: bytes) -> CodecError:
+    """Why this request head is refused, in Envoy's words and in the order in which Envoy looks."""
+    if _CONTROL.search(head):
+        return bad_request(b"http1.invalid_characters")
+    lines = head[:-4].split(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(lines[0])
+    if line is None or line[1] not in METHODS:
+        return bad_request()
+    fields = []
+    for text in lines[1:]:
+        field = _FIELD_LINE.fullmatch(text)
+        if field is None:
+            return bad_request()
+        fields.append((field[1].lower(), field[2].rstrip()))
+    try:
+        message_length(line[1], fields)
+    except CodecError as error:
+        return error
+    return bad_request() if line[3] == b"1.1" else low_version()
+
+
+def check_request_line(line: bytes) -> None:
+    """Refuse a request line as soon as it is there, before its head is whole. Raises CodecError."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None or match[1] not in METHODS:
+        raise bad_request(b"http1.invalid_characters" if _CONTROL.search(line) else b"http1.codec_error")
+    if match[3] is None:
+        raise low_version()  # HTTP/0.9
+
+
+_STATUS = {b"%d" % status: status for status in range(100, 1000)}
+
+
+def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
+    """One whole response head of ``count`` fields; also whether it is HTTP/1.1. Raises CodecError."""
+    raw: dict[bytes, bytes] = {}
+    recorder = _Recorder()
+    recorder.on_header = raw.setdefault
+    try:
+        httptools.HttpResponseParser(recorder).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError:
+        raise bad_request() from None
+    status = _STATUS.get(head[9:12])
+    version = head[:9]
+    if status is None or head[12:13] not in (b" ", b"\r") or (version not in (b"HTTP/1.1 ", b"HTTP/1.0 ")):
+        raise bad_request()
+    if len(raw) == count:
+        fields: list[Field] = []
+        known = 0
+        for name, value in raw.items():
+            lower, bits = NAMES[name]
+            if bits:
+                known |= bits
+            fields.append((lower, value.rstrip()))
+    else:
+        fields, known = _repeated_fields(head)
+    return ResponseHeaders(status, fields, known), version == b"HTTP/1.1 "
+
+
+_BROKEN_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class HeadBuffer:
+    """A head that comes in pieces. Every byte is looked at a fixed number of times, however small the pieces.
+
+    A bare CR or LF is refused at once: a peer that ends lines so would otherwise wait for an answer for ever.
+    """
+
+    __slots__ = ("_limit", "_line_seen", "_starts", "data")
+
+    def __init__(self, limit: int, starts: bytes) -> None:
+        self._limit = limit
+        self._starts = starts  # what the head must start with: b"HTTP/1." for responses, b"" for requests
+        self._line_seen = False
+        self.data = bytearray()
+
+    def add(self, data: bytes, at: int) -> int:
+        """Take ``data`` from ``at`` on. The offset in it after the head's end, or -1. Raises CodecError."""
+        held = self.data
+        fresh = len(held)
+        held += data[at : at + self._limit + 4 - fresh]
+        end = held.find(b"\r\n\r\n", max(0, fresh - 3))
+        if end >= 0:
+            del held[end + 4 :]
+            return at + end + 4 - fresh
+        self._check(held, fresh)
+        return -1
+
+    def _check(self, held: bytearray, fresh: int) -> None:
+        starts = self._starts
+        if starts and held[: len(starts)] != starts[: len(held)]:
+            raise bad_request()
+        broken = _BROKEN_LINE.search(held, max(0, fresh - 1))
+        if broken is not None:
+            control = _CONTROL.match(broken[0])
+            raise bad_request(b"http1.invalid_characters" if control else b"http1.codec_error")
+        if not self._line_seen:
+            end = held.find(b"\n", fresh)
+            if end >= 0:
+                self._line_seen = True
+                if not starts:
+                    check_request_line(bytes(held[: end - 1]))
+        if len(held) > self._limit:
+            raise too_large()

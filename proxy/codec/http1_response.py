@@ -1,0 +1,211 @@
+"""The server codec's writing half: response heads in Envoy's order, bodies in the framing the head declared.
+
+Knows what the reading half tells it about the request (``stream``, ``keep_alive``, ``_state``) and nothing of its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
+from proxy.codec.http1_weigh import Http1Settings
+from proxy.codec.http1_write import (
+    BAD_LENGTH,
+    BY_CHUNKS,
+    BY_CLOSE,
+    BY_LENGTH,
+    LAST_CHUNK,
+    NO_BODY,
+    NO_LENGTH,
+    STATUS_LINES,
+    checked,
+    declared_length,
+    field_line,
+    framing_free_lines,
+    trailer_block,
+)
+from proxy.codec.interface import StreamDecoder
+
+HEAD, LENGTH, CHUNKED, WAIT, DEAD = range(5)  # the reading half's states: see http1_server
+
+
+class ResponseWriter:
+    """See ``Http1ServerCodec``, the only class that extends this."""
+
+    __slots__ = (
+        "_framing",
+        "_goaway",
+        "_http10",
+        "_is_head",
+        "_out",
+        "_out_bytes",
+        "_responding",
+        "_settings",
+        "_state",
+        "_write_left",
+        "closing",
+        "keep_alive",
+        "stream",
+    )
+
+    def __init__(self, settings: Http1Settings) -> None:
+        self._settings = settings
+        self._state = HEAD
+        self.closing = False
+        # the current request, as the reading half found it
+        self.stream: StreamDecoder | None = None
+        self.keep_alive = True
+        self._http10 = False
+        self._is_head = False
+        # writing
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._responding = False  # the response's head has been written
+        self._framing = NO_BODY
+        self._write_left = 0  # bytes that the declared length still allows
+        self._goaway = False
+
+    def take_output(self) -> bytes:
+        """Everything to be written now."""
+        out = self._out
+        if not out:
+            return b""
+        joined = b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        return joined
+
+    def informational(self, stream: StreamDecoder, headers: HeaderMap) -> None:
+        """Write a 1xx head; not to HTTP/1.0 clients, who do not know them (RFC 9110 section 15.2)."""
+        if stream is not self.stream or self._responding or self._http10:
+            return
+        lines = [STATUS_LINES[cast(ResponseHeaders, headers).status]]
+        lines += framing_free_lines(headers, True)
+        lines += (b"", b"")
+        self._write(checked(b"\r\n".join(lines), len(lines)))
+
+    def headers(self, stream: StreamDecoder, headers: HeaderMap, end: bool) -> None:
+        """Write a response head; Envoy's order: the fields, connection, then the framing that the codec adds.
+
+        A stream that the codec has not begun (a timeout's reply) may answer when no other is served; that response
+        is the connection's last. Raises ValueError when a value holds a line break.
+        """
+        if stream is not self.stream and not self._adopt(stream):
+            return
+        if self._responding:
+            return
+        status = cast(ResponseHeaders, headers).status
+        lines = [STATUS_LINES[status]]
+        length = NO_LENGTH
+        if headers.known & CONTENT_LENGTH:
+            length = declared_length(headers)
+        if headers.known & TRANSFER_ENCODING or length == BAD_LENGTH or status == 204:
+            lines += framing_free_lines(headers, length == BAD_LENGTH or status == 204)
+        else:
+            lines += map(field_line, headers.fields)
+        if self._http10 or not self.keep_alive or self._goaway or self._state != WAIT:
+            self._say_close(lines, length)
+        if length >= 0:
+            self._framing = BY_LENGTH
+            self._write_left = length
+        if length < 0 or end or self._is_head or status == 304 or status == 204 or status < 200:
+            self._frame(lines, status, length, end)
+        lines += (b"", b"")
+        head = checked(b"\r\n".join(lines), len(lines))
+        self._responding = True
+        self._out.append(head)
+        self._out_bytes += len(head)
+        if end:
+            self._response_done()
+
+    def _say_close(self, lines: list[bytes], length: int) -> None:
+        """HTTP/1.0 keeps the connection only when asked to and when the response has a length."""
+        if self._http10:
+            lines[0] = b"HTTP/1.0" + lines[0][8:]
+            if self.keep_alive and not self._goaway and self._state == WAIT and length >= 0:
+                lines.append(b"connection: keep-alive")
+                return
+        self._goaway = True
+        lines.append(b"connection: close")
+
+    def _frame(self, lines: list[bytes], status: int, length: int, end: bool) -> None:
+        """The framing of what has no plain content-length body (Envoy: StreamEncoderImpl::encodeHeadersBase)."""
+        if status < 200 or status == 204 or status == 304:
+            self._framing = NO_BODY
+        elif self._is_head:
+            self._framing = NO_BODY
+            if length < 0 and not self._http10:
+                lines.append(b"transfer-encoding: chunked")
+        elif length >= 0:
+            pass  # ends here: if bytes are missing, _response_done closes the connection
+        elif end:
+            self._framing = NO_BODY
+            lines.append(b"content-length: 0")
+        elif self._http10:
+            self._framing = BY_CLOSE
+        else:
+            self._framing = BY_CHUNKS
+            lines.append(b"transfer-encoding: chunked")
+
+    def data(self, stream: StreamDecoder, data: bytes, end: bool) -> None:
+        """Write body bytes; never more than the head has declared."""
+        if stream is not self.stream or not self._responding:
+            return
+        framing = self._framing
+        if framing == BY_LENGTH:
+            if len(data) > self._write_left:
+                data = data[: self._write_left]
+                self._goaway = True
+            self._write_left -= len(data)
+            if data:
+                self._write(data)
+        elif framing == BY_CHUNKS:
+            out = self._out
+            if data:
+                out += (b"%x\r\n" % len(data), data, b"\r\n")
+                self._out_bytes += len(data)
+            if end:
+                out.append(LAST_CHUNK)
+        elif framing == BY_CLOSE and data:
+            self._write(data)
+        if end:
+            self._response_done()
+
+    def trailers(self, stream: StreamDecoder, trailers: HeaderMap) -> None:
+        """Write trailers where chunks can carry them and the settings want them; ends the response."""
+        if stream is not self.stream or not self._responding:
+            return
+        if self._framing == BY_CHUNKS:
+            wanted = self._settings.enable_trailers and trailers.fields
+            self._write(trailer_block(trailers) if wanted else LAST_CHUNK)
+        self._response_done()
+
+    def _write(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def consumed(self, stream: StreamDecoder, count: int) -> None:
+        """HTTP/1 has no windows."""
+
+    def queued_bytes(self, stream: StreamDecoder) -> int:
+        """HTTP/1 holds nothing back."""
+        return 0
+
+    def goaway(self) -> None:
+        """The response being or next written is the last and says so."""
+        self._goaway = True
+
+    def _adopt(self, stream: StreamDecoder) -> bool:
+        """A stream that the codec has not begun wants to answer; whether it may."""
+        raise NotImplementedError
+
+    def _ended(self, alive: bool) -> None:
+        """The response is written and ``stream`` is None; ``alive``: another request may follow."""
+        raise NotImplementedError
+
+    def _response_done(self) -> None:
+        short = self._framing == BY_LENGTH and self._write_left
+        self.stream = None
+        self._responding = False
+        self._framing = NO_BODY
+        self._ended(self._state == WAIT and self.keep_alive and not self._goaway and not short)

@@ -1,0 +1,180 @@
+"""The fields of a head that steer its connection: framing, keep-alive, upgrade. Knows no bytes of the head.
+
+Also the codecs' settings and the refusals that both sides share.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.base.errors import CodecError
+from proxy.base.headers import (
+    CONTENT_LENGTH,
+    HOP_BY_HOP,
+    HOST,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Field,
+    HeaderMap,
+    RequestHeaders,
+)
+
+CHUNKED = -1  # message_length: the length is told by the chunks
+UNKNOWN = -2  # message_length: the head says nothing
+
+#: Connection may not take these away: the next hop's trust hangs on them (Envoy: sanitizeConnectionHeader).
+UNNAMEABLE = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+MAX_CONNECTION_TOKENS = 9
+MAX_RESPONSE_HEADERS_BYTES = 80 * 1024  # seen of Envoy 1.40.0: 81,920 pass, 81,921 do not
+
+_DIGITS = re.compile(rb"0*[0-9]{1,20}")
+
+
+@dataclass(slots=True, frozen=True)
+class Http1Settings:
+    """What both codecs are told (HttpConnectionManager, Http1ProtocolOptions).
+
+    max_headers_bytes: a request head's bytes with its request line (max_request_headers_kb, 60 KiB)
+    max_response_headers_bytes: the same for heads from upstream; both bound trailers too
+    max_headers_count: fields in one head (common_http_protocol_options.max_headers_count)
+    accept_http_10: serve HTTP/1.0 requests instead of answering 426
+    default_host: the authority of HTTP/1.0 requests without Host (default_host_for_http_10)
+    enable_trailers: pass trailers on instead of dropping them
+    """
+
+    max_headers_bytes: int = 60 * 1024
+    max_response_headers_bytes: int = MAX_RESPONSE_HEADERS_BYTES
+    max_headers_count: int = 100
+    accept_http_10: bool = False
+    default_host: bytes = b""
+    enable_trailers: bool = False
+
+
+def bad_request(details: bytes = b"http1.codec_error") -> CodecError:
+    """400 Bad Request."""
+    return CodecError(400, b"Bad Request", details)
+
+
+def too_large(details: bytes = b"http1.headers_too_large") -> CodecError:
+    """431 Request Header Fields Too Large."""
+    return CodecError(431, b"Request Header Fields Too Large", details)
+
+
+def low_version() -> CodecError:
+    """426 Upgrade Required."""
+    return CodecError(426, b"Upgrade Required", b"low_version")
+
+
+def message_length(method: bytes, fields: list[Field]) -> int:
+    """How long the body is: a count, CHUNKED or UNKNOWN (RFC 9112 section 6). Raises CodecError.
+
+    Refused: Transfer-Encoding that is not one ``chunked``, or beside Content-Length; Content-Length that is not one
+    decimal number below 2**64; either with CONNECT (a length of 0 is let pass).
+    """
+    coding = length = None
+    for name, value in fields:
+        if name == b"content-length":
+            if length is not None or not _DIGITS.fullmatch(value):
+                raise bad_request()
+            length = value
+        elif name == b"transfer-encoding":
+            coding = value if coding is None else coding + b"," + value
+    if coding is not None:
+        if length is not None:
+            raise bad_request(b"http1.content_length_and_chunked_not_allowed")
+        if coding.lower() != b"chunked" or method == b"CONNECT":
+            raise CodecError(501, b"Not Implemented", b"http1.invalid_transfer_encoding")
+        return CHUNKED
+    if length is None:
+        return UNKNOWN
+    count = int(length)  # decimal ASCII digits, checked above
+    if count >= 1 << 64:
+        raise bad_request()
+    if count and method == b"CONNECT":
+        raise bad_request(b"http1.body_disallowed")
+    return count
+
+
+def connection_tokens(headers: HeaderMap) -> set[bytes]:
+    """The lower-case options in Connection, and in Proxy-Connection ``close`` (Envoy honours it in both).
+
+    Raises CodecError for what a request may not name there: too many, pseudo-headers, x-forwarded-*.
+    """
+    refuses = type(headers) is RequestHeaders
+    tokens: set[bytes] = set()
+    named = 0
+    for name, value in headers.fields:
+        if name == b"connection":
+            for token in value.split(b","):
+                named += 1
+                token = token.strip(b" \t").lower()
+                if refuses and (token in UNNAMEABLE or token[:1] == b":" or named > MAX_CONNECTION_TOKENS):
+                    raise bad_request(b"http1.connection_header_rejected")
+                tokens.add(token)
+        elif name == b"proxy-connection":
+            tokens.update(
+                token.strip(b" \t").lower() for token in value.split(b",") if b"close" in token.lower()
+            )
+    return tokens
+
+
+class Steering:
+    """What a request's head means for its connection.
+
+    length: body bytes, CHUNKED or UNKNOWN; keep_alive: the client wants another request
+    http10: answer as HTTP/1.0; last: nothing after the head may be read as a request (CONNECT, upgrade)
+    """
+
+    __slots__ = ("http10", "keep_alive", "last", "length")
+
+    def __init__(self) -> None:
+        self.length = UNKNOWN
+        self.keep_alive = True
+        self.http10 = False
+        self.last = False
+
+
+def weigh_request(headers: RequestHeaders, version: bytes, settings: Http1Settings) -> Steering:
+    """Framing, keep-alive, upgrade, version of a request that has any of them. Raises CodecError.
+
+    Takes transfer-encoding out of the fields: framing is the codec's. Leaves connection and its like to the stream,
+    which needs their tokens. h2c is no upgrade: ignored, as RFC 9110 section 7.8 allows.
+    """
+    steering = Steering()
+    known = headers.known
+    if known & (CONTENT_LENGTH | TRANSFER_ENCODING):
+        steering.length = message_length(headers.method, headers.fields)
+        if steering.length == CHUNKED:
+            headers.remove(b"transfer-encoding")
+    tokens: set[bytes] = set()
+    if known & HOP_BY_HOP:
+        tokens = connection_tokens(headers)
+        if b"close" in tokens:
+            steering.keep_alive = False
+        if b"host" in tokens:
+            headers.authority = b""
+            headers.known &= ~HOST
+        if known & UPGRADE and b"upgrade" in tokens:
+            wanted = headers.joined(b"upgrade") or b""
+            if wanted.lower() != b"h2c":
+                headers.upgrade = wanted
+                steering.last = True
+    if version != b"HTTP/1.1":
+        _weigh_http10(headers, version, tokens, settings, steering)
+    if headers.method == b"CONNECT":
+        steering.last = True
+    return steering
+
+
+def _weigh_http10(
+    headers: RequestHeaders, version: bytes, tokens: set[bytes], settings: Http1Settings, steering: Steering
+) -> None:
+    if version != b"HTTP/1.0" or not settings.accept_http_10:
+        raise low_version()
+    steering.http10 = True
+    if b"keep-alive" not in tokens:
+        steering.keep_alive = False
+    if not headers.known & HOST and settings.default_host:
+        headers.authority = settings.default_host
+        headers.known |= HOST
