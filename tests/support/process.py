@@ -43,7 +43,7 @@ class ProxyProcess:
     argv: the command, up to and without ``-c file``; arguments: what follows the file
     bootstrap: written as JSON into a file of its own. Its admin address tells where to ask.
     folder: working directory, made when not given; stdout and stderr are kept in files there
-    cpu: the CPU to stay on, any when None
+    cpu: the CPU to stay on, any when None; suffix: of the file (JSON is YAML too)
     """
 
     name = "proxy"
@@ -57,11 +57,12 @@ class ProxyProcess:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         cpu: int | None = None,
+        suffix: str = ".json",
     ) -> None:
         self._made = None if folder else tempfile.TemporaryDirectory(prefix="outrider-test-")
         self.folder = folder or Path(self._made.name if self._made else ".")
         self.bootstrap = bootstrap
-        config = self.folder / f"{self.name}.json"
+        config = self.folder / f"{self.name}{suffix}"
         config.write_text(json.dumps(bootstrap))
         self.argv = [*argv, "-c", str(config), *arguments]
         self.environment = {**os.environ, **(environment or {})}

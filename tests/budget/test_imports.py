@@ -1,0 +1,73 @@
+"""What may be imported when: start-up time and memory are spent on imports before anything else.
+
+Each check runs in an interpreter of its own and looks at sys.modules.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import get
+from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.outrider import Outrider
+from tests.support.ports import free_port
+from tests.support.upstream import Upstream
+
+#: wanted by a setting, a command or an admin page, never by start or by plain traffic
+NEVER_PLAIN = (
+    *("opentelemetry", "prometheus_client", "rich", "click", "aiodns", "pycares", "re2", "h2", "aiohttp"),
+    *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
+)
+#: the front door alone must not even bring the machinery
+NEVER_AT_THE_DOOR = (
+    *NEVER_PLAIN,
+    *("uvloop", "httptools", "google.protobuf", "yaml", "orjson", "h11", "asyncio", "ssl", "proxy.server"),
+)
+
+
+def imported(root: Path, code: str) -> set[str]:
+    """The modules after running some code in a fresh interpreter."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=30, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def among(modules: set[str], names: tuple[str, ...]) -> list[str]:
+    return sorted(
+        name for name in names if any(each == name or each.startswith(name + ".") for each in modules)
+    )
+
+
+def test_the_front_door_imports_next_to_nothing(root: Path) -> None:
+    modules = imported(root, "import proxy.__main__")
+    assert among(modules, NEVER_AT_THE_DOOR) == []
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_serving_plain_traffic_imports_only_what_it_uses(root: Path, tmp_path: Path, suffix: str) -> None:
+    """The process writes down its modules when it ends; until then it has served a request."""
+    listing = tmp_path / "modules.json"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys\n"
+        f"def write():\n    import json\n    open({str(listing)!r}, 'w').write(json.dumps(sorted(sys.modules)))\n"
+        "atexit.register(write)\n"
+    )
+    port = free_port()
+    with Upstream() as upstream:
+        listener = http_listener(port, [virtual_host([route_to("up")])])
+        config = bootstrap(free_port(), [listener], [cluster("up", upstream.port)])
+        environment = {"PYTHONPATH": f"{tmp_path}:{root}"}
+        with Outrider(config, folder=tmp_path, environment=environment, suffix=suffix) as proxy:
+            assert get(port).status == 200
+            assert proxy.stop() == 0
+    modules = set(json.loads(listing.read_text()))
+    assert among(modules, NEVER_PLAIN) == []
+    if suffix == ".json":
+        assert "yaml" not in modules
