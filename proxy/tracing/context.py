@@ -36,6 +36,7 @@ TRACE_NAMES = frozenset(
 
 HEX_DIGITS = b"0123456789abcdef"
 NO_SPAN = b"0" * 16
+NO_TRACE = b"0" * 32
 
 
 class TraceContext:
@@ -100,8 +101,10 @@ class TraceContext:
 class Propagator(Protocol):
     """One header format. What ``inject`` writes, ``extract`` reads back."""
 
-    def extract(self, found: list[Field]) -> TraceContext | None:
-        """The context in ``found`` (only TRACE_NAMES, in order of arrival). Counts what it meets.
+    def extract(self, values: dict[bytes, bytes], found: list[Field]) -> TraceContext | None:
+        """The context in the trace headers of a request. Counts what it meets.
+
+        found: the fields named in TRACE_NAMES, in order; values: the first value of each of their names.
 
         None: no header of this format. No ids and MALFORMED: unusable, ``sampled`` still holds a decision that
         could be read. No ids and not MALFORMED: a decision and nothing else.
@@ -111,11 +114,16 @@ class Propagator(Protocol):
         """Append the headers that carry ``trace`` (its ``sampled`` is decided)."""
 
 
-def is_hex(value: bytes) -> bool:
-    """Whether every byte is a lower-case hex digit (true for b"")."""
-    return not value.translate(None, HEX_DIGITS)
+def is_trace_id(value: bytes) -> bool:
+    """16 or 32 lower-case hex digits, not all zero."""
+    return (
+        (len(value) == 16 or len(value) == 32)
+        and not value.translate(None, HEX_DIGITS)
+        and value != NO_SPAN
+        and value != NO_TRACE
+    )
 
 
-def is_zero(value: bytes) -> bool:
-    """Whether an id is all zeros, which no format allows."""
-    return not value.strip(b"0")
+def is_span_id(value: bytes) -> bool:
+    """16 lower-case hex digits, not all zero."""
+    return len(value) == 16 and not value.translate(None, HEX_DIGITS) and value != NO_SPAN

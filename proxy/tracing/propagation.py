@@ -46,14 +46,12 @@ class Propagation:
     def extract(self, headers: RequestHeaders) -> TraceContext | None:
         """The context a request brought: with ids, with a decision only, or None when it brought nothing usable."""
         found = [field for field in headers.fields if field[0] in TRACE_NAMES]
-        style = 0
-        for field in found:
-            if field[0] == b"b3":
-                style = B3_SINGLE
+        values = dict(found[::-1])
+        style = B3_SINGLE if b"b3" in values else 0
         decided: TraceContext | None = None
         context: TraceContext | None
         for reader in self.readers:
-            context = reader.extract(found)
+            context = reader.extract(values, found)
             if context is None:
                 continue
             if not context.flags & MALFORMED:
@@ -69,29 +67,30 @@ class Propagation:
 
     def inject(self, trace: TraceContext, headers: RequestHeaders) -> None:
         """Make the headers carry ``trace`` and no other context. Replaces in place what stands there, as Envoy."""
-        written: list[Field] = [] if headers.known & TRACE else headers.fields
+        known = headers.known
+        written: list[Field] = [] if known & TRACE else headers.fields
+        flags = trace.flags
         if self.writes_b3:
-            if trace.flags & B3_SINGLE:
+            if flags & B3_SINGLE:
                 self.b3_single.inject(trace, written)
             else:
                 self.b3.inject(trace, written)
-        if self.writes_w3c or trace.flags & W3C:
+        if self.writes_w3c or flags & W3C:
             self.w3c.inject(trace, written)
-        if headers.known & TRACE:
-            replace(headers, written)
+        if known & TRACE:
+            replace(headers.fields, dict(written))
         else:
-            headers.known |= TRACE
+            headers.known = known | TRACE
 
 
-def replace(headers: RequestHeaders, written: list[Field]) -> None:
-    """Put each written field where its name first stood, else at the end; drop all other trace headers."""
-    values = dict(written)
+def replace(fields: list[Field], values: dict[bytes, bytes]) -> None:
+    """Put each value where its name first stands, else at the end; drop all other trace headers. Empties values."""
     kept: list[Field] = []
-    for field in headers.fields:
+    for field in fields:
         name = field[0]
         if name not in TRACE_NAMES:
             kept.append(field)
         elif name in values:
             kept.append((name, values.pop(name)))
-    kept.extend(values.items())
-    headers.fields[:] = kept
+    kept += values.items()
+    fields[:] = kept

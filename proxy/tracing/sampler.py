@@ -32,78 +32,82 @@ FORCED_HERE = 4  # x-envoy-force-trace on this very request: stronger than a den
 
 NIBBLES = (b"4", b"9", b"a", b"b", b"a")
 REASONS = {ord("9"): SAMPLED, ord("a"): SERVICE_FORCED, ord("b"): CLIENT_FORCED}
+SPECIAL = CLIENT_TRACE_ID | X_ENVOY
 COUNTERS = ("not_traceable", "random_sampling", "service_forced", "client_enabled", "service_forced")
 
 
 class Rates:
-    """Fractions 0..1: of client requests (x-client-trace-id), of all other requests, and of both together."""
+    """Fractions 0..1: of client requests (x-client-trace-id), of all other requests, and of both together.
 
-    __slots__ = ("client", "overall", "random")
+    always, never: nothing is left to chance for a request without special headers
+    """
+
+    __slots__ = ("always", "client", "never", "overall", "random")
 
     def __init__(self, client: float = 1.0, random: float = 1.0, overall: float = 1.0) -> None:
         self.client = client
         self.random = random
         self.overall = overall
+        self.always = random >= 1.0 and overall >= 1.0
+        self.never = random <= 0.0
 
 
 class Sampler:
     """Decides, writes the decision into the x-request-id, and counts it (scope: ``http.<prefix>.tracing.``)."""
 
-    __slots__ = ("counters", "health_check", "ids", "unusable_ids")
+    __slots__ = ("counters", "draw", "health_check", "unusable_ids")
 
     def __init__(self, ids: Ids, scope: Scope, contexts: Scope) -> None:
-        self.ids = ids
+        self.draw = ids.random
         self.counters: tuple[Counter, ...] = tuple(scope.counter(name) for name in COUNTERS)
         self.health_check = scope.counter("health_check")
         self.unusable_ids = contexts.counter("request_id_not_uuid")
 
     def decide(self, headers: RequestHeaders, rates: Rates) -> int:
         """The reason to trace, or NOT_TRACEABLE."""
-        # From the end: an id that the proxy made itself stands there.
         fields = headers.fields
-        at = len(fields) - 1
+        at = len(fields) - 1  # from the end: an id that the proxy has made itself stands there
         while at >= 0 and fields[at][0] != REQUEST_ID:
             at -= 1
         request_id = fields[at][1] if at >= 0 else b""
-        written = NOT_TRACEABLE
-        if len(request_id) == UUID_LENGTH:
+        if len(request_id) != UUID_LENGTH:
+            reason = self._reason(headers, rates, request_id, NOT_TRACEABLE)
+        else:
             written = REASONS.get(request_id[NIBBLE], NOT_TRACEABLE)
-        reason = self._reason(headers, rates, request_id, written)
-        if reason != written and len(request_id) == UUID_LENGTH:
-            fields[at] = (
-                REQUEST_ID,
-                b"%b%b%b" % (request_id[:NIBBLE], NIBBLES[reason], request_id[NIBBLE + 1 :]),
-            )
+            if not written and not headers.known & SPECIAL and (rates.always or rates.never):
+                reason = NOT_TRACEABLE if rates.never else SAMPLED
+            else:
+                reason = self._reason(headers, rates, request_id, written)
+            if reason != written:
+                changed = NIBBLES[reason].join((request_id[:NIBBLE], request_id[NIBBLE + 1 :]))
+                fields[at] = (REQUEST_ID, changed)
         self.counters[reason].value += 1
         return reason
 
     def _reason(self, headers: RequestHeaders, rates: Rates, request_id: bytes, reason: int) -> int:
         if reason == NOT_TRACEABLE:
-            if (
-                headers.known & CLIENT_TRACE_ID
-                and CLIENT_TRACE in headers
-                and self.ids.random() < rates.client
-            ):
+            known = headers.known
+            if known & CLIENT_TRACE_ID and CLIENT_TRACE in headers and self.draw() < rates.client:
                 reason = CLIENT_FORCED
-            elif headers.known & X_ENVOY and FORCE_TRACE in headers:
+            elif known & X_ENVOY and FORCE_TRACE in headers:
                 reason = FORCED_HERE
-            elif rates.random >= 1.0 or (rates.random > 0.0 and self._draw(request_id, rates.random)):
+            elif self._falls(request_id, rates.random):
                 reason = SAMPLED
-            else:
-                return NOT_TRACEABLE
-        if rates.overall < 1.0 and not self._draw(request_id, rates.overall):
+        if reason != NOT_TRACEABLE and not self._falls(request_id, rates.overall):
             return NOT_TRACEABLE
         return reason
 
-    def _draw(self, request_id: bytes, fraction: float) -> bool:
+    def _falls(self, request_id: bytes, fraction: float) -> bool:
         """Whether the id falls into the fraction, in steps of 1/10000 as Envoy, finer when the fraction is finer."""
+        if fraction >= 1.0 or fraction <= 0.0:
+            return fraction >= 1.0
         try:
             number = int(request_id[:8], 16) if len(request_id) >= 8 else -1
         except ValueError:
             number = -1
         if number < 0:
             self.unusable_ids.value += 1
-            return self.ids.random() < fraction
+            return self.draw() < fraction
         steps = fraction * 10_000
         if abs(steps - round(steps)) < 1e-6:
             return number % 10_000 < round(steps)

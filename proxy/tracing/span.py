@@ -17,49 +17,39 @@ class Span:
     """
 
     __slots__ = (
-        # when it starts
-        "context",
-        "is_server",
-        "name",
-        "tags",
-        # when it ends
-        "annotations",
-        "bytes_received",
-        "bytes_sent",
-        "cluster_name",
-        "duration_s",
-        "flags",
-        "max_path_tag_length",
-        "peer_address",
-        "protocol",
-        "request_headers",
-        "response_headers",
-        "response_trailers",
-        "start_time",
-        "status",
-        "upstream_address",
+        *("context", "is_server", "name", "tags"),  # when it starts
+        *(
+            "annotations",
+            "bytes_received",
+            "bytes_sent",
+            "cluster_name",
+            "duration_s",
+            "flags",
+        ),  # when it ends
+        *("max_path_tag_length", "peer_address", "protocol", "request_headers", "response_headers"),
+        *("response_trailers", "start_time", "status"),
     )
+
+    annotations: list[tuple[float, str]] | None
+    bytes_received: int
+    bytes_sent: int
+    cluster_name: bytes
+    duration_s: float
+    flags: int
+    max_path_tag_length: int
+    peer_address: str  # of the client; of the upstream host in a try's span
+    protocol: bytes
+    request_headers: RequestHeaders | None  # None in a try's span
+    response_headers: ResponseHeaders | None
+    response_trailers: HeaderMap | None
+    start_time: float
+    status: int
 
     def __init__(self, context: TraceContext, is_server: bool, name: bytes) -> None:
         self.context = context
         self.is_server = is_server
         self.name = name
         self.tags: dict[str, str] | None = None
-        self.annotations: list[tuple[float, str]] | None
-        self.bytes_received: int
-        self.bytes_sent: int
-        self.cluster_name: bytes
-        self.duration_s: float
-        self.flags: int
-        self.max_path_tag_length: int
-        self.peer_address: str
-        self.protocol: bytes
-        self.request_headers: RequestHeaders | None  # None: an upstream span
-        self.response_headers: ResponseHeaders | None
-        self.response_trailers: HeaderMap | None
-        self.start_time: float
-        self.status: int
-        self.upstream_address: str
 
     @property
     def trace_id_hex(self) -> bytes:

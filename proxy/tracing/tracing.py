@@ -10,17 +10,18 @@ Knows no header format and no back end: those are the propagators and the tracer
 
 from __future__ import annotations
 
+from binascii import hexlify
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.headers import TRACE, X_ENVOY
-from proxy.tracing.context import NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
+from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
 from proxy.tracing.propagation import Propagation
-from proxy.tracing.sampler import FORCED_HERE, Rates, Sampler
+from proxy.tracing.sampler import FORCED_HERE, NOT_TRACEABLE, Rates, Sampler
 from proxy.tracing.span import Span
 from proxy.tracing.tags import compile_custom_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from proxy.api.reader import Reader
     from proxy.base.headers import RequestHeaders, ResponseHeaders
@@ -56,30 +57,51 @@ class HttpTracing:
     """The tracing of one HTTP connection manager. Immutable but for its counters."""
 
     __slots__ = (
-        *("clock", "ids", "is_server", "rates", "sampler", "tracer", "propagation", "propagates"),
-        *("custom_tags", "operation", "upstream_operation", "max_path_tag_length", "spawns", "verbose"),
-        *("shares", "wide"),
+        *(
+            "absent",
+            "custom_tags",
+            "getrandbits",
+            "is_egress",
+            "is_server",
+            "max_path_tag_length",
+            "monotonic",
+        ),
+        *(
+            "operation",
+            "propagates",
+            "propagation",
+            "rates",
+            "report",
+            "sampler",
+            "shares",
+            "spawns",
+            "tracer",
+        ),
+        *("upstream_operation", "verbose", "wide"),
     )
 
     def __init__(
         self, context: FactoryContext, tracer: Tracer | None, sampler: Sampler, propagation: Propagation
     ) -> None:
-        self.clock = context.clock
-        self.ids = context.ids
+        self.monotonic = context.clock.monotonic
+        self.getrandbits = context.ids.getrandbits
         self.tracer = tracer
         self.sampler = sampler
         self.propagation = propagation
-        self.is_server = True
+        self.absent = propagation.absent
+        self.report: Callable[[Span], None] = tracer.report if tracer is not None else ignore
+        self.shares = tracer is not None and tracer.shared_span_context
+        self.wide = tracer is not None and tracer.trace_id_128bit
+        self.is_egress = False
+        self.is_server = True  # with spawn_upstream_span the request's own span is a server's on either side
         self.rates = Rates()
-        self.propagates = tracer is not None
+        self.propagates = True
+        self.spawns = False
+        self.verbose = False
         self.custom_tags: tuple[CustomTag, ...] = ()
         self.operation: Formatter | None = None
         self.upstream_operation: Formatter | None = None
         self.max_path_tag_length = DEFAULT_MAX_PATH_TAG_LENGTH
-        self.spawns = False
-        self.verbose = False
-        self.shares = tracer is not None and tracer.shared_span_context
-        self.wide = tracer is not None and tracer.trace_id_128bit
 
     # -- start -----------------------------------------------------------------------------------------------
 
@@ -92,68 +114,66 @@ class HttpTracing:
         assert headers is not None
         route = stream.route
         rates = self.rates
-        if route is not None and route.tracing is not None:
-            rates = route.tracing
+        if route is not None and route.random_sampling is not None:
+            rates = Rates(route.client_sampling, route.random_sampling, route.overall_sampling)
         reason = self.sampler.decide(headers, rates)
         if self.tracer is None:
             return
-        trace: TraceContext | None = None
         if headers.known & TRACE:
-            trace = self.propagation.extract(headers)
+            trace = self._continue(headers, reason)
         else:
-            self.propagation.absent.value += 1
-        if trace is None:
-            trace = self._root(reason > 0, RANDOM)
-        elif trace.trace_id_hex:
-            self._descend(trace, reason)
-        else:
-            # A decision without ids, or ids that could not be read: a new trace that keeps the decision.
-            sampled = reason > 0 if trace.sampled is None or reason == FORCED_HERE else trace.sampled
-            trace = self._root(sampled, trace.flags & ~W3C | RANDOM)
+            self.absent.value += 1
+            trace = self._root(reason != NOT_TRACEABLE, RANDOM)
         stream.trace = trace
         if trace.sampled:
             stream.span = Span(trace, self.is_server, headers.authority)
-            if self.operation is not None:
-                stream.span.name = self.operation.format(stream).encode()
-        if route is not None and (route.decorator_operation or headers.known & X_ENVOY):
+        if (
+            headers.known & X_ENVOY or (route is not None and route.decorator_operation)
+        ) and not self.operation:
             self._decorate(stream, headers, route)
-        elif headers.known & X_ENVOY:
-            self._decorate(stream, headers, None)
 
     def _root(self, sampled: bool, flags: int) -> TraceContext:
         """A new trace. As in Envoy, the root's span id is the lower half of its trace id."""
         if self.wide:
-            trace_id = b"%032x" % self.ids.id128()
+            trace_id = hexlify(self.getrandbits(128).to_bytes(16, "big"))
             span_id = trace_id[16:]
-            if span_id == NO_SPAN:
-                span_id = b"%016x" % self.ids.id64()
         else:
-            trace_id = span_id = b"%016x" % self.ids.id64()
+            trace_id = span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
+        if span_id == NO_SPAN:  # once in 2**64, but no format allows it
+            return self._root(sampled, flags)
         return TraceContext(trace_id, span_id, b"", sampled, flags)
 
-    def _descend(self, trace: TraceContext, reason: int) -> None:
-        """Turn the context that was received into our own.
+    def _new_span_id(self) -> bytes:
+        span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
+        return span_id if span_id != NO_SPAN else self._new_span_id()
 
-        Shared: B3's server span has the id of the client's span. A traceparent's id is never taken over: whoever
-        sends one must have put its own id into it (W3C Trace Context section 3.2.2.4).
+    def _continue(self, headers: RequestHeaders, reason: int) -> TraceContext:
+        """Our own context, from the one that was received.
+
+        Who began the trace has decided whether it is kept; only x-envoy-force-trace on this request overrules it.
+        Shared: B3's server span has the id of the client's span. A traceparent's id is never taken over: every
+        hop that sends one must put an id of its own into it (W3C Trace Context section 3.2.2.4).
         """
-        if trace.sampled is None or (reason == FORCED_HERE and not trace.sampled):
-            trace.sampled = reason > 0
-        if self.is_server and self.shares and not self.spawns and not trace.flags & W3C:
-            return
-        trace.parent_id_hex = trace.span_id_hex
-        trace.span_id_hex = b"%016x" % self.ids.id64()
+        trace = self.propagation.extract(headers)
+        if trace is None:
+            return self._root(reason != NOT_TRACEABLE, RANDOM)
+        if trace.sampled is None or reason == FORCED_HERE:
+            trace.sampled = reason != NOT_TRACEABLE
+        if not trace.trace_id_hex:  # a decision without ids, or ids that could not be read
+            return self._root(trace.sampled, trace.flags & (DEBUG | B3_SINGLE) | RANDOM)
+        if not (self.is_server and self.shares) or trace.flags & W3C:
+            trace.parent_id_hex = trace.span_id_hex
+            trace.span_id_hex = self._new_span_id()
+        return trace
 
     def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Any) -> None:
-        """The operation's name: from the route; on the server side from the caller, if it gave one."""
+        """The operation's name: the route's, overruled on the ingress side by the caller's header."""
         ours = route.decorator_operation if route is not None else None
         if ours and stream.span is not None:
             stream.span.name = ours
-        if not self.is_server:
+        if self.is_egress:
             if ours and route.decorator_propagate:
                 headers.set(DECORATOR, ours)
-            return
-        if not headers.known & X_ENVOY:
             return
         theirs = headers.get(DECORATOR)
         if theirs is None:
@@ -168,29 +188,34 @@ class HttpTracing:
 
     def inject(self, stream: StreamInfo, headers: RequestHeaders) -> None:
         """Write the context that travels on, and nothing beside it. Once per request, before its first try."""
-        if self.propagates and not self.spawns and stream.trace is not None:
-            self.propagation.inject(stream.trace, headers)
+        trace = stream.trace
+        if trace is not None and self.propagates and not self.spawns:
+            self.propagation.inject(trace, headers)
 
     def respond(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
-        """The response head goes downstream: pass the operation's name on (Envoy's decorator), either way."""
-        if self.tracer is None:
+        """The response head goes downstream: the operation's name is passed on (ingress) or taken (egress)."""
+        if stream.trace is None or self.operation is not None:
             return
-        if self.is_server:
-            route = stream.route
-            if (
-                route is not None
-                and route.decorator_operation
-                and route.decorator_propagate
-                and stream.trace is not None
-                and not stream.trace.flags & OVERRIDDEN
-            ):
-                headers.set(DECORATOR, route.decorator_operation)
-        elif headers.known & X_ENVOY:
-            theirs = headers.get(DECORATOR)
-            if theirs is not None:
-                headers.remove(DECORATOR)
-                if theirs and stream.span is not None:
-                    stream.span.name = theirs
+        if self.is_egress:
+            if headers.known & X_ENVOY:
+                self._take_operation(stream, headers)
+            return
+        route = stream.route
+        if (
+            route is not None
+            and route.decorator_operation
+            and route.decorator_propagate
+            and not stream.trace.flags & OVERRIDDEN
+        ):
+            headers.set(DECORATOR, route.decorator_operation)
+
+    def _take_operation(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
+        theirs = headers.get(DECORATOR)
+        if theirs is None:
+            return
+        headers.remove(DECORATOR)
+        if theirs and stream.span is not None:
+            stream.span.name = theirs
 
     # -- each try --------------------------------------------------------------------------------------------
 
@@ -202,17 +227,13 @@ class HttpTracing:
         """
         if not self.spawns or stream.trace is None:
             return None
-        trace: TraceContext = stream.trace.child(b"%016x" % self.ids.id64())
+        trace: TraceContext = stream.trace.child(self._new_span_id())
         if self.propagates:
             self.propagation.inject(trace, headers)
         if stream.span is None:
             return None
-        if self.upstream_operation is not None:
-            name = self.upstream_operation.format(stream).encode()
-        else:
-            name = b"router %b egress" % stream.cluster_name
-        span = Span(trace, False, name)
-        span.start_time = stream.start_time + (self.clock.monotonic() - stream.started_at)
+        span = Span(trace, False, b"router %b egress" % stream.cluster_name)
+        span.start_time = stream.start_time + (self.monotonic() - stream.started_at)
         if stream.attempt_count > 1:
             span.set_tag("retry.count", str(stream.attempt_count - 1))
         return span
@@ -223,32 +244,34 @@ class HttpTracing:
         stream: StreamInfo,
         status: int,
         flags: int = 0,
+        protocol: bytes = b"-",
         reset_reason: bytes = b"",
         canceled: bool = False,
     ) -> None:
         """A try is over.
 
-        status: of its response, 0 when there was none; flags: ResponseFlag bits of this try; reset_reason: the
-        ResetReason's text when it was reset; canceled: we gave it up ourselves.
+        status: of its response, 0 when there was none; flags: ResponseFlag bits of this try; protocol: b"-" when
+        it never got a connection; reset_reason: the ResetReason's text when it was reset; canceled: we gave it up.
         """
         host = stream.upstream_host
-        span.request_headers = None
-        span.response_headers = None
-        span.response_trailers = None
+        span.request_headers = span.response_headers = span.response_trailers = None
         span.bytes_received = span.bytes_sent = 0
-        span.peer_address = span.upstream_address = host.address if host is not None else ""
-        self._fill(span, stream)
+        span.peer_address = host.address if host is not None else ""
+        span.protocol = protocol
         span.status = status
         span.flags = flags
-        now = stream.start_time + (self.clock.monotonic() - stream.started_at)
-        span.duration_s = now - span.start_time
+        span.cluster_name = stream.cluster_name
+        span.max_path_tag_length = self.max_path_tag_length
+        span.duration_s = stream.start_time + (self.monotonic() - stream.started_at) - span.start_time
         if reset_reason:
             span.set_tag("error", "true")
-            span.set_tag("error_reason", reset_reason.decode())
+            span.set_tag("error.reason", reset_reason.decode())
         if canceled:
             span.set_tag("canceled", "true")
-        assert self.tracer is not None
-        self.tracer.report(span)
+        if self.upstream_operation is not None:
+            span.name = self.upstream_operation.format(stream).encode()
+        self._add_configured(span, stream)
+        self.report(span)
 
     # -- finish ----------------------------------------------------------------------------------------------
 
@@ -263,19 +286,20 @@ class HttpTracing:
         span.bytes_received = stream.bytes_received
         span.bytes_sent = stream.bytes_sent
         span.peer_address = stream.info.direct_remote_address
-        span.upstream_address = ""
+        span.protocol = stream.protocol
         span.status = stream.status
         span.flags = stream.flags
-        span.start_time = stream.start_time
-        span.duration_s = (stream.ended_at or self.clock.monotonic()) - stream.started_at
-        self._fill(span, stream)
-        assert self.tracer is not None
-        self.tracer.report(span)
-
-    def _fill(self, span: Span, stream: StreamInfo) -> None:
-        span.protocol = stream.protocol
-        span.max_path_tag_length = self.max_path_tag_length
         span.cluster_name = stream.cluster_name
+        span.max_path_tag_length = self.max_path_tag_length
+        span.start_time = stream.start_time
+        span.duration_s = (stream.ended_at or self.monotonic()) - stream.started_at
+        if self.operation is not None:
+            span.name = self.operation.format(stream).encode()
+        self._add_configured(span, stream)
+        self.report(span)
+
+    def _add_configured(self, span: Span, stream: StreamInfo) -> None:
+        """What the configuration adds to every span."""
         span.annotations = moments(stream) if self.verbose else None
         for tag in self.custom_tags:
             span.set_tag(tag.tag, tag.value(stream) or "")
@@ -284,6 +308,10 @@ class HttpTracing:
         """Send what is waiting: for the end of the process."""
         if self.tracer is not None:
             self.tracer.flush()
+
+
+def ignore(span: Span) -> None:
+    """Where spans go when there is no tracer."""
 
 
 def moments(stream: StreamInfo) -> list[tuple[float, str]]:
@@ -306,12 +334,11 @@ def compile_tracing(
     context: FactoryContext,
     direction: str,
     scope: Scope,
-    environ: Mapping[str, str] | None = None,
 ) -> HttpTracing | None:
     """HttpConnectionManager.Tracing; None when it is not configured (trace headers then pass untouched, as Envoy).
 
     direction: "INBOUND", "OUTBOUND", "UNSPECIFIED" (as inbound); scope: ``http.<stat_prefix>.``
-    environ: environment variables for custom tags. Errors are collected in the reader.
+    Errors are collected in the reader.
     """
     if reader is None:
         return None
@@ -320,7 +347,7 @@ def compile_tracing(
     propagation = Propagation(context.registry, tracer.formats if tracer is not None else (), contexts)
     sampler = Sampler(context.ids, scope.scope("tracing"), contexts)
     tracing = HttpTracing(context, tracer, sampler, propagation)
-    tracing.is_server = direction != "OUTBOUND"
+    tracing.is_egress = direction == "OUTBOUND"
     tracing.rates = Rates(
         round(reader.percent("client_sampling", 100.0) * 100) / 10_000,
         round(reader.percent("random_sampling", 100.0) * 100) / 10_000,
@@ -329,8 +356,9 @@ def compile_tracing(
     tracing.verbose = reader.flag("verbose")
     tracing.max_path_tag_length = reader.wrapped("max_path_tag_length", DEFAULT_MAX_PATH_TAG_LENGTH)
     tracing.spawns = reader.wrapped("spawn_upstream_span", False)
+    tracing.is_server = tracing.spawns or not tracing.is_egress
     tracing.propagates = not reader.flag("no_context_propagation")
-    tracing.custom_tags = compile_custom_tags(reader.each("custom_tags"), environ)
+    tracing.custom_tags = compile_custom_tags(reader.each("custom_tags"), context.environ)
     tracing.operation = compile_operation(reader, "operation", reader.text("operation"))
     tracing.upstream_operation = compile_operation(
         reader, "upstream_operation", reader.text("upstream_operation")

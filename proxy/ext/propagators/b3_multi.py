@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_hex, is_zero
+from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_span_id, is_trace_id
 
 if TYPE_CHECKING:
     from proxy.base.headers import Field
@@ -37,37 +37,40 @@ class B3Multi:
         self.restarted = scope.counter("b3_multi.restarted")
         self.repaired = scope.counter("b3_multi.repaired")
 
-    def extract(self, found: list[Field]) -> TraceContext | None:
+    def extract(self, values: dict[bytes, bytes], found: list[Field]) -> TraceContext | None:
         """See Propagator.extract."""
-        values = {name: value for name, value in reversed(found) if name.startswith(b"x-b3-")}
-        if not values:
-            return None
-        sampled, flags = self._decision(values)
-        trace_id = values.get(TRACE_ID, b"").strip(b" \t").lower()
-        span_id = values.get(SPAN_ID, b"").strip(b" \t").lower()
-        if not trace_id and not span_id:
-            return TraceContext(b"", b"", b"", sampled, flags)
-        if not is_trace_id(trace_id) or not is_span_id(span_id):
-            self.restarted.value += 1
-            return TraceContext(b"", b"", b"", sampled, flags | MALFORMED)
+        get = values.get
+        trace_id = get(TRACE_ID, b"")
+        span_id = get(SPAN_ID, b"")
+        sampled, flags = self._decision(get(SAMPLED, b""), get(FLAGS))
+        if not (is_trace_id(trace_id) and is_span_id(span_id)):
+            trace_id, span_id = clean(trace_id), clean(span_id)
+            if not trace_id and not span_id:
+                return None if sampled is None else TraceContext(b"", b"", b"", sampled, flags)
+            if not (is_trace_id(trace_id) and is_span_id(span_id)):
+                self.restarted.value += 1
+                return TraceContext(b"", b"", b"", sampled, flags | MALFORMED)
         self.accepted.value += 1
-        parent_id = values.get(PARENT_ID, b"").strip(b" \t").lower()
+        parent_id = get(PARENT_ID, b"")
         if parent_id and not is_span_id(parent_id):
-            self.repaired.value += 1
-            parent_id = b""
+            parent_id = clean(parent_id)
+            if not is_span_id(parent_id):
+                self.repaired.value += 1
+                parent_id = b""
         return TraceContext(trace_id, span_id, parent_id, sampled, flags)
 
-    def _decision(self, values: dict[bytes, bytes]) -> tuple[bool | None, int]:
-        if values.get(FLAGS) == b"1":
+    def _decision(self, sampled: bytes, flags: bytes | None) -> tuple[bool | None, int]:
+        if flags == b"1":
             return True, DEBUG
-        text = values.get(SAMPLED)
-        if not text:  # an empty value says nothing; Envoy reads a denial into it
+        if sampled == b"1":
+            return True, 0
+        if not sampled:  # an empty value says nothing; Envoy reads a denial into it
             return None, 0
-        text = text.strip(b" \t").lower()
-        if text in DECISIONS:
-            return DECISIONS[text], 0
+        sampled = clean(sampled)
+        if sampled in DECISIONS:
+            return DECISIONS[sampled], 0
         self.repaired.value += 1
-        return (True, DEBUG) if text == b"d" else (None, 0)
+        return (True, DEBUG) if sampled == b"d" else (None, 0)
 
     def inject(self, trace: TraceContext, fields: list[Field]) -> None:
         """See Propagator.inject. Debug implies sampled, so only one of the two headers is written."""
@@ -81,11 +84,6 @@ class B3Multi:
             fields.append(SAMPLED_FIELD if trace.sampled else NOT_SAMPLED_FIELD)
 
 
-def is_trace_id(value: bytes) -> bool:
-    """16 or 32 lower-case hex digits, not all zero."""
-    return len(value) in (16, 32) and is_hex(value) and not is_zero(value)
-
-
-def is_span_id(value: bytes) -> bool:
-    """16 lower-case hex digits, not all zero."""
-    return len(value) == 16 and is_hex(value) and not is_zero(value)
+def clean(value: bytes) -> bytes:
+    """White space off, upper case down: what lenient readers of B3 accept."""
+    return value.strip(b" \t").lower()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_hex, is_zero
+from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_span_id, is_trace_id
 
 if TYPE_CHECKING:
     from proxy.base.headers import Field
@@ -28,26 +28,24 @@ class B3Single:
         self.restarted = scope.counter("b3_single.restarted")
         self.repaired = scope.counter("b3_single.repaired")
 
-    def extract(self, found: list[Field]) -> TraceContext | None:
+    def extract(self, values: dict[bytes, bytes], found: list[Field]) -> TraceContext | None:
         """See Propagator.extract."""
-        for name, value in found:
-            if name == NAME:
-                return self._parse(value.strip(b" \t").lower())
-        return None
+        value = values.get(NAME)
+        return None if value is None else self._parse(value.strip(b" \t").lower())
 
     def _parse(self, value: bytes) -> TraceContext:
         if value in DECISIONS:
             sampled, flags = DECISIONS[value]
             return TraceContext(b"", b"", b"", sampled, flags)
         parts = value.split(b"-") if len(value) <= LONGEST else []
-        if not 2 <= len(parts) <= 5 or not _are_ids(parts[0], parts[1]):
+        if not 2 <= len(parts) <= 5 or not (is_trace_id(parts[0]) and is_span_id(parts[1])):
             self.restarted.value += 1
             return TraceContext(b"", b"", b"", None, MALFORMED)
         self.accepted.value += 1
         decision = DECISIONS.get(parts[2]) if len(parts) > 2 else (None, 0)
         # A parent of "-" gives a fifth, empty part.
         parent_id = parts[3] if len(parts) == 4 else b""
-        if len(parts) > 3 and not _is_id(parent_id):
+        if len(parts) > 3 and not is_span_id(parent_id):
             parent_id = b""
             self.repaired.value += 1
         if decision is None:
@@ -62,11 +60,3 @@ class B3Single:
         if trace.parent_id_hex:
             value = b"%b-%b" % (value, trace.parent_id_hex)
         fields.append((NAME, value))
-
-
-def _is_id(value: bytes) -> bool:
-    return len(value) == 16 and is_hex(value) and not is_zero(value)
-
-
-def _are_ids(trace_id: bytes, span_id: bytes) -> bool:
-    return len(trace_id) in (16, 32) and is_hex(trace_id) and not is_zero(trace_id) and _is_id(span_id)

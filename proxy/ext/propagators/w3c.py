@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from proxy.tracing.context import MALFORMED, NO_SPAN, RANDOM, W3C, TraceContext, is_hex, is_zero
+from proxy.tracing.context import MALFORMED, NO_SPAN, NO_TRACE, RANDOM, W3C, TraceContext
 
 if TYPE_CHECKING:
     from proxy.base.headers import Field
@@ -20,14 +20,16 @@ TRACESTATE = b"tracestate"
 
 SAMPLED_BIT = 1
 RANDOM_BIT = 2
-LENGTH = 55  # of version 00, and of the part of later versions that we read
-DASH = ord("-")
+#: version, trace id, span id, flags, and what later versions put behind a dash; white space may surround it
+PARENT = re.compile(
+    rb"[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*", re.DOTALL
+)
 
 MEMBER_LIMIT = 32
 #: key "=" value as of level 2 (no rules about "@" but that a key does not start with it); white space is off already
-MEMBER = re.compile(
-    rb"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-)
+_MEMBER = rb"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+MEMBER = re.compile(_MEMBER)
+CLEAN_STATE = re.compile(rb"%b(?:,%b){0,31}" % (_MEMBER, _MEMBER))
 
 
 class W3CTraceContext:
@@ -40,25 +42,29 @@ class W3CTraceContext:
         self.restarted = scope.counter("w3c.restarted")
         self.tracestate_dropped = scope.counter("w3c.tracestate_dropped")
 
-    def extract(self, found: list[Field]) -> TraceContext | None:
+    def extract(self, values: dict[bytes, bytes], found: list[Field]) -> TraceContext | None:
         """See Propagator.extract. Several traceparents are as bad as none."""
-        parents = [value for name, value in found if name == TRACEPARENT]
-        states = [value for name, value in found if name == TRACESTATE]
-        if not parents:
-            self.tracestate_dropped.value += bool(states)
-            return None
-        context = parse_traceparent(parents[0]) if len(parents) == 1 else None
+        parent = values.get(TRACEPARENT)
+        state = values.get(TRACESTATE)
+        context = None
+        if parent is not None:
+            context = parse_traceparent(parent)
+            if context is not None and len(found) != len(values) and is_repeated(TRACEPARENT, found):
+                context = None
         if context is None:
+            self.tracestate_dropped.value += state is not None
+            if parent is None:
+                return None
             self.restarted.value += 1
-            self.tracestate_dropped.value += bool(states)
             return TraceContext(b"", b"", b"", None, MALFORMED)
         self.accepted.value += 1
-        if states:
-            state = join_tracestate(states)
-            if state is None:
+        if state is not None:
+            lines = [state] if len(found) == len(values) else [v for name, v in found if name == TRACESTATE]
+            joined = join_tracestate(lines)
+            if joined is None:
                 self.tracestate_dropped.value += 1
             else:
-                context.tracestate = state
+                context.tracestate = joined
         return context
 
     def inject(self, trace: TraceContext, fields: list[Field]) -> None:
@@ -74,34 +80,37 @@ class W3CTraceContext:
             fields.append((TRACESTATE, trace.tracestate))
 
 
+def is_repeated(name: bytes, found: list[Field]) -> bool:
+    """Whether a header came more than once."""
+    return sum(field[0] == name for field in found) > 1
+
+
 def parse_traceparent(value: bytes) -> TraceContext | None:
     """The context in a traceparent, None when it is invalid.
 
     Versions 01 to fe are read as far as version 00 goes. A trace id whose upper half is zero was padded by somebody
     on the way: its width is 64 bits, so that B3 shows it as it began.
     """
-    value = value.strip(b" \t")
-    if len(value) < LENGTH or value[2] != DASH or value[35] != DASH or value[52] != DASH:
+    match = PARENT.fullmatch(value)
+    if match is None:
         return None
-    version, trace_id, span_id, flags = value[:2], value[3:35], value[36:52], value[53:55]
-    if not is_hex(version + trace_id + span_id + flags) or version == b"ff":
+    version, trace_id, span_id, flags, later = match.groups()
+    if version == b"ff" or (later is not None and version == b"00"):
         return None
-    if len(value) > LENGTH and (version == b"00" or value[LENGTH] != DASH):
-        return None
-    if is_zero(trace_id) or is_zero(span_id):
+    if trace_id == NO_TRACE or span_id == NO_SPAN:
         return None
     if trace_id.startswith(NO_SPAN):
         trace_id = trace_id[16:]
     bits = int(flags, 16)
     kept = W3C | RANDOM if bits & RANDOM_BIT else W3C
-    return TraceContext(trace_id, span_id, b"", bool(bits & SAMPLED_BIT), kept)
+    return TraceContext(trace_id, span_id, b"", bits & SAMPLED_BIT != 0, kept)
 
 
-def join_tracestate(values: list[bytes]) -> bytes | None:
+def join_tracestate(lines: list[bytes]) -> bytes | None:
     """The members of every line in order, joined; b"" when there are none, None when one of them is illegal."""
-    if len(values) == 1 and MEMBER.fullmatch(values[0]):
-        return values[0]  # the usual case: one member, no white space
-    members = [member.strip(b" \t") for value in values for member in value.split(b",")]
+    if len(lines) == 1 and CLEAN_STATE.fullmatch(lines[0]):
+        return lines[0]  # the usual case: nothing to tidy
+    members = [member.strip(b" \t") for line in lines for member in line.split(b",")]
     members = [member for member in members if member]
     if len(members) > MEMBER_LIMIT:
         return None

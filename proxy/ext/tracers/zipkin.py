@@ -45,7 +45,7 @@ GRPC_SERVER_ERRORS = frozenset({b"2", b"4", b"8", b"12", b"13", b"14", b"15"})
 class ZipkinTracer:
     """The tracer of one configuration. Those with the same collector share its reporter."""
 
-    __slots__ = ("formats", "reporter", "shared_span_context", "trace_id_128bit")
+    __slots__ = ("formats", "report", "reporter", "shared_span_context", "trace_id_128bit")
 
     def __init__(self, reader: Reader, context: FactoryContext) -> None:
         self.trace_id_128bit = reader.flag("trace_id_128bit")
@@ -61,10 +61,7 @@ class ZipkinTracer:
         if context.clusters.get(encoder.cluster) is None and encoder.cluster:
             reader.fail("collector_cluster", f"unknown cluster '{encoder.cluster}'")
         self.reporter = shared_reporter(encoder, context)
-
-    def report(self, span: Span) -> None:
-        """See Tracer.report."""
-        self.reporter.report(span)
+        self.report = self.reporter.report
 
     def flush(self) -> None:
         """See Tracer.flush."""
@@ -213,7 +210,8 @@ class ZipkinEncoder:
         get = dict(head.fields[::-1]).get  # the first of several wins
         tags = self.base_tags.copy()
         path = get(ORIGINAL_PATH, head.path)[: span.max_path_tag_length]
-        tags["http.url"] = text(b"%b://%b%b" % (head.scheme, head.authority, path))
+        scheme = get(b"x-forwarded-proto") or head.scheme
+        tags["http.url"] = text(b"%b://%b%b" % (scheme, head.authority, path))
         tags["http.method"] = text(head.method)
         tags["http.protocol"] = text(span.protocol)
         tags["peer.address"] = address_without_port(span.peer_address)
@@ -236,8 +234,8 @@ class ZipkinEncoder:
 def upstream_tags(span: Span) -> dict[str, str]:
     """The tags of a try's span (spawn_upstream_span)."""
     tags = {"component": "proxy", "http.protocol": text(span.protocol)}
-    if span.upstream_address:
-        tags["upstream_address"] = tags["peer.address"] = span.upstream_address
+    if span.peer_address:
+        tags["upstream_address"] = tags["peer.address"] = span.peer_address
     add_common_tags(tags, span)
     if span.tags:
         tags.update(span.tags)
