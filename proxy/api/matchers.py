@@ -7,8 +7,8 @@
     compile_rewrite(reader)         type.matcher.v3.RegexMatchAndSubstitute -> bytes -> bytes
 
 A finding goes to the reader (``reader.fail``) and the function still returns a matcher that never matches, so that
-every other finding is reported too. Regular expressions are RE2 on UTF-8, as in Envoy; patterns that are only a
-literal, or a literal followed by ``.*``, never reach RE2. RE2 is imported when the first real pattern is met.
+every other finding is reported too. Regular expressions are RE2 on single bytes (Latin-1), as in Envoy; patterns that
+are only a literal, or a literal followed by ``.*``, never reach RE2, which is imported when a real pattern is met.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def compile_pattern(reader: Reader) -> Pattern | None:
 
     options = re2.Options()
     options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
     try:
         regexp = re2.compile(text.encode(), options)
     except re2.error as error:
@@ -75,7 +76,7 @@ def compile_regex(reader: Reader) -> BytesMatcher:
     """A whole-value match of a type.matcher.v3.RegexMatcher."""
     if not reader.has("google_re2"):
         literal = reader.text("regex").encode()
-        if literal.isascii() and not _META.search(literal):
+        if not _META.search(literal):
             return literal.__eq__
     pattern = compile_pattern(reader)
     if pattern is None:
@@ -85,30 +86,13 @@ def compile_regex(reader: Reader) -> BytesMatcher:
 
 def fast_lane(text: bytes) -> BytesMatcher | None:
     """The plain bytes test that says exactly what RE2 would say of ``text``, or None when there is none."""
-    if not text.isascii():
-        return None
     if not _META.search(text):
         return text.__eq__
     stem = text[:-2]
     if not text.endswith(_ANY) or _META.search(stem):
         return None
-    return _starts_with_any(stem)
-
-
-def _starts_with_any(stem: bytes) -> BytesMatcher:
-    import re2
-
-    whole = re2.compile(re2.escape(stem) + _ANY).fullmatch
-
-    def matches(value: bytes) -> bool:
-        if not value.startswith(stem):
-            return False
-        # "." is one UTF-8 character that is no line feed: plain ASCII needs no second look.
-        if value.isascii() and b"\n" not in value:
-            return True
-        return whole(value) is not None
-
-    return matches
+    # "." is any byte but a line feed.
+    return lambda value: value.startswith(stem) and b"\n" not in value[len(stem) :]
 
 
 def _full_match(regexp: Any) -> BytesMatcher:
@@ -132,12 +116,30 @@ def compile_rewrite(reader: Reader) -> Callable[[bytes], bytes]:
     if any(type(part) is int and part > groups for part in parts):
         reader.warn("substitution", "names a group that the pattern does not have: nothing is ever replaced")
         return bytes
-    substitute = pattern.regexp.sub
+    find = pattern.regexp.search
+    return lambda value: _replace_all(find, parts, value)
 
-    def expand(match: Any) -> bytes:
-        return b"".join(part if type(part) is bytes else (match.group(part) or b"") for part in parts)
 
-    return lambda value: substitute(expand, value)
+def _replace_all(find: Callable[[bytes, int], Any], parts: list[bytes | int], value: bytes) -> bytes:
+    """RE2::GlobalReplace: no empty match directly behind another match."""
+    result: list[bytes] = []
+    at = 0
+    last_end = -1
+    while at <= len(value):
+        match = find(value, at)
+        if match is None:
+            break
+        start, end = match.span()
+        result.append(value[at:start])
+        if start == end == last_end:
+            # Passed over: one byte on, unreplaced.
+            result.append(value[start : start + 1])
+            at = start + 1
+            continue
+        result += (part if isinstance(part, bytes) else (match.group(part) or b"") for part in parts)
+        at = last_end = end
+    result.append(value[at:])
+    return b"".join(result)
 
 
 @reads("envoy.type.matcher.v3.RegexMatchAndSubstitute")
@@ -226,43 +228,38 @@ def compile_path_matcher(reader: Reader) -> BytesMatcher:
     return lambda path: matches(without_query(path))
 
 
-def header_value(headers: HeaderMap, name: bytes) -> bytes | None:
-    """What a matcher sees under ``name``: pseudo-headers too, repeated values joined by a comma."""
+def header_values(headers: HeaderMap, name: bytes) -> list[bytes]:
+    """What a matcher sees under ``name``: every value, pseudo-headers too."""
     values = [value for key, value in headers.fields if key == name]
-    if values:
-        return values[0] if len(values) == 1 else b",".join(values)
-    if name[:1] == b":" or name == b"host":
+    if not values and (name[:1] == b":" or name == b"host"):
         pseudo = getattr(headers, "pseudo", None)
-        if pseudo is not None:
-            found: bytes | None = pseudo(name)
-            # An absent authority is b"" in RequestHeaders.
-            return found or None
-    return None
+        found = pseudo(name) if pseudo is not None else None
+        # An absent authority is b"" in RequestHeaders.
+        return [found] if found else []
+    return values
 
 
 @reads("envoy.config.route.v3.HeaderMatcher")
 def compile_header_matcher(reader: Reader) -> HeadersMatcher:
     """config.route.v3.HeaderMatcher, with its deprecated forms.
 
-    A missing header never matches, not even inverted, unless treat_missing_header_as_empty; with no specifier the
-    header must be present.
+    A repeated header matches when one of its values does (seen in Envoy 1.40). A missing header never matches, not
+    even inverted, unless treat_missing_header_as_empty; with no specifier the header must be present.
     """
     name = reader.text("name").lower().encode()
     invert = reader.flag("invert_match")
-    empty = b"" if reader.flag("treat_missing_header_as_empty") else None
+    when_missing = [b""] if reader.flag("treat_missing_header_as_empty") else []
     kind = reader.which("header_match_specifier")
     if kind is None or kind == "present_match":
         present = True if kind is None else reader.flag("present_match")
-        return _presence_matcher(name, present != invert, empty is not None)
+        return _presence_matcher(name, present != invert, bool(when_missing))
     matches = _value_matcher(reader, kind)
 
     def value_matches(headers: HeaderMap) -> bool:
-        value = header_value(headers, name)
-        if value is None:
-            value = empty
-            if value is None:
-                return False
-        return matches(value) is not invert
+        values = header_values(headers, name) or when_missing
+        if not values:
+            return False
+        return any(map(matches, values)) is not invert
 
     return value_matches
 
@@ -271,7 +268,7 @@ def _presence_matcher(name: bytes, wanted: bool, missing_is_present: bool) -> He
     if missing_is_present:
         return lambda headers: wanted
     if name[:1] == b":" or name == b"host":
-        return lambda headers: (header_value(headers, name) is not None) is wanted
+        return lambda headers: bool(header_values(headers, name)) is wanted
     return lambda headers: (name in headers) is wanted
 
 

@@ -13,7 +13,7 @@ from proxy.formatter import compile_format, compile_header_value
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.path_index import Pick
 from proxy.router.retry import RetryPolicy, compile_retry_policy
-from proxy.router.rewrite import HostRewrite, PathRewrite, SetAuthority
+from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
 from proxy.router.timeouts import unsigned
 
@@ -26,9 +26,9 @@ def compile_action(
     reader: Reader,
     inherited_retry: RetryPolicy | None,
     known_clusters: Container[str] | None,
-    matched_length: int | None,
+    matched: Matched,
 ) -> RouteAction:
-    """envoy.config.route.v3.RouteAction, but for weighted_clusters. matched_length: as PathRewrite's."""
+    """envoy.config.route.v3.RouteAction, but for weighted_clusters."""
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail("cluster", f"unknown cluster '{action.cluster}'")
@@ -47,7 +47,7 @@ def compile_action(
     action.auto_host_rewrite = reader.wrapped("auto_host_rewrite", False)
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
     action.host_rewrite = _compile_host_rewrite(reader)
-    action.path_rewrite = _compile_path_rewrite(reader, matched_length)
+    action.path_rewrite = _compile_path_rewrite(reader, matched)
     return action
 
 
@@ -74,20 +74,20 @@ def _compile_host_rewrite(reader: Reader) -> HostRewrite | None:
 
 
 @reads("envoy.config.route.v3.RouteAction")
-def _compile_path_rewrite(reader: Reader, matched_length: int | None) -> PathRewrite | None:
+def _compile_path_rewrite(reader: Reader, matched: Matched) -> PathRewrite | None:
     prefix = reader.text("prefix_rewrite").encode()
     regex = reader.sub("regex_rewrite")
     template = reader.text("path_rewrite")
     if bool(prefix) + (regex is not None) + bool(template) > 1:
         reader.fail("", "specify only one of prefix_rewrite, regex_rewrite or path_rewrite")
     if prefix:
-        return PathRewrite(matched_length, prefix)
+        return PathRewrite(matched, prefix)
     if regex is not None:
-        return PathRewrite(matched_length, substitute=compile_rewrite(regex))
+        return PathRewrite(matched, substitute=compile_rewrite(regex))
     if not template:
         return None
     try:
-        return PathRewrite(matched_length, template=compile_header_value(template))
+        return PathRewrite(matched, template=compile_header_value(template))
     except ValueError as error:
         reader.fail("path_rewrite", str(error))
         return None

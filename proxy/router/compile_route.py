@@ -13,9 +13,10 @@ from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_resp
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
 from proxy.router.path_index import Entry, Pick
 from proxy.router.retry import RetryPolicy
+from proxy.router.rewrite import Matched
 from proxy.router.route import Route, VirtualHost
 
-_NOWHERE = PathMatch(OTHER, b"", None, None)
+_NOWHERE = PathMatch(OTHER, b"", None, Matched(None))
 
 
 @dataclass(slots=True)
@@ -56,17 +57,15 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     _compile_tracing(reader, route)
     reader.ignore("metadata", why="nothing reads the metadata of routes yet")
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
-    pick = _compile_action(reader, route, inherited, path_match.matched_length)
+    pick = _compile_action(reader, route, inherited, path_match.matched)
     return Entry(order, path_match, conditions, route, pick)
 
 
 @reads("envoy.config.route.v3.Route")
-def _compile_action(
-    reader: Reader, route: Route, inherited: Inherited, matched_length: int | None
-) -> Pick | None:
+def _compile_action(reader: Reader, route: Route, inherited: Inherited, matched: Matched) -> Pick | None:
     redirect = reader.sub("redirect")
     if redirect is not None:
-        route.redirect = compile_redirect(redirect, matched_length)
+        route.redirect = compile_redirect(redirect, matched)
         return None
     direct = reader.sub("direct_response")
     if direct is not None:
@@ -77,7 +76,7 @@ def _compile_action(
         if reader.which("action") is None:
             reader.fail("", "one of route, redirect, direct_response is required")
         return None
-    route.forward = compile_action(forward, inherited.retry, inherited.known_clusters, matched_length)
+    route.forward = compile_action(forward, inherited.retry, inherited.known_clusters, matched)
     route.forward.set_request_ops(route.request_ops)
     weighted = forward.sub("weighted_clusters")
     if weighted is None:

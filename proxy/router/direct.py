@@ -14,7 +14,7 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter import compile_header_value
-from proxy.router.rewrite import PathRewrite
+from proxy.router.rewrite import Matched, PathRewrite
 
 FORWARDED_PROTO = b"x-forwarded-proto"
 DIRECT_BODY_LIMIT = 4096
@@ -48,7 +48,9 @@ class Redirect:
         """The value of the location header. Pure: Envoy also rewrites the request's path, which nothing sees."""
         scheme = self.scheme or headers.scheme
         host = self.host or _request_host(headers, scheme, self.port)
-        return scheme + b"://" + host + self.port + self._path(headers, stream)
+        path = self._path(headers, stream)
+        slash = b"" if path[:1] == b"/" else b"/"
+        return scheme + b"://" + host + self.port + slash + path
 
     def _path(self, headers: RequestHeaders, stream: StreamInfo) -> bytes:
         path = headers.path
@@ -107,8 +109,8 @@ class DirectResponse:
 
 
 @reads("envoy.config.route.v3.RedirectAction")
-def compile_redirect(reader: Reader, matched_length: int | None) -> Redirect:
-    """envoy.config.route.v3.RedirectAction. matched_length: as PathRewrite's."""
+def compile_redirect(reader: Reader, matched: Matched) -> Redirect:
+    """envoy.config.route.v3.RedirectAction."""
     redirect = Redirect(_REDIRECT_STATUS.get(reader.enum("response_code"), 301))
     redirect.scheme = b"https" if reader.flag("https_redirect") else reader.text("scheme_redirect").encode()
     redirect.host = reader.text("host_redirect").encode()
@@ -120,12 +122,12 @@ def compile_redirect(reader: Reader, matched_length: int | None) -> Redirect:
     regex = reader.sub("regex_rewrite")
     template = reader.text("path_rewrite")
     if prefix:
-        redirect.rewrite = PathRewrite(matched_length, prefix)
+        redirect.rewrite = PathRewrite(matched, prefix)
     elif regex is not None:
-        redirect.rewrite = PathRewrite(matched_length, substitute=compile_rewrite(regex))
+        redirect.rewrite = PathRewrite(matched, substitute=compile_rewrite(regex))
     elif template:
         try:
-            redirect.rewrite = PathRewrite(matched_length, template=compile_header_value(template))
+            redirect.rewrite = PathRewrite(matched, template=compile_header_value(template))
         except ValueError as error:
             reader.fail("path_rewrite", str(error))
     return redirect

@@ -17,6 +17,7 @@ from proxy.api.matchers import (
 )
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
+from proxy.router.rewrite import Matched
 
 PREFIX = "prefix"
 EXACT = "path"
@@ -31,13 +32,13 @@ class PathMatch(NamedTuple):
     """How a route looks at the path.
 
     kind: PREFIX, EXACT, SEPARATED (answered by the index from ``text``) or OTHER (``matches`` decides)
-    matched_length: how much of the path counts as matched by a prefix_rewrite; None for all of it
+    matched: the part that a prefix_rewrite replaces
     """
 
     kind: str
     text: bytes
     matches: BytesMatcher | None
-    matched_length: int | None
+    matched: Matched
 
 
 @reads("envoy.config.route.v3.RouteMatch")
@@ -50,16 +51,17 @@ def compile_path_match(reader: Reader) -> PathMatch:
             return _literal(field, reader.text(field).encode(), sensitive)
     regex = reader.sub("safe_regex")
     if regex is not None:
-        return PathMatch(OTHER, b"", compile_regex(regex), None)
+        return PathMatch(OTHER, b"", compile_regex(regex), Matched(None))
     if kind is None:
         reader.fail("", "one of prefix, path, path_separated_prefix, safe_regex is required")
-    return PathMatch(OTHER, b"", None, None)
+    return PathMatch(OTHER, b"", None, Matched(None))
 
 
 def _literal(kind: str, text: bytes, sensitive: bool) -> PathMatch:
     if sensitive:
-        return PathMatch(kind, text, None, len(text))
-    return PathMatch(OTHER, text, literal_matcher(kind, text.lower(), fold=True), len(text))
+        return PathMatch(kind, text, None, Matched(text))
+    text = text.lower()
+    return PathMatch(OTHER, text, literal_matcher(kind, text, fold=True), Matched(text, fold=True))
 
 
 def literal_matcher(kind: str, text: bytes, fold: bool = False) -> BytesMatcher:

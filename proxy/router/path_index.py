@@ -7,6 +7,7 @@ Each entry carries its place in the configuration, so that the three answers can
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ from proxy.router.match import EXACT, PREFIX, SEPARATED, Condition, PathMatch
 
 if TYPE_CHECKING:
     from proxy.router.route import Route
+
+# Of each segment of a path, from its first ";".
+_PARAMETERS = re.compile(rb";[^/]*")
 
 # pick(headers, random value) -> the Route itself or, with weighted clusters, one of its variants
 Pick = Callable[[RequestHeaders, float], "Route"]
@@ -70,7 +74,7 @@ class PathIndex:
     def __init__(
         self, entries: list[Entry], random: Callable[[], float], without_parameters: bool = False
     ) -> None:
-        """random: in [0, 1), drawn once per look-up; without_parameters: the path counts only up to its first ``;``"""
+        """random: in [0, 1), drawn once per look-up; without_parameters: path segments count without their ``;`` parts"""
         self._random = random
         self._without_parameters = without_parameters
         self._exact: dict[bytes, list[Entry]] = {}
@@ -102,7 +106,7 @@ class PathIndex:
         if b"?" in path or b"#" in path:
             path = without_query(path)
         if self._without_parameters:
-            path = path.partition(b";")[0]
+            path = _PARAMETERS.sub(b"", path)
         random = self._random()
         best: Entry | None = None
         exact = self._exact.get(path)

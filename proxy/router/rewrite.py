@@ -7,6 +7,7 @@ RedirectAction (prefix_rewrite, regex_rewrite, path_rewrite).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from proxy.api.matchers import without_query
 from proxy.base.headers import RequestHeaders
@@ -19,34 +20,49 @@ ORIGINAL_PATH = b"x-envoy-original-path"
 FORWARDED_HOST = b"x-forwarded-host"
 
 
+class Matched(NamedTuple):
+    """What of a path a route matched: a literal at its start (lower-case with ``fold``), or None for all of it."""
+
+    literal: bytes | None
+    fold: bool = False
+
+    def end(self, path: bytes) -> int:
+        """Where the matched part ends; -1 when the path does not begin with it (path parameters stood within)."""
+        literal = self.literal
+        if literal is None:
+            return len(without_query(path))
+        start = path[: len(literal)]
+        return len(literal) if (start.lower() if self.fold else start) == literal else -1
+
+
 class PathRewrite:
-    """At most one of: ``prefix`` replaces what was matched, ``substitute`` maps the path without its query,
+    """Exactly one of: ``prefix`` replaces what was matched, ``substitute`` maps the path without its query,
     ``template`` is formatted into a whole new path; the query stays."""
 
-    __slots__ = ("_matched_length", "_prefix", "_substitute", "_template")
+    __slots__ = ("_matched", "_prefix", "_substitute", "_template")
 
     def __init__(
         self,
-        matched_length: int | None,
+        matched: Matched,
         prefix: bytes = b"",
         substitute: Callable[[bytes], bytes] | None = None,
         template: bytes | Formatter | None = None,
     ) -> None:
-        """matched_length: of the literal the route matched; None when it matched the whole path (a regex)."""
-        self._matched_length = matched_length
+        self._matched = matched
         self._prefix = prefix
         self._substitute = substitute
         self._template = template
 
     def rewrite(self, path: bytes, stream: StreamInfo) -> bytes | None:
-        """The new path, with the query of the old one; None when a template comes out empty."""
+        """The new path, with the query of the old one; None to leave the path as it is."""
         if self._prefix:
-            length = self._matched_length
-            return self._prefix + path[len(without_query(path)) if length is None else length :]
+            end = self._matched.end(path)
+            return self._prefix + path[end:] if end >= 0 else None
         stem = without_query(path)
         if self._substitute is not None:
-            return self._substitute(stem) + path[len(stem) :]
-        new = evaluate(self._template or b"", stream)
+            new = self._substitute(stem)
+        else:
+            new = evaluate(self._template or b"", stream)
         return new + path[len(stem) :] if new else None
 
 

@@ -110,7 +110,50 @@ PATHS = routes(
 PATH_ASKS = [
     *(
         Ask(path)
-        for path in ["/exact", "/exact/", "/exact?a=b", "/exactly", "/EXACT", "/fold", "/FOLD?x", "/folder", "/prefold/x", "/PREFOLD", "/sep/a", "/sep/a/", "/sep/a/b", "/sep/ab", "/sep/a?b", "/sep/a?/", "/sepf/x", "/SEPFx", "/r/12", "/r/12?x", "/r/", "/r/12/", "/rp/", "/rp/a/b", "/rp", "/rl", "/rl/", "/q", "/q?x", "/ab", "/abc", "/abcd", "/a", "/long/one/x", "/long/two", "/longer", "/g", "/%", "/%2f", "//exact", "/exact;x", "/exact?q#f", "/abc?abc=/exact"]
+        for path in [
+            "/exact",
+            "/exact/",
+            "/exact?a=b",
+            "/exactly",
+            "/EXACT",
+            "/fold",
+            "/FOLD?x",
+            "/folder",
+            "/prefold/x",
+            "/PREFOLD",
+            "/sep/a",
+            "/sep/a/",
+            "/sep/a/b",
+            "/sep/ab",
+            "/sep/a?b",
+            "/sep/a?/",
+            "/sepf/x",
+            "/SEPFx",
+            "/r/12",
+            "/r/12?x",
+            "/r/",
+            "/r/12/",
+            "/rp/",
+            "/rp/a/b",
+            "/rp",
+            "/rl",
+            "/rl/",
+            "/q",
+            "/q?x",
+            "/ab",
+            "/abc",
+            "/abcd",
+            "/a",
+            "/long/one/x",
+            "/long/two",
+            "/longer",
+            "/g",
+            "/%",
+            "/%2f",
+            "//exact",
+            "/exact;x",
+            "/abc?abc=/exact",
+        ]
     ),
     Ask("/g", [("content-type", "application/grpc")]),
     Ask("/g", [("content-type", "application/grpc+proto")]),
@@ -123,6 +166,10 @@ HEADER_MATCHERS: list[Config] = [
     {"present_match": True},
     {"present_match": False},
     {"exact_match": "abc"},
+    {"exact_match": "a"},
+    {"string_match": {"exact": "a,c"}},
+    {"string_match": {"safe_regex": regex("ab.")}},
+    {"safe_regex_match": regex("\u00e9|a\\C\\C")},
     {"prefix_match": "ab"},
     {"suffix_match": "bc"},
     {"contains_match": "b"},
@@ -152,7 +199,10 @@ HEADER_VALUES: list[Fields] = [
     [("x", "5x")],
     [("x", "99999999999999999999")],
     [("x", "a"), ("x", "c")],
+    [("x", "b"), ("x", "abc")],
+    [("x", "50"), ("x", "5")],
     [("x", "ab\xe9")],
+    [("x", "ab\xc3\xa9")],
 ]
 HEADER_ROUTES = [
     (index, {"name": "x", **matcher, **flags})
@@ -252,6 +302,7 @@ OPS = hosts(
             named("regex-nullable", {"prefix": "/rn"}, **to(regex_rewrite=substitution("a*", "<\\0>"))),
             named("bad-group", {"prefix": "/bg"}, **to(regex_rewrite=substitution("(b)", "[\\1\\2]"))),
             named("bad-escape", {"prefix": "/be"}, **to(regex_rewrite=substitution("(b)", "[\\1\\x]"))),
+            named("regex-all", {"prefix": "/qer"}, **to(regex_rewrite=substitution("/qer", ""))),
             named("template", {"prefix": "/tp"}, **to(path_rewrite="/t%REQ(x-h)%")),
             named("template-only", {"prefix": "/to"}, **to(path_rewrite="%REQ(x-h)%")),
             named("host-header", {"prefix": "/hh"}, **to(host_rewrite_header="X-H")),
@@ -330,13 +381,33 @@ OPS_ASKS = [
     Ask("/x"),
     Ask("/hp/a?q=1", [("x-envoy-original-path", "/client"), ("x-forwarded-host", "aa")]),
     Ask("/hp"),
-    *(Ask(path) for path in ["/pe", "/pe?q", "/pfx/y?q", "/PF", "/ps", "/ps/a?b", "/pr/a/b?c", "/sl/", "/sl/a"]),
-    *(Ask(path) for path in ["/re/12/x/re/13?z=/re/1", "/re", "/rzz?z", "/ru%e9", "/rnaab", "/bg", "/be", "/nt", "/ti", "/tl"]),
+    *(
+        Ask(path)
+        for path in ["/pe", "/pe?q", "/pfx/y?q", "/PF", "/ps", "/ps/a?b", "/pr/a/b?c", "/sl/", "/sl/a"]
+    ),
+    *(
+        Ask(path)
+        for path in [
+            "/re/12/x/re/13?z=/re/1",
+            "/re",
+            "/rzz?z",
+            "/ru%e9",
+            "/rnaab",
+            "/bg",
+            "/be",
+            "/nt",
+            "/ti",
+            "/tl",
+        ]
+    ),
     *(
         Ask(path, fields)
         for path in ("/tp/a?b", "/to/a?b", "/hh", "/ht")
         for fields in ([], [("x-h", "/v.example")])
     ),
+    Ask("/to/a?b", [("x-h", "v")]),
+    Ask("/tp/a?b", [("x-h", "?v")]),
+    Ask("/qer?b"),
     Ask("/hq/b?d"),
     Ask("/hq/h.example/x?d/e/f"),
     Ask("/ha/b"),
@@ -369,6 +440,9 @@ def _redirects() -> Config:
         {"regex_rewrite": substitution(".*", "")},
         {"path_rewrite": "/t%REQ(x-h)%"},
         {"path_rewrite": "%REQ(x-h)%"},
+        {"prefix_rewrite": "n"},
+        {"regex_rewrite": substitution("^/r", "q")},
+        {"path_redirect": "there"},
         {"response_code": "FOUND"},
         {"response_code": "SEE_OTHER"},
         {"response_code": "TEMPORARY_REDIRECT"},
@@ -385,7 +459,7 @@ def _redirects() -> Config:
 
 REDIRECT_ASKS = [
     Ask(f"/r{index:02}{tail}", fields, host)
-    for index in range(20)
+    for index in range(23)
     for tail, fields, host in (
         ("/a?q=1", [], "h.example"),
         ("", [("x-h", "v")], "h.example:80"),
@@ -451,6 +525,36 @@ GROUPS = [
         ],
     ),
     Group(
+        "rewrites-without-parameters",
+        routes(
+            named("prefix", {"prefix": "/p/q"}, **to(prefix_rewrite="/n")),
+            named("separated", {"path_separated_prefix": "/s/t"}, **to(prefix_rewrite="/n")),
+            named("regex", {"safe_regex": regex("/r/.")}, **to(prefix_rewrite="/n")),
+            named("path", {"path": "/e/f"}, **to(prefix_rewrite="/n")),
+            named("fold", {"prefix": "/F/", "case_sensitive": False}, **to(prefix_rewrite="/n")),
+            {"match": {"prefix": "/d/e"}, "redirect": {"prefix_rewrite": "/n"}},
+        )
+        | {"ignore_path_parameters_in_path_matching": True},
+        [
+            Ask(path)
+            for path in (
+                "/p/q",
+                "/p/q;x/z?a",
+                "/p;x/q/z?a",
+                "/p/qz;x",
+                "/s;1/t;2/u",
+                "/s/t;2",
+                "/r;a/b;c?d",
+                "/e;x/f;y?z",
+                "/e/f;",
+                "/f;x/y",
+                "/F/;x/y",
+                "/d;1/e/f?g",
+                "/d/e;1/f?g",
+            )
+        ],
+    ),
+    Group(
         "headers",
         routes(
             *(
@@ -483,7 +587,24 @@ GROUPS = [
     Group(
         "direct",
         DIRECT,
-        [Ask(f"/{tail}?q") for tail in ["200", "201", "202", "203", "301", "302", "304", "305", "403", "404", "503", "599", "bytes"]],
+        [
+            Ask(f"/{tail}?q")
+            for tail in [
+                "200",
+                "201",
+                "202",
+                "203",
+                "301",
+                "302",
+                "304",
+                "305",
+                "403",
+                "404",
+                "503",
+                "599",
+                "bytes",
+            ]
+        ],
     ),
     Group(
         "require-tls",

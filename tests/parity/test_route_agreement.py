@@ -39,7 +39,9 @@ UPSTREAM_HEADERS: Pairs = [
     ("x-over", "up"),
 ]
 # Framing and clock, not the route table's business.
-UNCOMPARED = {"date", "server", "content-length", "content-type", "connection", "transfer-encoding"}
+UNCOMPARED = frozenset(
+    ("date", "server", "content-length", "content-type", "connection", "transfer-encoding")
+)
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Rig:
         head = None
         if seen is not None:
             rest = [(key, value) for key, value in seen.headers if key != "host"]
-            head = (seen.path, seen.one("host") or "", settled(rest))
+            head = (seen.path, seen.one("host") or "", settled(rest, frozenset()))
         return Outcome(
             answer.status, name, head, settled(answer.headers), answer.body if seen is None else b""
         )
@@ -97,12 +99,12 @@ def with_name(group: Group) -> dict[str, object]:
 NAMED = {"header": {"key": "x-route-name", "value": "%ROUTE_NAME%"}, "keep_empty_value": True}
 
 
-def settled(pairs: Pairs) -> Pairs:
+def settled(pairs: Pairs, left_out: frozenset[str] = UNCOMPARED) -> Pairs:
     """Without what is never the same twice."""
     return [
         (name, "*" if name in ("x-request-id", "x-envoy-upstream-service-time") else value)
         for name, value in pairs
-        if name not in UNCOMPARED
+        if name not in left_out
     ]
 
 
@@ -131,7 +133,9 @@ def in_process(table: RouteTable, ask: Ask) -> Outcome:
         if location is not None:
             response.add(b"location", location)
         body = b"" if response.status == 304 else route.direct_response.body
-    stream.response_headers, stream.status = response, response.status
+    stream.response_headers = (
+        response  # Envoy formats before the response code is known: %RESPONSE_CODE% is 0
+    )
     route.finalize_response(response, stream)
     return Outcome(response.status, "", None, text_pairs(response), body)
 
@@ -141,7 +145,9 @@ def _forwarded(route: Route, headers: RequestHeaders, stream: StreamInfo) -> Out
     assert action is not None
     chosen = action.choose_cluster(headers, stream)
     if chosen not in ("one", "two"):
-        return Outcome(action.cluster_not_found_status, "", None, [])
+        response = ResponseHeaders(action.cluster_not_found_status)
+        route.finalize_response(response, stream)
+        return Outcome(response.status, "", None, text_pairs(response))
     whole, one_try = final_timeout(action, headers, internal=False)
     expected = expected_timeout_ms(whole, one_try, 0.0)
     if expected:
