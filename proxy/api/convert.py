@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import EncodeError, Message
 
 from proxy.api import scalars
 from proxy.api.json_text import Repeated
@@ -33,8 +33,7 @@ from proxy.api.pool import (
     type_name_of,
 )
 from proxy.api.scalars import Wrong, nearest, shown
-
-MAX_DEPTH = 100
+from proxy.api.yaml_text import MAX_DEPTH
 
 Report = Callable[[str, str, str], None]  # (path, message, kind)
 
@@ -142,9 +141,7 @@ class Converter:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def _message(self, message: Message, type_name: str, value: Any) -> None:
-        if len(self._path) > 2 * MAX_DEPTH:
-            self._say(f"is nested deeper than {MAX_DEPTH} levels")
-        elif type_name not in _WELL_KNOWN:
+        if type_name not in _WELL_KNOWN:
             self._fields(message, value)
         elif type_name == ANY:
             self._any(message, value)
@@ -170,7 +167,7 @@ class Converter:
         if message.DESCRIPTOR.name == "Struct" and not isinstance(value, dict):
             raise Wrong(f"expects an object, not {shown(value)}")
         try:
-            json_format.ParseDict(value, message, descriptor_pool=pool())
+            json_format.ParseDict(value, message, descriptor_pool=pool(), max_recursion_depth=3 * MAX_DEPTH)
         except (json_format.ParseError, RecursionError) as error:
             raise Wrong(f"cannot be read as {message.DESCRIPTOR.name}: {error}") from error
         repeated = _repeated_key(value)
@@ -282,7 +279,10 @@ class Converter:
             return
         self._inner(inner, {name: given for name, given in value.items() if name != "@type"})
         message.type_url = url
-        message.value = inner.SerializePartialToString(deterministic=True)
+        try:
+            message.value = inner.SerializePartialToString(deterministic=True)
+        except (EncodeError, ValueError):  # the wire format has a bound of its own
+            self._say("is nested too deep")
 
     def _inner(self, inner: Message, value: dict[str, Any]) -> None:
         type_name = inner.DESCRIPTOR.full_name

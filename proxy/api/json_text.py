@@ -40,9 +40,20 @@ def read_json(text: str) -> Any:
         raise TextError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         return _Scanner(text).document()[0]
-    if "\\u" in text:
-        _Scanner(text).document()  # half a surrogate pair is text to Python, but not to anyone else
+    if "\\u" in text or _is_too_deep(value):
+        _Scanner(text).document()  # says so: half a surrogate pair, too, is text to Python but to no one else
     return value
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Whether anything is nested deeper than MAX_DEPTH; level by level."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        children = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [child for inside in children for child in inside if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def mark_json(text: str) -> Mark | None:

@@ -162,11 +162,16 @@ class _Loading:
             self._refuse(text.file, "is empty")
             return
         self._texts.append(text)
-        own = TextLocator([_source(text)])
+        report = partial(self.errors.at, TextLocator([_source(text)]))
         message = new_message(self.type_name)
-        report = partial(self.errors.at, own)
         Converter(report, allow_unknown=self._allow_unknown).fill(message, value)
-        self.message.MergeFrom(message)
+        if len(self._texts) == 1 and not self.message.ListFields():
+            self.message = message
+            return
+        try:
+            self.message.MergeFrom(message)
+        except DecodeError:  # merging goes through the wire format, which has a bound of its own
+            self._refuse(text.file, "is nested too deep to be merged")
 
     def _refuse(self, file: str, message: str, line: int | None = None, column: int | None = None) -> None:
         self.errors.add(ConfigError("", message, file, line, column))

@@ -141,8 +141,18 @@ class Sources:
         home, _, origin = self.names.get(module, {}).get(name, "").partition(":")
         return self.constants.get(home, {}).get(origin, NOTHING)
 
+    def origin(self, key: str) -> str:
+        """Where "module:name" is defined, through what packages import from their own modules."""
+        for _ in range(4):
+            module, _, name = key.partition(":")
+            if key in self.functions or key in self.bases or name not in self.names.get(module, {}):
+                break
+            key = self.names[module][name]
+        return key
+
     def method(self, class_key: str, name: str) -> Function | None:
         """A method by the key of its class, looked up in the bases as well."""
+        class_key = self.origin(class_key)
         function = self.functions.get(f"{class_key}.{name}")
         if function is not None or class_key not in self.bases:
             return function
@@ -155,7 +165,7 @@ class Sources:
 
     def callee(self, module: str, name: str) -> Function | None:
         """What a bare name calls: a function, or the constructor of a class."""
-        key = self.names[module].get(name, "")
+        key = self.origin(self.names[module].get(name, ""))
         return self.functions.get(key) or (self.method(key, "__init__") if key in self.bases else None)
 
 
