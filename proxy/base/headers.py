@@ -30,8 +30,10 @@ CLIENT_CERT = 4096
 CLIENT_TRACE_ID = 8192
 CONTENT_TYPE = 16384
 CONNECTION = 32768
+HOST = 65536  # the request had a Host field or :authority, though perhaps an empty one
 
 KNOWN: dict[bytes, int] = {
+    b"host": HOST,
     b"connection": HOP_BY_HOP | CONNECTION,
     b"keep-alive": HOP_BY_HOP,
     b"proxy-connection": HOP_BY_HOP,

@@ -1,1 +1,1 @@
-"""listener"""
+"""Accept, and which filter chain? Listeners are added, warmed, drained and removed here."""

@@ -1,1 +1,1 @@
-"""network"""
+"""Sockets to codecs and back; the only room with asyncio protocols, ssl and socket."""

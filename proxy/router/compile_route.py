@@ -15,6 +15,7 @@ from proxy.router.path_index import Entry, Pick
 from proxy.router.retry import RetryPolicy
 from proxy.router.rewrite import Matched
 from proxy.router.route import Route, VirtualHost
+from proxy.tracing.sampler import Rates
 
 _NOWHERE = PathMatch(OTHER, b"", None, Matched(None))
 
@@ -93,6 +94,8 @@ def _compile_tracing(reader: Reader, route: Route) -> None:
         route.decorator_propagate = decorator.wrapped("propagate", True)
     tracing = reader.sub("tracing")
     if tracing is not None:
-        route.client_sampling = tracing.fraction("client_sampling", 1.0)
-        route.random_sampling = tracing.fraction("random_sampling", 1.0)
-        route.overall_sampling = tracing.fraction("overall_sampling", 1.0)
+        route.tracing = Rates(
+            tracing.fraction("client_sampling", 1.0),
+            tracing.fraction("random_sampling", 1.0),
+            tracing.fraction("overall_sampling", 1.0),
+        )

@@ -16,6 +16,7 @@ from proxy.router.direct import DirectResponse, Redirect
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
+from proxy.tracing.sampler import Rates
 
 DEFAULT_TIMEOUT_S = 15.0
 
@@ -27,16 +28,30 @@ class RequestOp(Protocol):
         """Change ``headers`` in place."""
 
 
+class VirtualHostStats(Protocol):
+    """Counts the requests of a virtual host."""
+
+    def complete(self, stream: StreamInfo) -> None:
+        """A request is over."""
+
+
 class VirtualHost:
     """The facts of a virtual host that a stream asks for."""
 
-    __slots__ = ("include_attempt_count_in_response", "include_request_attempt_count", "name", "require_tls")
+    __slots__ = (
+        "include_attempt_count_in_response",
+        "include_request_attempt_count",
+        "name",
+        "require_tls",
+        "stats",
+    )
 
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.include_request_attempt_count = False
         self.include_attempt_count_in_response = False
         self.require_tls = "NONE"
+        self.stats: VirtualHostStats | None = None  # set by whoever serves the table
 
 
 class RouteAction:
@@ -151,22 +166,20 @@ class RouteAction:
 class Route:
     """One route. Exactly one of ``forward``, ``redirect`` and ``direct_response`` is set.
 
-    client_sampling, random_sampling, overall_sampling: tracing overrides as fractions, None without ``tracing``
+    tracing: sampling overrides, None without ``tracing``
     request_ops: for looking at; ``forward.finalize_request`` applies them
     """
 
     __slots__ = (
-        "client_sampling",
         "decorator_operation",
         "decorator_propagate",
         "direct_response",
         "forward",
         "name",
-        "overall_sampling",
-        "random_sampling",
         "redirect",
         "request_ops",
         "response_ops",
+        "tracing",
         "virtual_host",
     )
 
@@ -178,9 +191,7 @@ class Route:
         self.direct_response: DirectResponse | None = None
         self.decorator_operation: bytes | None = None
         self.decorator_propagate = True
-        self.client_sampling: float | None = None
-        self.random_sampling: float | None = None
-        self.overall_sampling: float | None = None
+        self.tracing: Rates | None = None
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()
 

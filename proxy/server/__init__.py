@@ -1,1 +1,1 @@
-"""server"""
+"""The process: compiles a bootstrap, serves it, watches for signals, drains and ends."""

@@ -1,1 +1,1 @@
-"""ext.filters.http"""
+"""http filters: one file each, found through proxy.extensions."""

@@ -1,1 +1,1 @@
-"""ext.filters.network"""
+"""network filters: one file each, found through proxy.extensions."""

@@ -1,0 +1,33 @@
+"""How configuration findings look to a person: one line each, place first, so that editors can jump to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from proxy.base.errors import ConfigError, ConfigRefused
+
+if TYPE_CHECKING:
+    from proxy.api.errors import Errors
+
+KINDS = {"invalid": "error", "unsupported": "unsupported", "warning": "warning"}
+
+
+def line(finding: ConfigError) -> str:
+    """ "file:line:column: error: path: message"."""
+    place = finding.file or "configuration"
+    if finding.line is not None:
+        place += f":{finding.line}"
+        if finding.column is not None:
+            place += f":{finding.column}"
+    path = f"{finding.path}: " if finding.path else ""
+    return f"{place}: {KINDS[finding.kind]}: {path}{finding.message}"
+
+
+def print_findings(errors: Errors | ConfigRefused, out: TextIO) -> None:
+    """Every error, then every warning, then a count."""
+    warnings = [] if isinstance(errors, ConfigRefused) else errors.warnings
+    for finding in (*errors.findings, *warnings):
+        out.write(line(finding) + "\n")
+    if errors.findings:
+        count = len(errors.findings)
+        out.write(f"configuration refused: {count} error{'s' if count > 1 else ''}\n")

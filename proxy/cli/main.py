@@ -1,0 +1,44 @@
+"""Which verb? ``outrider -c F`` without one means ``run``, so that Envoy's command lines work unchanged."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+#: verb → (module, one line of help)
+VERBS = {
+    "run": ("proxy.cli.run", "serve an Envoy bootstrap (also without the verb: outrider -c FILE)"),
+    "validate": ("proxy.cli.validate", "check a bootstrap and say everything that is wrong with it"),
+    "demo": ("proxy.cli.demo", "two services behind two proxies: a trace and metrics in one command"),
+    "version": ("proxy.cli.version", "print the version"),
+}
+VERSION_FLAGS = ("--version", "-V")
+
+
+def usage() -> str:
+    """The verbs, one line each."""
+    lines = ["usage: outrider VERB [options]", ""]
+    lines += [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    lines += ["", "outrider VERB --help tells the options of a verb."]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb with its arguments; the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage() + "\n")
+        return 0 if arguments else 2
+    first, rest = arguments[0], arguments[1:]
+    if first in VERSION_FLAGS:
+        first = "version"
+    elif first.startswith("-"):
+        first, rest = "run", arguments
+    if first not in VERBS:
+        sys.stderr.write(f"outrider: {first!r} is not a verb\n\n{usage()}\n")
+        return 2
+    verb = import_module(VERBS[first][0])
+    try:
+        code: int = verb.main(rest)
+    except KeyboardInterrupt:
+        return 130
+    return code

@@ -1,0 +1,459 @@
+"""The router: forwards a stream to a host of its route's cluster, and tries again where the policy says so.
+
+Configuration: envoy.extensions.filters.http.router.v3.Router. Terminal: the last filter of every chain.
+
+It owns a stream's route, try and retry deadlines (floats on the stream; ``on_deadline`` is called when one has passed)
+and is the ``Owner`` of the stream's upstream tries.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from proxy.api.reader import Reader
+from proxy.base.errors import OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
+from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.http.context import FactoryContext
+from proxy.http.filter import Filter, FilterStatus
+from proxy.http.local_reply import reset_body
+from proxy.http.stream import ActiveStream
+from proxy.router.retry import LIMIT_EXCEEDED, OVERFLOWED, RetryState
+from proxy.router.timeouts import expected_timeout_ms, final_timeout
+from proxy.router.upstream_request import UpstreamRequest
+
+if TYPE_CHECKING:
+    from proxy.router.route import Route, RouteAction
+    from proxy.upstream.cluster import Cluster
+
+OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
+
+
+class Router(Filter):
+    """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own."""
+
+    __slots__ = ("clusters", "context", "ids", "suppress_envoy_headers")
+
+    def __init__(self, config: Reader, context: FactoryContext) -> None:
+        self.context = context
+        self.clusters = context.clusters
+        self.ids = context.ids
+        self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
+        config.wrapped("dynamic_stats", True)  # ours are made on first use whatever it says
+
+    # -- the request ---------------------------------------------------------------------------------------------
+
+    def decode_headers(self, stream: ActiveStream) -> FilterStatus | None:
+        stats = stream.hcm.stats
+        route: Route | None = stream.route
+        stats.rq_total.value += 1
+        if route is None:
+            stats.no_route.value += 1
+            stream.local_reply(404, b"", b"route_not_found", ResponseFlag.NR)
+        elif route.forward is not None:
+            self._forward(stream, route, route.forward)
+        elif route.redirect is not None:
+            self._redirect(stream, route)
+        else:
+            self._respond(stream, route)
+        return None
+
+    def _redirect(self, stream: ActiveStream, route: Route) -> None:
+        assert stream.request_headers is not None and route.redirect is not None
+        stream.hcm.stats.rq_redirect.value += 1
+        location = route.redirect.location(stream.request_headers, stream)
+        stream.local_reply(route.redirect.status, b"", b"direct_response", 0, ((b"location", location),))
+
+    def _respond(self, stream: ActiveStream, route: Route) -> None:
+        assert stream.request_headers is not None and route.direct_response is not None
+        stream.hcm.stats.rq_direct_response.value += 1
+        reply = route.direct_response
+        extra: tuple[tuple[bytes, bytes], ...] = ()
+        if reply.status == 201:
+            headers = stream.request_headers
+            extra = ((b"location", b"%b://%b%b" % (headers.scheme, headers.authority, headers.path)),)
+        stream.local_reply(reply.status, reply.body, b"direct_response", 0, extra)
+
+    def _forward(self, stream: ActiveStream, route: Route, action: RouteAction) -> None:
+        headers = stream.request_headers
+        assert headers is not None
+        name = action.choose_cluster(headers, stream)
+        cluster = self.clusters.get(name) if name is not None else None
+        if cluster is None:
+            stream.hcm.stats.no_cluster.value += 1
+            stream.local_reply(action.cluster_not_found_status, b"", b"cluster_not_found", ResponseFlag.NC)
+            return
+        stream.cluster = cluster
+        stream.cluster_name = cluster.name.encode()
+        if action.idle_timeout_s is not None:
+            stream.idle_timeout_s = action.idle_timeout_s or inf
+            stream.idle_deadline = stream.started_at + stream.idle_timeout_s
+            if stream.idle_deadline < inf:
+                stream.connection.watch(stream.idle_deadline)
+        self._prepare_headers(stream, route, action, headers)
+        stream.timer_owner = self
+        if stream.decode_ended:
+            self._request_complete(stream)
+        self._try(stream)
+
+    def _prepare_headers(
+        self,
+        stream: ActiveStream,
+        route: Route,
+        action: RouteAction,
+        headers: RequestHeaders,
+    ) -> None:
+        """Timeouts, retry policy, rewrites and additions; the order of the added fields is Envoy's."""
+        ours = not self.suppress_envoy_headers
+        stream.timeout_s, stream.per_try_timeout_s = action.timeout_s, action.per_try_timeout_s
+        if headers.known & X_ENVOY and stream.internal:
+            stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, True)
+            stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
+        if ours:
+            self._expect_timeout(stream, headers, 0.0)
+            if route.virtual_host.include_request_attempt_count:
+                headers.set(b"x-envoy-attempt-count", b"1")
+        if action.request_ops or action.host_rewrite is not None or action.path_rewrite is not None:
+            action.finalize_request(headers, stream, ours)
+        if action.retry is not None or (stream.internal and headers.known & X_ENVOY):
+            cluster: Cluster = stream.cluster
+            resources = cluster.resources[action.priority]
+            stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
+        if stream.hcm.tracing is not None:
+            stream.hcm.tracing.inject(stream, headers)
+
+    @staticmethod
+    def _expect_timeout(stream: ActiveStream, headers: RequestHeaders, elapsed_s: float) -> None:
+        milliseconds = expected_timeout_ms(stream.timeout_s, stream.per_try_timeout_s, elapsed_s)
+        if not milliseconds:
+            return
+        if headers.known & X_ENVOY:
+            headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds)
+        else:
+            headers.fields.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds))
+            headers.known |= X_ENVOY
+
+    def _request_complete(self, stream: ActiveStream) -> None:
+        """The request has come whole: now the route's timeout runs (Envoy's onRequestComplete)."""
+        if stream.timeout_s:
+            stream.route_deadline = deadline = stream.rx_end_at + stream.timeout_s
+            if deadline < stream.connection.due:
+                stream.connection.watch(deadline)
+
+    def _try(self, stream: ActiveStream) -> None:
+        """One try: a host, a connection, the request."""
+        cluster: Cluster = stream.cluster
+        host = cluster.choose_host(stream)
+        if host is None:
+            self._end_retries(stream)
+            self._count_local(stream, 503)
+            stream.local_reply(503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
+            return
+        stream.attempt_count += 1
+        stream.upstream_host = host
+        headers = stream.request_headers
+        assert headers is not None
+        action: RouteAction = stream.route.forward
+        if action.auto_host_rewrite:
+            action.rewrite_auto_host(headers, host.hostname, not self.suppress_envoy_headers)
+        tracing = stream.hcm.tracing
+        if tracing is not None and tracing.spawns:
+            stream.try_span = tracing.start_upstream(stream, headers)
+        request = UpstreamRequest(self, stream, headers, cluster, host, host.pools[action.priority])
+        if stream.request_body:
+            request.queue = stream.request_body.copy()
+            request.queued_bytes = stream.request_body_bytes
+        if stream.request_trailers is not None:
+            request.trailers = stream.request_trailers
+            request.queue = request.queue or []
+        stream.upstream = request
+        request.start(stream.decode_ended)
+
+    # -- the request's body --------------------------------------------------------------------------------------
+
+    def decode_data(self, stream: ActiveStream, data: bytes, end: bool) -> FilterStatus | bytes | None:
+        if end:
+            self._request_complete(stream)
+        if stream.retry is not None:
+            self._keep_for_retry(stream, data)
+        request = stream.upstream
+        if request is not None:
+            request.encode_data(data, end)
+            if end and request.sent:
+                self._arm_try(stream)
+        return None
+
+    def decode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> FilterStatus | None:
+        self._request_complete(stream)
+        request = stream.upstream
+        if request is not None:
+            request.encode_trailers(trailers)
+            if request.sent:
+                self._arm_try(stream)
+        return None
+
+    def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
+        """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
+        stream.request_body_bytes += len(data)
+        if stream.request_body_bytes > stream.cluster.buffer_limit_bytes:
+            stream.cluster.stats.retry_or_shadow_abandoned.value += 1
+            self._end_retries(stream)
+            stream.retry = stream.request_body = None
+            stream.request_body_bytes = 0
+            return
+        if stream.request_body is None:
+            stream.request_body = []
+        stream.request_body.append(data)
+
+    def _arm_try(self, stream: ActiveStream) -> None:
+        """The try has been sent whole: its own timeout runs."""
+        if stream.per_try_timeout_s:
+            stream.try_deadline = stream.hcm.monotonic() + stream.per_try_timeout_s
+            stream.connection.watch(stream.try_deadline)
+
+    # -- what comes back (router.upstream_request.Owner) ---------------------------------------------------------
+
+    def on_upstream_ready(self, request: UpstreamRequest) -> None:
+        stream: ActiveStream = request.stream
+        connection = request.connection
+        assert connection is not None
+        stream.upstream_local_address = connection.local_address
+        stream.upstream_remote_address = connection.remote_address
+        stream.upstream_connection_id = connection.connection_id
+        stream.upstream_tx_start_at = stream.hcm.monotonic()
+        if stream.connection.write_blocked:
+            connection.hold_reading()  # an earlier, pipelined response still waits to be read
+        if stream.per_try_timeout_s and stream.decode_ended:
+            self._arm_try(stream)
+
+    def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:
+        connection = request.stream.connection
+        if blocked:
+            connection.hold_reading()
+        else:
+            connection.release_reading()
+
+    def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
+        request.stream.encode_informational(headers)
+
+    def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
+        stream: ActiveStream = request.stream
+        status = headers.status
+        now = stream.hcm.monotonic()
+        stream.upstream_rx_start_at = now
+        stream.try_deadline = inf
+        host = request.host
+        if status < 500:
+            host.rq_success += 1
+        else:
+            host.rq_error += 1
+        cluster = request.cluster
+        if stream.retry is not None and self._retried(stream, request, headers):
+            return
+        cluster.codes.record(status)
+        if stream.rx_end_at and not self.suppress_envoy_headers:
+            elapsed = b"%d" % ((now - stream.rx_end_at) * 1000.0)
+            if headers.known & X_ENVOY:
+                headers.set(b"x-envoy-upstream-service-time", elapsed)
+            else:
+                headers.fields.append((b"x-envoy-upstream-service-time", elapsed))
+        route: Route = stream.route
+        if route.response_ops:
+            route.finalize_response(headers, stream)
+        if route.virtual_host.include_attempt_count_in_response:
+            headers.set(b"x-envoy-attempt-count", b"%d" % stream.attempt_count)
+        stream.details = b"via_upstream"
+        if end:
+            self._response_complete(stream, request)
+        stream.encode_headers(headers, end)
+
+    def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
+        stream: ActiveStream = request.stream
+        if end:
+            self._response_complete(stream, request)
+        stream.encode_data(data, end)
+
+    def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
+        stream: ActiveStream = request.stream
+        self._response_complete(stream, request)
+        stream.encode_trailers(trailers)
+
+    def _response_complete(self, stream: ActiveStream, request: UpstreamRequest) -> None:
+        now = stream.upstream_rx_end_at = stream.hcm.monotonic()
+        stream.upstream = None
+        stream.route_deadline = stream.try_deadline = inf
+        if stream.rx_end_at:
+            request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
+        if stream.try_span is not None:
+            self._end_try_span(stream, stream.response_headers.status if stream.response_headers else 0)
+        if stream.retry is not None:
+            self._end_retries(stream)
+
+    # -- failure and retry ---------------------------------------------------------------------------------------
+
+    def _retried(self, stream: ActiveStream, request: UpstreamRequest, headers: ResponseHeaders) -> bool:
+        """Whether this response is thrown away for another try."""
+        retry: RetryState = stream.retry
+        delay_s = retry.should_retry_headers(headers.status, headers)
+        stats = request.cluster.stats
+        if delay_s is None:
+            if retry.succeeded:
+                stats.upstream_rq_retry_success.value += 1
+            self._count_no_retry(stream, retry)
+            return False
+        if stream.try_span is not None:
+            self._end_try_span(stream, headers.status)
+        request.cancel()
+        self._schedule_retry(stream, delay_s)
+        return True
+
+    def _count_no_retry(self, stream: ActiveStream, retry: RetryState) -> None:
+        stats = stream.cluster.stats
+        if retry.outcome is LIMIT_EXCEEDED:
+            stats.upstream_rq_retry_limit_exceeded.value += 1
+            stream.flags |= ResponseFlag.URX
+        elif retry.outcome is OVERFLOWED:
+            stats.upstream_rq_retry_overflow.value += 1
+            stream.flags |= ResponseFlag.UO
+
+    def _schedule_retry(self, stream: ActiveStream, delay_s: float) -> None:
+        stats = stream.cluster.stats
+        stats.upstream_rq_retry.value += 1
+        stats.upstream_rq_retry_backoff_exponential.value += 1
+        stream.upstream = None
+        stream.try_deadline = inf
+        stream.retry_deadline = stream.hcm.monotonic() + delay_s
+        stream.connection.watch(stream.retry_deadline)
+
+    def _retry_now(self, stream: ActiveStream, now: float) -> None:
+        stream.retry_deadline = inf
+        headers = stream.request_headers
+        assert headers is not None
+        if not self.suppress_envoy_headers:
+            self._expect_timeout(stream, headers, now - (stream.rx_end_at or now))
+            if stream.route.virtual_host.include_request_attempt_count:
+                headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
+        self._try(stream)
+
+    def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
+        stream: ActiveStream = request.stream
+        stream.upstream = None
+        stream.try_deadline = inf
+        if reason is not OVERFLOW:
+            request.host.rq_error += 1
+            if reason.flag == ResponseFlag.UF:
+                stream.upstream_transport_failure_reason = b""
+        if stream.try_span is not None:
+            self._end_try_span(stream, 0, reason.flag, reason.text)
+        if stream.encode_started:
+            stream.flags |= reason.flag
+            self._end_retries(stream)
+            stream.hcm.stats.rq_reset_after_downstream_response_started.value += 1
+            stream.reset(b"upstream_reset_after_response_started{%b}" % underscored(reason.text))
+            return
+        retry: RetryState | None = stream.retry
+        if retry is not None:
+            delay_s = retry.should_retry_reset(reason, request.sent)
+            if delay_s is not None:
+                self._schedule_retry(stream, delay_s)
+                return
+            self._count_no_retry(stream, retry)
+        self._fail(stream, reason, details)
+
+    def _fail(self, stream: ActiveStream, reason: ResetReason, details: bytes) -> None:
+        retried = stream.attempt_count > 1
+        self._end_retries(stream)
+        status = 502 if reason is PROTOCOL_ERROR else 503
+        self._count_local(stream, status)
+        words = reason.text
+        if details and reason.flag == ResponseFlag.UF:
+            words = b"%b|delayed_connect_error:_%b" % (words, details)
+        stream.local_reply(
+            status,
+            reset_body(reason.text, retried),
+            b"upstream_reset_before_response_started{%b}" % underscored(words),
+            reason.flag,
+            OVERLOADED if reason is OVERFLOW else (),
+        )
+
+    def _count_local(self, stream: ActiveStream, status: int) -> None:
+        """Replies of ours for a failed upstream count as the cluster's own codes, as in Envoy."""
+        stream.cluster.codes.record(status)
+
+    def _end_retries(self, stream: ActiveStream) -> None:
+        if stream.retry is not None:
+            stream.retry.finish()
+
+    def _end_try_span(
+        self, stream: ActiveStream, status: int, flags: int = 0, reason: bytes = b"", canceled: bool = False
+    ) -> None:
+        span, stream.try_span = stream.try_span, None
+        tracing = stream.hcm.tracing
+        if tracing is not None:
+            protocol = b"HTTP/1.1" if status else b"-"
+            tracing.finish_upstream(
+                span, stream, status, flags, protocol=protocol, reset_reason=reason, canceled=canceled
+            )
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def on_deadline(self, stream: ActiveStream, now: float) -> None:
+        """One of the stream's route, try and retry deadlines has passed."""
+        if now >= stream.route_deadline:
+            stream.route_deadline = stream.retry_deadline = inf
+            self._on_timeout(stream, b"response_timeout")
+        elif now >= stream.try_deadline:
+            stream.try_deadline = inf
+            self._on_try_timeout(stream)
+        elif now >= stream.retry_deadline:
+            self._retry_now(stream, now)
+
+    def _on_try_timeout(self, stream: ActiveStream) -> None:
+        stats = stream.cluster.stats
+        stats.upstream_rq_per_try_timeout.value += 1
+        self._drop_try(stream)
+        retry: RetryState | None = stream.retry
+        if retry is not None and not stream.encode_started:
+            delay_s = retry.should_retry_per_try_timeout()
+            if delay_s is not None:
+                self._schedule_retry(stream, delay_s)
+                return
+            self._count_no_retry(stream, retry)
+        self._time_out(stream, b"upstream_per_try_timeout")
+
+    def _on_timeout(self, stream: ActiveStream, details: bytes) -> None:
+        stream.cluster.stats.upstream_rq_timeout.value += 1
+        self._drop_try(stream)
+        self._time_out(stream, details)
+
+    def _drop_try(self, stream: ActiveStream) -> None:
+        request, stream.upstream = stream.upstream, None
+        if request is None:
+            return
+        if stream.try_span is not None:
+            self._end_try_span(stream, 0, ResponseFlag.UT, b"", canceled=True)
+        request.host.rq_timeout += 1
+        request.host.rq_error += 1
+        request.cancel()
+
+    def _time_out(self, stream: ActiveStream, details: bytes) -> None:
+        self._end_retries(stream)
+        status = 504
+        body = b"upstream request timeout"
+        if stream.alt_response:
+            status, body = 204, b""
+        if not stream.encode_started:
+            self._count_local(stream, status)
+        stream.local_reply(status, body, details, ResponseFlag.UT)
+
+    def on_complete(self, stream: ActiveStream) -> None:
+        """However the stream ended: give back what its retries hold, end the span of a try cut short."""
+        if stream.retry is not None:
+            stream.retry.finish()
+        if stream.try_span is not None:
+            self._end_try_span(stream, stream.status, stream.flags, b"", canceled=True)
+
+
+def underscored(text: bytes) -> bytes:
+    """Response code details never contain spaces."""
+    return text.replace(b" ", b"_")

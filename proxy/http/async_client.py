@@ -1,0 +1,133 @@
+"""Requests that the proxy itself sends through a configured cluster: span collectors, later ext_authz, JWKS.
+
+The same clusters, pools, breakers and codecs as for traffic; no filters, no retries, one answer per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from proxy.base.errors import ResetReason
+from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.router.upstream_request import UpstreamRequest
+
+if TYPE_CHECKING:
+    from proxy.base.clock import Clock
+    from proxy.base.timers import TimerWheel
+    from proxy.upstream.manager import ClusterManager
+
+MAX_ANSWER_BYTES = 64 * 1024
+
+OnDone = Callable[[int, bytes], None]
+
+
+class AsyncCall:
+    """One request under way: owner and stream of its only try. ``on_done`` is called exactly once."""
+
+    __slots__ = (
+        "answer",
+        "answer_bytes",
+        "client",
+        "deadline",
+        "due",
+        "on_done",
+        "request",
+        "status",
+        "upstream_bytes_received",
+        "upstream_bytes_sent",
+    )
+
+    def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone) -> None:
+        self.client = client
+        self.deadline = deadline
+        self.due = inf
+        self.on_done: OnDone | None = on_done
+        self.request: UpstreamRequest | None = None
+        self.status = 0
+        self.answer: list[bytes] = []
+        self.answer_bytes = 0
+        self.upstream_bytes_received = 0
+        self.upstream_bytes_sent = 0
+
+    def _finish(self, status: int) -> None:
+        on_done, self.on_done = self.on_done, None
+        if on_done is None:
+            return
+        self.client.timers.forget(self)
+        self.client.calls.discard(self)
+        self.request = None
+        on_done(status, b"".join(self.answer)[:MAX_ANSWER_BYTES])
+
+    def on_due(self, now: float) -> float:
+        """The wheel's call: out of time."""
+        if now < self.deadline:
+            return self.deadline
+        request = self.request
+        if request is not None:
+            request.cluster.stats.upstream_rq_timeout.value += 1
+            request.cancel()
+        self._finish(0)
+        return inf
+
+    # -- router.upstream_request.Owner ---------------------------------------------------------------------------
+
+    def on_upstream_ready(self, request: UpstreamRequest) -> None:
+        """Nothing to note."""
+
+    def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:
+        """The body is in memory already."""
+
+    def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
+        """Not for us."""
+
+    def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
+        self.status = headers.status
+        request.cluster.codes.record(headers.status)
+        if end:
+            self._finish(self.status)
+
+    def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
+        if self.answer_bytes < MAX_ANSWER_BYTES:
+            self.answer.append(data)
+            self.answer_bytes += len(data)
+        if end:
+            self._finish(self.status)
+
+    def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
+        self._finish(self.status)
+
+    def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
+        self._finish(0)
+
+
+class AsyncClient:
+    """Implements ``proxy.http.context.HttpClient``. ``calls``: what is under way."""
+
+    __slots__ = ("calls", "clock", "clusters", "timers")
+
+    def __init__(self, clusters: ClusterManager, timers: TimerWheel, clock: Clock) -> None:
+        self.clusters = clusters
+        self.timers = timers
+        self.clock = clock
+        self.calls: set[AsyncCall] = set()
+
+    def send(
+        self, cluster: str, headers: RequestHeaders, body: bytes, timeout_s: float, on_done: OnDone
+    ) -> None:
+        """See ``HttpClient.send``. Answers with status 0 at once when the cluster or its hosts are missing."""
+        target = self.clusters.get(cluster)
+        host = target.choose_host(None) if target is not None else None
+        if target is None or host is None:
+            on_done(0, b"")
+            return
+        call = AsyncCall(self, self.clock.monotonic() + timeout_s, on_done)
+        self.calls.add(call)
+        owner: Any = call
+        request = UpstreamRequest(owner, call, headers, target, host, host.pools[0])
+        if body:
+            request.queue = [body]
+        call.request = request
+        self.timers.watch(call, call.deadline)
+        request.start(True)

@@ -1,0 +1,180 @@
+"""The HTTP connection manager: its configuration made runnable. The one page that composes the chain.
+
+A connection asks it for a stream per request (``new_stream``); the stream comes back to be admitted (``admit``) and,
+at the very end, to be counted, traced and logged (``complete``).
+
+    downstream connection → codec → ActiveStream → forwarding → route → tracing → filters … → router → upstream
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from proxy.base.errors import LOCAL_RESET, ResponseFlag
+from proxy.base.headers import HOST, RequestHeaders
+from proxy.http.chain import FilterChain
+from proxy.http.forwarding import Forwarding
+from proxy.http.stats import HcmStats
+from proxy.http.stream import ActiveStream, StreamConnection
+from proxy.stats.store import CodeStats, Scope
+
+if TYPE_CHECKING:
+    from proxy.access_log.access_log import AccessLog
+    from proxy.base.clock import Clock
+    from proxy.codec.http1 import Http1Settings
+    from proxy.router.route_table import RouteTable
+    from proxy.tracing.tracing import HttpTracing
+
+
+class ConnectionManager:
+    """One HCM of one filter chain. Durations in seconds; ``inf`` or 0.0 where noted means "no limit".
+
+    Built by ``proxy.http.hcm_config.compile_connection_manager``; immutable afterwards but for ``route_table`` (one
+    assignment swaps it) and ``draining``.
+    """
+
+    __slots__ = (
+        "accept_http_10",
+        "access_logs",
+        "buffer_limit_bytes",
+        "chain",
+        "codec_settings",
+        "codes",
+        "connection_idle_timeout_s",
+        "delayed_close_timeout_s",
+        "draining",
+        "enable_trailers",
+        "forwarding",
+        "listener_codes",
+        "local_reset",
+        "max_connection_duration_s",
+        "max_headers_bytes",
+        "max_headers_count",
+        "max_requests_per_connection",
+        "max_stream_duration_s",
+        "monotonic",
+        "request_headers_timeout_s",
+        "request_timeout_s",
+        "route_table",
+        "stat_prefix",
+        "stats",
+        "stream_idle_timeout_s",
+        "tracing",
+        "wall",
+    )
+
+    def __init__(self, stat_prefix: str, scope: Scope, listener_scope: Scope, clock: Clock) -> None:
+        self.stat_prefix = stat_prefix
+        self.monotonic = clock.monotonic
+        self.wall = clock.wall
+        self.stats = HcmStats(scope)
+        self.codes = CodeStats(scope, "downstream_rq_", used_lazily=False, each_code=False)
+        self.listener_codes = CodeStats(
+            listener_scope.scope("http").scope(stat_prefix),
+            "downstream_rq_",
+            used_lazily=False,
+            each_code=False,
+        )
+        self.local_reset = LOCAL_RESET
+        self.draining = False
+        self.chain: FilterChain
+        self.forwarding: Forwarding
+        self.route_table: RouteTable
+        self.access_logs: tuple[AccessLog, ...] = ()
+        self.tracing: HttpTracing | None = None
+        self.buffer_limit_bytes = 1024 * 1024
+        self.request_headers_timeout_s = 10.0
+        self.request_timeout_s = 0.0
+        self.stream_idle_timeout_s = 300.0  # inf: none
+        self.connection_idle_timeout_s = 3600.0  # inf: none
+        self.max_connection_duration_s = inf
+        self.max_stream_duration_s = 0.0
+        self.delayed_close_timeout_s = 1.0
+        self.max_headers_bytes = 60 * 1024
+        self.max_headers_count = 100
+        self.max_requests_per_connection = 0
+        self.accept_http_10 = False
+        self.enable_trailers = False
+        self.codec_settings: Http1Settings
+
+    def new_stream(self, connection: StreamConnection) -> ActiveStream:
+        """A request begins."""
+        stats = self.stats
+        stats.downstream_rq_total.value += 1
+        stats.downstream_rq_http1_total.value += 1
+        stats.downstream_rq_active.value += 1
+        stream = ActiveStream(connection, self, self.wall(), self.monotonic())
+        if self.max_stream_duration_s:
+            stream.duration_deadline = stream.started_at + self.max_stream_duration_s
+            connection.watch(stream.duration_deadline)
+        return stream
+
+    def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
+        """What every request must have, whatever its route; answers and returns False where it is missing.
+
+        The order of the checks is Envoy's (ConnectionManagerImpl::ActiveStream::decodeHeaders).
+        """
+        if not headers.authority and not headers.known & HOST:
+            stream.codec.goaway()
+            stream.local_reply(400, b"", b"missing_host_header")
+            return False
+        path = headers.path
+        if path[:1] != b"/":
+            return self._admit_odd_target(stream, headers)
+        if b"#" in path:
+            self.stats.downstream_rq_failed_path_normalization.value += 1
+            stream.codec.goaway()
+            stream.local_reply(400, b"", b"path_normalization_failed")
+            return False
+        if headers.upgrade is not None:
+            return self._admit_upgrade(stream, headers)
+        return True
+
+    def _admit_odd_target(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
+        if headers.method == b"CONNECT":
+            stream.codec.goaway()
+            stream.local_reply(404, b"", b"route_not_found", ResponseFlag.NR)
+            return False
+        self.stats.downstream_rq_non_relative_path.value += 1
+        stream.local_reply(404, b"", b"absolute_path_rejected")
+        return False
+
+    def _admit_upgrade(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
+        """No upgrade is configured: h2c is ignored, as RFC 9110 section 7.8 allows; others are refused."""
+        assert headers.upgrade is not None
+        if headers.upgrade.lower() == b"h2c":
+            headers.upgrade = None
+            return True
+        self.stats.downstream_rq_ws_on_non_ws_route.value += 1
+        stream.codec.goaway()
+        stream.local_reply(403, b"", b"upgrade_failed")
+        return False
+
+    @staticmethod
+    def answers_expect(headers: RequestHeaders) -> bool:
+        """Whether ``expect: 100-continue`` is asked, which we answer ourselves (RFC 9110 section 10.1.1)."""
+        value = headers.get(b"expect")
+        return value is not None and value.lower() == b"100-continue"
+
+    def count_status(self, status: int) -> None:
+        """One response head of ours, final or informational."""
+        self.codes.record(status)
+        self.listener_codes.record(status)
+
+    def complete(self, stream: ActiveStream) -> None:
+        """The only place where a request is counted as completed, its span ended and its log line written."""
+        stats = self.stats
+        stats.downstream_rq_active.value -= 1
+        if stream.status:
+            self.codes.record(stream.status)
+            self.listener_codes.record(stream.status)
+        stats.downstream_rq_time.record(int((stream.ended_at - stream.started_at) * 1000.0))
+        stats.downstream_rq_body_size.record(stream.bytes_received)
+        stats.downstream_rs_body_size.record(stream.bytes_sent)
+        if stream.route is not None:
+            stream.route.virtual_host.stats.complete(stream)
+        if self.tracing is not None:
+            self.tracing.finish(stream)
+        for access_log in self.access_logs:
+            access_log.log(stream)

@@ -1,0 +1,197 @@
+"""HttpConnectionManager (envoy.extensions.filters.network.http_connection_manager.v3) → ConnectionManager.
+
+Every field read here is honoured; what is not read is refused by the reader, by name.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from math import inf
+from typing import Any
+
+from proxy.access_log.access_log import compile_access_logs
+from proxy.api.reader import Reader, reads
+from proxy.codec.http1 import Http1Settings
+from proxy.http.chain import FilterChain
+from proxy.http.connection_manager import ConnectionManager
+from proxy.http.context import FactoryContext
+from proxy.http.filter import Filter
+from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
+from proxy.http.stats import VirtualHostStats
+from proxy.router.route_table import compile_route_table
+from proxy.stats.store import Scope
+from proxy.tracing.tracing import compile_tracing
+
+HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+SERVER_TRANSFORMATIONS = {
+    "OVERWRITE": OVERWRITE,
+    "APPEND_IF_ABSENT": APPEND_IF_ABSENT,
+    "PASS_THROUGH": PASS_THROUGH,
+}
+
+
+@reads(HCM)
+def compile_connection_manager(
+    reader: Reader, context: FactoryContext, listener_scope: Scope
+) -> ConnectionManager:
+    """A runnable connection manager. Problems are collected in the reader; what comes back may then be incomplete
+    and must not be run.
+
+    listener_scope: ``listener.<address>.``, under which Envoy counts response classes once more.
+    """
+    stat_prefix = reader.text("stat_prefix")
+    scope = context.stats.scope("http").scope(stat_prefix)
+    hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
+    if reader.enum("codec_type") not in ("AUTO", "HTTP1"):
+        reader.unsupported("codec_type", "only AUTO and HTTP1 are supported")
+    _compile_timeouts(reader, hcm)
+    _compile_limits(reader, hcm)
+    hcm.forwarding = _compile_forwarding(reader, context)
+    routes = reader.sub("route_config")
+    if routes is not None:
+        hcm.route_table = compile_route_table(routes, context)
+        vhosts = context.stats.scope("vhost")
+        for vhost in hcm.route_table.virtual_hosts:
+            vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
+    elif not reader.has("rds") and not reader.has("scoped_routes"):
+        reader.fail("route_config", "a connection manager needs a route_config")
+    hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
+    hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
+    hcm.chain = FilterChain(_compile_filters(reader, context))
+    return hcm
+
+
+@reads(HCM)
+def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
+    filters: list[Filter] = []
+    readers = reader.each("http_filters")
+    if not readers:
+        reader.fail(
+            "http_filters", "the filter chain is empty; its last filter must be envoy.filters.http.router"
+        )
+    for at, each in enumerate(readers):
+        each.text("name")  # Envoy chooses by the type alone; the name is for people
+        config = each.any("typed_config")
+        if config is None:
+            if not each.has("config_discovery") and not each.errors.findings:
+                each.fail("typed_config", "a filter needs a typed_config with its @type")
+            continue
+        disabled = each.flag("disabled")
+        if not context.registry.has(config.type_name):
+            _unknown_filter(each, config)
+            continue
+        last = at == len(readers) - 1
+        if (config.type_name == ROUTER) != last:
+            each.fail("", "the router must be the last filter, and the last filter must be the router")
+        built: Any = context.registry.resolve(config.type_name)(config, context)
+        if not disabled:
+            filters.append(built)
+        elif last:
+            each.fail("disabled", "the terminal filter cannot be disabled")
+    return filters
+
+
+@reads("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")
+def _unknown_filter(reader: Reader, config: Reader) -> None:
+    if reader.flag("is_optional"):
+        reader.warn("", f"HTTP filter {config.type_name} is not supported; it is optional and left out")
+        reader.ignore("typed_config", why="the filter is optional and not supported")
+    else:
+        reader.unsupported("typed_config", f"HTTP filter {config.type_name} is not supported")
+
+
+@reads(HCM)
+def _compile_timeouts(reader: Reader, hcm: ConnectionManager) -> None:
+    hcm.request_timeout_s = reader.seconds("request_timeout", 0.0) or 0.0
+    headers_s = reader.seconds("request_headers_timeout")
+    if headers_s is not None:
+        hcm.request_headers_timeout_s = headers_s
+    hcm.stream_idle_timeout_s = _or_never(reader.seconds("stream_idle_timeout", 300.0))
+    hcm.delayed_close_timeout_s = reader.seconds("delayed_close_timeout", 1.0) or 0.0
+    reader.ignore(
+        "drain_timeout",
+        why="HTTP/1 connections close with the response after a drain begins; there is nothing to wait for",
+    )
+    common = reader.sub("common_http_protocol_options")
+    if common is not None:
+        _compile_common(common, hcm)
+
+
+@reads("envoy.config.core.v3.HttpProtocolOptions")
+def _compile_common(reader: Reader, hcm: ConnectionManager) -> None:
+    hcm.connection_idle_timeout_s = _or_never(reader.seconds("idle_timeout", 3600.0))
+    hcm.max_connection_duration_s = _or_never(reader.seconds("max_connection_duration"))
+    hcm.max_stream_duration_s = reader.seconds("max_stream_duration", 0.0) or 0.0
+    hcm.max_headers_count = reader.wrapped("max_headers_count", 100)
+    hcm.max_requests_per_connection = reader.wrapped("max_requests_per_connection", 0)
+    if reader.enum("headers_with_underscores_action") != "ALLOW":
+        reader.unsupported("headers_with_underscores_action", "only ALLOW is supported")
+
+
+def _or_never(seconds: float | None) -> float:
+    """Envoy's durations where 0 (or nothing) means no limit."""
+    return seconds or inf
+
+
+@reads(HCM)
+def _compile_limits(reader: Reader, hcm: ConnectionManager) -> None:
+    hcm.max_headers_bytes = reader.wrapped("max_request_headers_kb", 60) * 1024
+    options = reader.sub("http_protocol_options")
+    if options is not None:
+        _compile_http1(options, hcm)
+    hcm.codec_settings = Http1Settings(
+        max_headers_bytes=hcm.max_headers_bytes,
+        max_headers_count=hcm.max_headers_count,
+        accept_http_10=hcm.accept_http_10,
+        enable_trailers=hcm.enable_trailers,
+    )
+
+
+@reads("envoy.config.core.v3.Http1ProtocolOptions")
+def _compile_http1(reader: Reader, hcm: ConnectionManager) -> None:
+    hcm.accept_http_10 = False
+    if reader.flag("accept_http_10"):
+        reader.unsupported("accept_http_10", "HTTP/1.0 is not served yet")
+    hcm.enable_trailers = reader.flag("enable_trailers")
+    if not reader.wrapped("allow_absolute_url", True):
+        reader.unsupported(
+            "allow_absolute_url", "absolute-form targets are always allowed (RFC 9112 section 3.2.2)"
+        )
+
+
+@reads(HCM)
+def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
+    forwarding = Forwarding(context.clock, context.ids)
+    forwarding.local_address = context.local_address.encode()
+    forwarding.use_remote_address = reader.wrapped("use_remote_address", False)
+    forwarding.trusted_hops = reader.number("xff_num_trusted_hops")
+    forwarding.skip_xff_append = reader.flag("skip_xff_append")
+    forwarding.via = reader.text("via").encode()
+    forwarding.generate_request_id = reader.wrapped("generate_request_id", True)
+    forwarding.preserve_request_id = reader.flag("preserve_external_request_id")
+    forwarding.always_set_request_id = reader.flag("always_set_request_id_in_response")
+    forwarding.server_name = (reader.text("server_name") or "envoy").encode()
+    forwarding.server_transformation = SERVER_TRANSFORMATIONS[reader.enum("server_header_transformation")]
+    if reader.wrapped("add_user_agent", False):
+        forwarding.add_user_agent = True
+        forwarding.user_agent = context.node.cluster.encode()
+        forwarding.user_node = context.node.id.encode()
+    forwarding.internal_networks = _compile_internal(reader.sub("internal_address_config"))
+    if reader.enum("forward_client_cert_details") != "SANITIZE":
+        reader.unsupported("forward_client_cert_details", "only SANITIZE is supported without TLS")
+    return forwarding
+
+
+@reads(f"{HCM}.InternalAddressConfig")
+def _compile_internal(reader: Reader | None) -> tuple[Network, ...]:
+    if reader is None:
+        return ()
+    networks = []
+    for cidr in reader.each("cidr_ranges"):
+        text = f"{cidr.text('address_prefix')}/{cidr.wrapped('prefix_len', 0)}"
+        try:
+            networks.append(ip_network(text, strict=False))
+        except ValueError:
+            cidr.fail("address_prefix", f"{text} is not an address range")
+    return tuple(networks)

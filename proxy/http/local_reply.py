@@ -1,0 +1,26 @@
+"""Every reply that we invent ourselves. Texts, flags and details as in contract/envoy.md 2.6."""
+
+from __future__ import annotations
+
+from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, ResponseHeaders
+
+
+def local_response(status: int, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()) -> ResponseHeaders:
+    """The head of a local reply: content-length and content-type before everything else, as Envoy writes them.
+
+    A reply without a body has neither: the codec adds ``content-length: 0`` where the protocol wants it.
+    """
+    if not body:
+        return ResponseHeaders(status, list(extra))
+    fields = [(b"content-length", b"%d" % len(body)), (b"content-type", b"text/plain"), *extra]
+    return ResponseHeaders(status, fields, CONTENT_LENGTH | CONTENT_TYPE if not extra else None)
+
+
+def reset_body(reason_text: bytes, retried: bool) -> bytes:
+    """The text for an upstream that failed before it answered."""
+    if retried:
+        return (
+            b"upstream connect error or disconnect/reset before headers. "
+            b"retried and the latest reset reason: " + reason_text
+        )
+    return b"upstream connect error or disconnect/reset before headers. reset reason: " + reason_text

@@ -1,0 +1,496 @@
+"""ActiveStream: the state of one request, from its head to its log line.
+
+The codec calls the ``decode_*`` methods (towards upstream), the router calls the ``encode_*`` methods (towards
+downstream). Filters run in between, flat: a cursor per direction instead of recursion. ``finish()`` is the only place
+where a request is counted as completed, and it cuts every link, so that nothing is left for the garbage collector.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.base.errors import CodecError, ResetReason, ResponseFlag
+from proxy.base.headers import EXPECT, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.stream_info import ConnectionInfo, StreamInfo
+from proxy.http.local_reply import local_response
+
+if TYPE_CHECKING:
+    from proxy.codec.interface import Codec
+    from proxy.http.connection_manager import ConnectionManager
+    from proxy.http.filter import Filter
+
+CONTINUE_100 = ResponseHeaders(100)
+
+
+class StreamConnection(Protocol):
+    """The downstream connection as its streams see it."""
+
+    info: ConnectionInfo
+    write_blocked: bool
+    due: float
+
+    @property
+    def codec(self) -> Codec:
+        """The connection's protocol."""
+
+    def touch(self) -> None:
+        """The codec has output: write it before this turn of the loop ends."""
+
+    def watch(self, when: float) -> None:
+        """A deadline of the stream: ``check_deadlines`` is called no later than ``when``."""
+
+    def stream_done(self, stream: ActiveStream) -> None:
+        """The stream is over; its response has been given to the codec whole, or reset."""
+
+    def hold_reading(self) -> None:
+        """Take no more request bytes until release_reading()."""
+
+    def release_reading(self) -> None:
+        """Take request bytes again."""
+
+
+class ActiveStream(StreamInfo):
+    """One request on one connection. Fields grouped by lifetime."""
+
+    __slots__ = (
+        # given at birth, never change
+        "connection",
+        "codec",
+        "hcm",
+        "chain",
+        # moved by the codec and the filters
+        "decode_ended",
+        "encode_ended",
+        "encode_started",
+        "done",
+        "internal",
+        "decode_at",
+        "decode_held",
+        "decode_buffer",
+        "decode_buffered",
+        "encode_at",
+        "encode_held",
+        "encode_buffer",
+        "encode_buffered",
+        "state",
+        # the router's
+        "cluster",
+        "upstream",
+        "retry",
+        "timeout_s",
+        "per_try_timeout_s",
+        "alt_response",
+        "try_span",
+        "request_body",
+        "request_body_bytes",
+        # deadlines, monotonic seconds, inf when none
+        "idle_timeout_s",
+        "idle_deadline",
+        "request_deadline",
+        "duration_deadline",
+        "route_deadline",
+        "try_deadline",
+        "retry_deadline",
+        "timer_owner",
+    )
+
+    def __init__(
+        self, connection: StreamConnection, hcm: ConnectionManager, start_time: float, started_at: float
+    ) -> None:
+        StreamInfo.__init__(self, connection.info, start_time, started_at)
+        self.connection = connection
+        self.codec = connection.codec
+        self.hcm = hcm
+        self.chain = hcm.chain
+        self.decode_ended = False
+        self.encode_ended = False
+        self.encode_started = False
+        self.done = False
+        self.internal = False
+        self.decode_at = 0
+        self.decode_held = -1  # the place of the filter that holds the request, -1 when none does
+        self.decode_buffer: list[tuple[bytes, bool]] | None = None
+        self.decode_buffered = 0
+        self.encode_at = 0
+        self.encode_held = -1
+        self.encode_buffer: list[tuple[bytes, bool]] | None = None
+        self.encode_buffered = 0
+        self.state: dict[Filter, Any] | None = None
+        self.cluster: Any = None
+        self.upstream: Any = None
+        self.retry: Any = None  # router.retry.RetryState, None when there is no policy
+        self.timeout_s = 0.0
+        self.per_try_timeout_s = 0.0
+        self.alt_response = False  # x-envoy-upstream-rq-timeout-alt-response: 204 instead of 504
+        self.try_span: Any = None
+        self.request_body: list[bytes] | None = None
+        self.request_body_bytes = 0
+        self.idle_timeout_s = hcm.stream_idle_timeout_s  # inf when there is none
+        self.idle_deadline = started_at + self.idle_timeout_s
+        self.request_deadline = inf
+        self.duration_deadline = inf
+        self.route_deadline = inf
+        self.try_deadline = inf
+        self.retry_deadline = inf
+        self.timer_owner: Any = None  # the filter that owns the route, try and retry deadlines
+
+    # -- decode: called by the codec -----------------------------------------------------------------------------
+
+    def decode_headers(self, headers: HeaderMap, end: bool) -> None:
+        """The request head has come. Forwarding headers, route, tracing; then the filters."""
+        assert isinstance(headers, RequestHeaders)
+        self.request_headers = headers
+        self.original_path = headers.path
+        hcm = self.hcm
+        if end:
+            self.decode_ended = True
+            self.rx_end_at = self.started_at
+        else:
+            self._arm_body_timers(headers)
+        if not hcm.admit(self, headers):
+            return
+        self.internal = hcm.forwarding.request(self, headers)
+        self.route = route = hcm.route_table.find(headers, self)
+        if route is not None:
+            self.route_name = route.name
+            self.virtual_host_name = route.virtual_host.name
+        if hcm.tracing is not None:
+            hcm.tracing.start(self)
+        self.continue_decoding()
+
+    def _arm_body_timers(self, headers: RequestHeaders) -> None:
+        hcm = self.hcm
+        if hcm.request_timeout_s:
+            self.request_deadline = self.started_at + hcm.request_timeout_s
+            self.connection.watch(self.request_deadline)
+        if headers.known & EXPECT and hcm.answers_expect(headers):
+            headers.remove(b"expect")
+            hcm.count_status(100)
+            self.codec.informational(self, CONTINUE_100)
+            self.connection.touch()
+
+    def continue_decoding(self) -> None:
+        """Run the request hooks from the cursor on; called again by whoever returned STOP."""
+        self.decode_held = -1
+        entries = self.chain.decode_headers
+        while self.decode_at < len(entries) and not self.done and not self.encode_started:
+            place, hook = entries[self.decode_at]
+            self.decode_at += 1  # before the call: a hook may itself call continue_decoding()
+            if hook(self) is not None:
+                self.decode_held = place
+                return
+        if self.decode_buffer is not None and self.decode_held < 0:
+            self._flush_decode_buffer()
+
+    def _flush_decode_buffer(self) -> None:
+        buffered, self.decode_buffer, self.decode_buffered = self.decode_buffer, None, 0
+        self.connection.release_reading()
+        for data, end in buffered or ():
+            self._run_data(data, end)
+
+    def decode_data(self, data: bytes, end: bool) -> None:
+        """Request body bytes."""
+        self.bytes_received += len(data)
+        now = self.hcm.monotonic()
+        self.idle_deadline = now + self.idle_timeout_s
+        if end:
+            self.decode_ended = True
+            self.rx_end_at = now
+            self.request_deadline = inf
+        if self.done:
+            return
+        terminal = self.chain.terminal_data
+        if terminal is not None and self.decode_held < 0:
+            terminal(self, data, end)
+        else:
+            self._run_data(data, end)
+
+    def _run_data(self, data: bytes, end: bool) -> None:
+        """Through the filters up to the one that holds the chain; what it does not let through is buffered."""
+        for place, hook in self.chain.decode_data:
+            if self.done or self.encode_ended:
+                return
+            if 0 <= self.decode_held < place:
+                self._buffer_decode(data, end)
+                return
+            verdict = hook(self, data, end)
+            if verdict is None:
+                if place == self.decode_held:
+                    self.continue_decoding()
+            elif isinstance(verdict, bytes):
+                data = verdict
+            else:
+                self.decode_held = place
+                self._buffer_decode(data, end)
+                return
+
+    def _buffer_decode(self, data: bytes, end: bool) -> None:
+        if self.decode_buffer is None:
+            self.decode_buffer = []
+        self.decode_buffer.append((data, end))
+        self.decode_buffered += len(data)
+        if self.decode_buffered > self.hcm.buffer_limit_bytes:
+            self.local_reply(413, b"Payload Too Large", b"request_payload_too_large")
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        """Request trailers; the request is complete."""
+        self.request_trailers = trailers
+        self.decode_ended = True
+        self.rx_end_at = self.hcm.monotonic()
+        self.request_deadline = inf
+        for _, hook in self.chain.decode_trailers:
+            if self.done or hook(self, trailers) is not None:
+                return
+
+    def decode_informational(self, headers: HeaderMap) -> None:
+        """Requests have no informational heads."""
+        raise AssertionError("a request cannot begin with an informational head")
+
+    def refuse(self, error: CodecError) -> None:
+        """The client broke the protocol: answer as far as that is still possible, then close."""
+        self.flags |= ResponseFlag.DPE
+        self.codec.goaway()
+        if self.encode_started:
+            self.reset(error.details)
+        else:
+            self.local_reply(error.status, error.body, error.details)
+
+    def on_reset(self, reason: ResetReason, details: bytes) -> None:
+        """The client is gone, or gave the stream up."""
+        if self.done:
+            return
+        self.flags |= ResponseFlag.DC
+        self.details = details
+        self.finish()
+
+    # -- encode: called by the router and by local replies -------------------------------------------------------
+
+    def encode_informational(self, headers: ResponseHeaders) -> None:
+        """A 1xx head from upstream travels on as it is (RFC 9110 section 15.2); 100 was answered by us already."""
+        if headers.status == 100 or self.done or self.encode_started:
+            return
+        self.codec.informational(self, headers)
+        self.connection.touch()
+
+    def encode_headers(self, headers: ResponseHeaders, end: bool) -> None:
+        """The response head: filters in reverse, then the wire."""
+        self.encode_started = True
+        self.response_headers = headers
+        self.status = headers.status
+        self.encode_ended = end
+        if self.chain.encode_headers:
+            self._continue_headers(end)
+        else:
+            self._write_headers(headers, end)
+
+    def continue_encoding(self) -> None:
+        """Go on with the response; called by whoever returned STOP."""
+        self.encode_held = -1
+        assert self.response_headers is not None
+        if self.encode_at <= len(self.chain.encode_headers):
+            self._continue_headers(self.encode_ended and self.encode_buffer is None)
+        if self.encode_held < 0 and self.encode_buffer is not None:
+            buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
+            for data, end in buffered:
+                self._run_encode_data(data, end)
+
+    def _continue_headers(self, end: bool) -> None:
+        entries = self.chain.encode_headers
+        while self.encode_at < len(entries):
+            place, hook = entries[self.encode_at]
+            self.encode_at += 1
+            if hook(self) is not None:
+                self.encode_held = place
+                return
+            if self.done:
+                return
+        self.encode_at = len(entries) + 1  # the head is written once
+        assert self.response_headers is not None
+        self._write_headers(self.response_headers, end)
+
+    def _write_headers(self, headers: ResponseHeaders, end: bool) -> None:
+        hcm = self.hcm
+        hcm.forwarding.response(self, headers)
+        if hcm.draining:
+            self.codec.goaway()
+            hcm.stats.downstream_cx_drain_close.value += 1
+        self.status = headers.status
+        self.tx_start_at = hcm.monotonic()
+        self.codec.headers(self, headers, end)
+        self.connection.touch()
+        if end:
+            self.finish()
+
+    def encode_data(self, data: bytes, end: bool) -> None:
+        """Response body bytes."""
+        if end:
+            self.encode_ended = True
+        else:
+            self.idle_deadline = self.hcm.monotonic() + self.idle_timeout_s
+        if self.chain.encode_data or self.encode_held >= 0:
+            self._run_encode_data(data, end)
+        else:
+            self._write_data(data, end)
+
+    def _run_encode_data(self, data: bytes, end: bool) -> None:
+        for place, hook in self.chain.encode_data:
+            if 0 <= self.encode_held < place:
+                break
+            verdict = hook(self, data, end)
+            if self.done:
+                return
+            if verdict is None:
+                if place == self.encode_held:
+                    self.encode_held = -1
+                    self._continue_headers(False)
+            elif isinstance(verdict, bytes):
+                data = verdict
+            else:
+                self.encode_held = place
+        if self.encode_held >= 0:
+            self._buffer_encode(data, end)
+        else:
+            self._write_data(data, end)
+
+    def _buffer_encode(self, data: bytes, end: bool) -> None:
+        if self.encode_buffer is None:
+            self.encode_buffer = []
+        self.encode_buffer.append((data, end))
+        self.encode_buffered += len(data)
+        if self.encode_buffered > self.hcm.buffer_limit_bytes:
+            self.hcm.stats.rs_too_large.value += 1
+            self.flags |= ResponseFlag.DPE
+            self.reset(b"response_payload_too_large")
+
+    def _write_data(self, data: bytes, end: bool) -> None:
+        self.bytes_sent += len(data)
+        self.codec.data(self, data, end)
+        self.connection.touch()
+        if end:
+            self.finish()
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Response trailers; the response is complete."""
+        self.response_trailers = trailers
+        self.encode_ended = True
+        for _, hook in self.chain.encode_trailers:
+            if hook(self, trailers) is not None or self.done:
+                return
+        self.codec.trailers(self, trailers)
+        self.connection.touch()
+        self.finish()
+
+    def local_reply(
+        self,
+        status: int,
+        body: bytes = b"",
+        details: bytes = b"",
+        flags: int = 0,
+        extra: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        """Answer in our own words. Once a response has begun this resets the stream instead."""
+        if self.done:
+            return
+        if details:
+            self.details = details
+        self.flags |= flags
+        if self.encode_started:
+            self.reset(details)
+            return
+        self._drop_upstream()
+        self.local_reply_body = body
+        headers = local_response(status, body, extra)
+        is_head = self.request_headers is not None and self.request_headers.method == b"HEAD"
+        if not body or is_head:
+            self.encode_headers(headers, True)
+            return
+        self.encode_headers(headers, False)
+        if not self.done:
+            self.encode_data(body, True)
+
+    def reset(self, details: bytes) -> None:
+        """Give the stream up after its response has begun: the client must see that it is not whole."""
+        if self.done:
+            return
+        if details:
+            self.details = details
+        self.codec.reset(self, self.hcm.local_reset)
+        self.connection.touch()
+        self.finish()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _drop_upstream(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.cancel()
+
+    def finish(self) -> None:
+        """Count, trace, log, then cut every link. Runs once, however the stream ended."""
+        if self.done:
+            return
+        self.done = True
+        self.ended_at = self.tx_end_at = self.hcm.monotonic()
+        if self.upstream is not None:
+            self._drop_upstream()
+        self.hcm.complete(self)
+        for hook in self.chain.on_complete:
+            hook(self)
+        connection = self.connection
+        self.retry = self.state = self.request_body = self.decode_buffer = self.encode_buffer = None
+        self.timer_owner = None
+        connection.stream_done(self)
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def check_deadlines(self, now: float) -> float:
+        """Act on what has run out; the time of the next deadline, ``inf`` when there is none."""
+        if self.done:
+            return inf
+        if now >= self.duration_deadline:
+            self.hcm.stats.downstream_rq_max_duration_reached.value += 1
+            self.local_reply(504, b"downstream duration timeout", b"max_duration_timeout")
+        elif now >= self.request_deadline:
+            self.hcm.stats.downstream_rq_timeout.value += 1
+            self.codec.goaway()
+            self.local_reply(408, b"request timeout", b"request_overall_timeout")
+        elif now >= self.idle_deadline:
+            self._on_idle_timeout()
+        elif self.timer_owner is not None and now >= min(
+            self.route_deadline, self.try_deadline, self.retry_deadline
+        ):
+            self.timer_owner.on_deadline(self, now)
+        if self.done:
+            return inf
+        return min(
+            self.idle_deadline,
+            self.request_deadline,
+            self.duration_deadline,
+            self.route_deadline,
+            self.try_deadline,
+            self.retry_deadline,
+        )
+
+    def _on_idle_timeout(self) -> None:
+        self.hcm.stats.downstream_rq_idle_timeout.value += 1
+        self.flags |= ResponseFlag.SI
+        if not self.decode_ended:
+            self.codec.goaway()
+            self.local_reply(408, b"stream timeout", b"stream_idle_timeout")
+        else:
+            self.local_reply(504, b"stream timeout", b"stream_idle_timeout")
+
+    # -- flow control --------------------------------------------------------------------------------------------
+
+    def on_write_blocked(self) -> None:
+        """The client reads too slowly: take no more from upstream."""
+        if self.upstream is not None:
+            self.upstream.hold_reading()
+            self.hcm.stats.downstream_flow_control_paused_reading_total.value += 1
+
+    def on_write_unblocked(self) -> None:
+        """The client has caught up."""
+        if self.upstream is not None:
+            self.upstream.release_reading()
+            self.hcm.stats.downstream_flow_control_resumed_reading_total.value += 1

@@ -1,0 +1,367 @@
+"""DownstreamConnection: a client's socket and its codec. Room 1 of the corridor.
+
+uvloop calls ``connection_made``, ``data_received`` ...; the codec calls ``new_stream``. ``write()`` is the only place
+that writes to the socket. Reading is held for three reasons, kept as bits: the codec has pipelined input it cannot
+take, a stream's upstream is slow, or the client itself reads too slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+from proxy.base.errors import REMOTE_RESET, CodecError
+from proxy.base.stream_info import ConnectionInfo
+from proxy.codec.http1 import Http1ServerCodec
+
+if TYPE_CHECKING:
+    from proxy.http.connection_manager import ConnectionManager
+    from proxy.http.stream import ActiveStream
+    from proxy.listener.listener import Listener
+    from proxy.network.dispatcher import Dispatcher
+
+HOLD_CODEC, HOLD_STREAM, HOLD_CLOSING = 1, 2, 4
+
+
+def address_text(name: object) -> str:
+    """A socket name as "ip:port" ("[ip]:port" for IPv6); unix sockets by their path."""
+    if isinstance(name, tuple):
+        host, port = str(name[0]).partition("%")[0], name[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(name or "-")
+
+
+class DownstreamConnection:
+    """One accepted connection. Duck-typed asyncio.Protocol: no base class, so that slots hold."""
+
+    __slots__ = (
+        # given at birth
+        "dispatcher",
+        "hcm",
+        "listener",
+        "transport",
+        "codec",
+        "info",
+        # state
+        "stream",
+        "open",
+        "dirty",
+        "in_feed",
+        "write_blocked",
+        "held",
+        "closing",
+        "requests",
+        # deadlines
+        "due",
+        "headers_deadline",
+        "idle_deadline",
+        "close_deadline",
+        "duration_deadline",
+    )
+
+    def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
+        self.listener = listener
+        self.hcm = hcm
+        self.dispatcher = dispatcher
+        self.transport: asyncio.Transport
+        self.info: ConnectionInfo
+        self.codec = Http1ServerCodec(self, hcm.codec_settings)
+        self.stream: ActiveStream | None = None
+        self.open = False
+        self.dirty = False
+        self.in_feed = False
+        self.write_blocked = False
+        self.held = 0
+        self.closing = False
+        self.requests = 0
+        self.due = inf
+        self.headers_deadline = inf
+        self.idle_deadline = inf
+        self.close_deadline = inf
+        self.duration_deadline = inf
+
+    # -- the loop's calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        now = self.dispatcher.clock.monotonic()
+        self.info = ConnectionInfo(
+            self.dispatcher.next_connection_id(),
+            address_text(transport.get_extra_info("peername")),
+            address_text(transport.get_extra_info("sockname")),
+            now,
+        )
+        self.info.listener_name = self.listener.name
+        self.open = True
+        if not self.listener.accept(self):
+            self.transport.abort()
+            return
+        self.transport.set_write_buffer_limits(high=self.hcm.buffer_limit_bytes)
+        stats = self.hcm.stats
+        stats.downstream_cx_total.value += 1
+        stats.downstream_cx_active.value += 1
+        stats.downstream_cx_http1_total.value += 1
+        stats.downstream_cx_http1_active.value += 1
+        self.duration_deadline = now + self.hcm.max_connection_duration_s
+        self._expect_head(now)
+
+    def data_received(self, data: bytes) -> None:
+        self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
+        if self.closing:
+            return  # lingering: what still comes is thrown away
+        try:
+            if self.idle_deadline is not inf:
+                self._head_begins()
+            self._feed(data)
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+
+    def eof_received(self) -> bool:
+        """The client will send no more. Envoy gives such a client no reply, and neither do we."""
+        try:
+            self.codec.eof()
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        stream = self.stream
+        stats = self.hcm.stats
+        try:
+            if stream is not None:
+                stats.downstream_cx_destroy_active_rq.value += 1
+                if not self.closing:
+                    stats.downstream_cx_destroy_remote_active_rq.value += 1
+                stream.on_reset(REMOTE_RESET, b"downstream_remote_disconnect")
+            self.dispatcher.flush()
+        except Exception as error:
+            self.dispatcher.bug("a connection's end", error)
+        stats.downstream_cx_active.value -= 1
+        stats.downstream_cx_http1_active.value -= 1
+        stats.downstream_cx_destroy.value += 1
+        if self.closing:
+            stats.downstream_cx_destroy_local.value += 1
+        else:
+            stats.downstream_cx_destroy_remote.value += 1
+        length_s = self.dispatcher.clock.monotonic() - self.info.started_at
+        stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
+        self.dispatcher.timers.forget(self)
+        self.listener.closed(self, length_s)
+        self.codec.detach()
+
+    def pause_writing(self) -> None:
+        self.write_blocked = True
+        if self.stream is not None:
+            self.stream.on_write_blocked()
+
+    def resume_writing(self) -> None:
+        self.write_blocked = False
+        try:
+            if self.stream is not None:
+                self.stream.on_write_unblocked()
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+
+    # -- the codec's and the stream's calls ----------------------------------------------------------------------
+
+    def new_stream(self) -> ActiveStream:
+        """A request begins."""
+        stream = self.hcm.new_stream(self)
+        self.stream = stream
+        self.requests += 1
+        self.headers_deadline = inf
+        if self.requests == self.hcm.max_requests_per_connection:
+            self.hcm.stats.downstream_cx_max_requests_reached.value += 1
+            self.codec.goaway()
+        if stream.idle_deadline < self.due:
+            self.watch(stream.idle_deadline)
+        return stream
+
+    def stream_done(self, stream: ActiveStream) -> None:
+        """The stream is over; what is left of its request decides whether the connection lives on."""
+        if self.stream is not stream:
+            return
+        self.stream = None
+        if not stream.decode_ended:
+            if self.open:
+                self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
+            self.hcm.stats.downstream_rq_rx_reset.value += 1
+        if self.held & HOLD_STREAM:
+            self._release(HOLD_STREAM)
+        self.touch()
+
+    def touch(self) -> None:
+        """There is output, or a reason to look at the connection once the turn is over."""
+        if not self.dirty:
+            self.dirty = True
+            self.dispatcher.dirty.append(self)
+
+    def flush(self) -> None:
+        """Write the codec's output; then close, or take the next pipelined request."""
+        self.dirty = False
+        output = self.codec.take_output()
+        if output:
+            self.write(output)
+        if self.stream is None and not self.in_feed:
+            self._between_requests()
+
+    def write(self, data: bytes) -> None:
+        """The only write in this room: a peer may leave at any moment, and that is not an error."""
+        if self.open:
+            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(data)
+            self.transport.write(data)
+
+    def hold_reading(self) -> None:
+        """A stream cannot take more request bytes."""
+        self._hold(HOLD_STREAM)
+
+    def release_reading(self) -> None:
+        """The stream can take request bytes again."""
+        self._release(HOLD_STREAM)
+
+    def watch(self, when: float) -> None:
+        """Look at this connection's deadlines no later than ``when``."""
+        self.dispatcher.timers.watch(self, when)
+
+    # -- between requests ----------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        codec = self.codec
+        self.in_feed = True
+        try:
+            codec.feed(data)
+        except CodecError as error:
+            self._refuse(error)
+        finally:
+            self.in_feed = False
+        if codec.blocked:
+            self._hold(HOLD_CODEC)
+        elif self.held & HOLD_CODEC:
+            self._release(HOLD_CODEC)
+        if self.stream is None:
+            self.touch()
+
+    def _refuse(self, error: CodecError) -> None:
+        """The only place that answers a client's bad bytes."""
+        self.hcm.stats.downstream_cx_protocol_error.value += 1
+        if error.status == 431:
+            self.hcm.stats.downstream_rq_too_large.value += 1
+        stream = self.stream
+        if stream is None:
+            stream = self.new_stream()
+        stream.refuse(error)
+
+    def _between_requests(self) -> None:
+        codec = self.codec
+        if codec.closing:
+            self._close_gently()
+        elif codec.blocked or codec.has_input:
+            if self.write_blocked:
+                return  # resume_writing comes back here through a flush
+            self._head_begins()
+            self._feed(b"")
+        elif self.hcm.draining:
+            self._close_gently()
+        elif self.idle_deadline is inf:
+            self._expect_head(self.dispatcher.clock.monotonic())
+
+    def _expect_head(self, now: float) -> None:
+        """Idle: nothing of the next request has come."""
+        self.headers_deadline = inf
+        self.idle_deadline = now + self.hcm.connection_idle_timeout_s
+        first = self.idle_deadline if self.idle_deadline < self.duration_deadline else self.duration_deadline
+        if first < self.due:
+            self.watch(first)
+
+    def _head_begins(self) -> None:
+        self.idle_deadline = inf
+        timeout_s = self.hcm.request_headers_timeout_s
+        if timeout_s:
+            self.headers_deadline = self.dispatcher.clock.monotonic() + timeout_s
+            if self.headers_deadline < self.due:
+                self.watch(self.headers_deadline)
+
+    # -- closing -------------------------------------------------------------------------------------------------
+
+    def close_idle(self) -> None:
+        """Draining: a connection without a request closes now, others after theirs."""
+        if self.stream is None and self.open and not self.codec.has_input:
+            self._close_gently()
+        else:
+            self.codec.goaway()
+
+    def _close_gently(self) -> None:
+        """Close once all is written. If the client may still be sending, wait for it to stop, at most
+        delayed_close_timeout, so that a reset cannot destroy the reply it has not read yet."""
+        if self.closing or not self.open:
+            return
+        self.closing = True
+        if self.codec.fully_read or not self.hcm.delayed_close_timeout_s:
+            self.transport.close()
+            return
+        if self.held:
+            self.held = 0
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.close_deadline = self.dispatcher.clock.monotonic() + self.hcm.delayed_close_timeout_s
+        self.watch(self.close_deadline)
+
+    def abort(self) -> None:
+        """Close at once, dropping what is not written."""
+        self.closing = True
+        if self.open:
+            self.transport.abort()
+
+    def _fence(self, error: Exception) -> None:
+        """Our own mistake: this connection is closed, no other suffers."""
+        self.dispatcher.bug("a downstream connection", error)
+        self.abort()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def on_due(self, now: float) -> float:
+        stream = self.stream
+        again = inf
+        stats = self.hcm.stats
+        if now >= self.close_deadline:
+            stats.downstream_cx_delayed_close_timeout.value += 1
+            self.abort()
+            return inf
+        if stream is not None:
+            again = stream.check_deadlines(now)
+        elif now >= self.headers_deadline:
+            self.headers_deadline = inf
+            stats.downstream_rq_header_timeout.value += 1
+            stream = self.new_stream()
+            self.codec.goaway()
+            stream.local_reply(408, b"request header timeout", b"request_header_timeout")
+        elif now >= self.idle_deadline:
+            stats.downstream_cx_idle_timeout.value += 1
+            self._close_gently()
+        if now >= self.duration_deadline and not self.closing:
+            self.duration_deadline = inf
+            stats.downstream_cx_max_duration_reached.value += 1
+            self.close_idle()
+        return min(
+            again, self.close_deadline, self.headers_deadline, self.idle_deadline, self.duration_deadline
+        )
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _hold(self, why: int) -> None:
+        if not self.held and self.open:
+            self.transport.pause_reading()
+        self.held |= why
+
+    def _release(self, why: int) -> None:
+        if not self.held & why:
+            return
+        self.held &= ~why
+        if not self.held and self.open and not self.transport.is_closing():
+            self.transport.resume_reading()

@@ -1,0 +1,321 @@
+"""UpstreamConnection: a host's socket and its codec; and the Connector that opens them for the pools.
+
+One try has the connection at a time (HTTP/1). When the response is whole and both sides may go on, the connection goes
+back to its pool; otherwise it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+from proxy.base.errors import (
+    CONNECTION_TERMINATION,
+    CONNECTION_TIMEOUT,
+    LOCAL_CONNECTION_FAILURE,
+    REMOTE_CONNECTION_FAILURE,
+    ResetReason,
+)
+from proxy.codec.http1 import Http1ClientCodec
+from proxy.network.downstream import address_text
+
+if TYPE_CHECKING:
+    from proxy.network.dispatcher import Dispatcher
+    from proxy.router.upstream_request import UpstreamRequest
+    from proxy.upstream.host import Host
+    from proxy.upstream.pool import ConnectionPool
+
+
+class UpstreamConnection:
+    """One connection to a host. Duck-typed asyncio.Protocol and ``upstream.pool.PoolConnection``."""
+
+    __slots__ = (
+        # given at birth
+        "dispatcher",
+        "pool",
+        "host",
+        "transport",
+        "codec",
+        "connection_id",
+        "local_address",
+        "remote_address",
+        "opening",
+        # the pool's
+        "pool_state",
+        "requests_served",
+        "created_at",
+        # state
+        "request",
+        "open",
+        "closed",
+        "dirty",
+        "write_blocked",
+        "held",
+        # deadlines
+        "due",
+        "connect_deadline",
+        "idle_deadline",
+    )
+
+    def __init__(self, pool: ConnectionPool, host: Host, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.pool = pool
+        self.host = host
+        self.transport: asyncio.Transport | None = None
+        self.codec = Http1ClientCodec()
+        self.connection_id = dispatcher.next_connection_id()
+        self.local_address = ""
+        self.remote_address = host.address
+        self.opening: asyncio.Task[None] | None = None
+        self.pool_state = 0
+        self.requests_served = 0
+        self.created_at = 0.0
+        self.request: UpstreamRequest | None = None
+        self.open = False
+        self.closed = False
+        self.dirty = False
+        self.write_blocked = False
+        self.held = False
+        self.due = inf
+        self.connect_deadline = dispatcher.clock.monotonic() + pool.cluster.connect_timeout_s
+        self.idle_deadline = inf
+        dispatcher.timers.watch(self, self.connect_deadline)
+
+    # -- connecting ----------------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Open the socket; the outcome goes to the pool. Runs as one task per connection, never per request."""
+        try:
+            await self.dispatcher.loop.create_connection(lambda: self, self.host.ip, self.host.port)  # type: ignore[type-var]
+        except OSError as error:
+            self._connect_failed(error)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self.opening = None
+
+    def _connect_failed(self, error: OSError) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.dispatcher.timers.forget(self)
+        reason = LOCAL_CONNECTION_FAILURE if error.errno in LOCAL_ERRNOS else REMOTE_CONNECTION_FAILURE
+        words = (error.strerror or str(error)).encode()
+        try:
+            self.pool.on_connect_failure(self, reason, words)
+            self.dispatcher.flush()
+        except Exception as bug:
+            self.dispatcher.bug("a failed connect", bug)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if self.closed:  # the connect timeout was quicker
+            self.transport.abort()
+            return
+        self.open = True
+        self.connect_deadline = inf
+        self.transport.set_write_buffer_limits(high=self.pool.cluster.buffer_limit_bytes)
+        self.local_address = address_text(transport.get_extra_info("sockname"))
+        try:
+            self.pool.on_connected(self)
+            if self.request is None:
+                self._idle()
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+
+    # -- the loop's calls ----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self.pool.stats.upstream_cx_rx_bytes_total.value += len(data)
+        request = self.request
+        try:
+            if request is not None and request.stream is not None:
+                request.stream.upstream_bytes_received += len(data)
+            self._feed(data)
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+
+    def _feed(self, data: bytes) -> None:
+        codec = self.codec
+        codec.feed(data)
+        if codec.response_done or codec.closing:
+            self._response_over()
+
+    def _response_over(self) -> None:
+        """The response is whole, or the codec has given up: back to the pool, or away."""
+        codec = self.codec
+        if codec.protocol_error:
+            self.pool.stats.upstream_cx_protocol_error.value += 1
+        request, self.request = self.request, None
+        if self.closed:
+            return
+        if self.held:
+            self.release_reading()
+        if codec.reusable:
+            self._idle()
+            self.pool.on_idle(self)
+            return
+        if request is not None and codec.response_done:
+            self.pool.on_stream_done(self)
+        self.close()
+
+    def eof_received(self) -> bool:
+        """The host closes: that may end a body which runs to the close."""
+        try:
+            request = self.request
+            if request is not None:
+                self.codec.eof()
+                self.request = None
+                if self.codec.response_done and not self.closed:
+                    self.pool.on_stream_done(self)
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+        return False  # the transport closes; connection_lost tells the pool
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        local = self.closed
+        self.open = False
+        self.closed = True
+        self.dispatcher.timers.forget(self)
+        request, self.request = self.request, None
+        self.codec.detach()
+        try:
+            self.pool.on_closed(self, remote=not local)
+            if request is not None:
+                request.on_reset(CONNECTION_TERMINATION, b"")
+            self.dispatcher.flush()
+        except Exception as error:
+            self.dispatcher.bug("an upstream connection's end", error)
+
+    def pause_writing(self) -> None:
+        self.write_blocked = True
+        if self.request is not None:
+            self.pool.stats.upstream_flow_control_backed_up_total.value += 1
+            self.request.owner.on_upstream_write_blocked(self.request, True)
+
+    def resume_writing(self) -> None:
+        self.write_blocked = False
+        try:
+            if self.request is not None:
+                self.pool.stats.upstream_flow_control_drained_total.value += 1
+                self.request.owner.on_upstream_write_blocked(self.request, False)
+            self.dispatcher.flush()
+        except Exception as error:
+            self._fence(error)
+
+    # -- the try's calls -----------------------------------------------------------------------------------------
+
+    def attach(self, request: UpstreamRequest) -> None:
+        """The try now has the connection."""
+        self.request = request
+        self.idle_deadline = inf
+
+    def give_up(self, request: UpstreamRequest) -> None:
+        """HTTP/1 cannot stop a response: the connection goes."""
+        if self.request is request:
+            self.request = None
+            self.close()
+
+    def touch(self) -> None:
+        """The codec has output."""
+        if not self.dirty:
+            self.dirty = True
+            self.dispatcher.dirty.append(self)
+
+    def flush(self) -> None:
+        """Write the codec's output."""
+        self.dirty = False
+        output = self.codec.take_output()
+        if output:
+            self.write(output)
+
+    def write(self, data: bytes) -> None:
+        """The only write in this room: a peer may leave at any moment, and that is not an error."""
+        if self.open and self.transport is not None:
+            self.pool.stats.upstream_cx_tx_bytes_total.value += len(data)
+            request = self.request
+            if request is not None and request.stream is not None:
+                request.stream.upstream_bytes_sent += len(data)
+            self.transport.write(data)
+
+    def hold_reading(self) -> None:
+        """The client reads too slowly."""
+        if not self.held and self.open and self.transport is not None:
+            self.held = True
+            self.pool.stats.upstream_flow_control_paused_reading_total.value += 1
+            self.transport.pause_reading()
+
+    def release_reading(self) -> None:
+        """The client has caught up."""
+        if self.held:
+            self.held = False
+            if self.open and self.transport is not None and not self.transport.is_closing():
+                self.pool.stats.upstream_flow_control_resumed_reading_total.value += 1
+                self.transport.resume_reading()
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, reason: ResetReason = LOCAL_CONNECTION_FAILURE) -> None:
+        """Close now; the pool hears of it through connection_lost (or here, with the reason, while connecting)."""
+        if self.closed:
+            return
+        self.closed = True
+        self.dispatcher.timers.forget(self)
+        if self.transport is not None:
+            self.open = False
+            self.transport.abort()
+        else:
+            if self.opening is not None:
+                self.opening.cancel()
+            self.pool.on_connect_failure(self, reason, b"")
+
+    def _fence(self, error: Exception) -> None:
+        self.dispatcher.bug("an upstream connection", error)
+        request, self.request = self.request, None
+        self.close()
+        if request is not None:
+            request.on_reset(CONNECTION_TERMINATION, b"")
+            self.dispatcher.flush()
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        idle_s = self.pool.cluster.idle_timeout_s
+        if idle_s:
+            self.idle_deadline = self.dispatcher.clock.monotonic() + idle_s
+            if self.idle_deadline < self.due:
+                self.dispatcher.timers.watch(self, self.idle_deadline)
+
+    def on_due(self, now: float) -> float:
+        if now >= self.connect_deadline:
+            self.connect_deadline = inf
+            self.close(CONNECTION_TIMEOUT)
+            return inf
+        if now >= self.idle_deadline and self.request is None:
+            self.idle_deadline = inf
+            self.pool.on_idle_timeout(self)
+            return inf
+        return min(self.connect_deadline, self.idle_deadline)
+
+
+#: connect() failures that are ours: no ports, no descriptors, no buffers.
+LOCAL_ERRNOS = frozenset((11, 12, 23, 24, 98, 99, 105))
+
+
+class SocketConnector:
+    """Opens connections for the pools: one task for the time of the connect."""
+
+    __slots__ = ("dispatcher",)
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    def connect(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
+        """Start connecting and return at once."""
+        connection = UpstreamConnection(pool, host, self.dispatcher)
+        connection.opening = self.dispatcher.loop.create_task(connection.connect())
+        return connection

@@ -1,0 +1,253 @@
+"""UpstreamRequest: one try of a request at one host.
+
+It asks the host's pool for a connection, writes the request through the connection's codec, and hands what comes back
+to its owner (the router filter, or the proxy's own HTTP client). It decides nothing: retries, deadlines and replies
+are the owner's. Knows no socket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from proxy.base.errors import ResetReason
+from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+
+if TYPE_CHECKING:
+    from proxy.codec.interface import Codec
+    from proxy.upstream.cluster import Cluster
+    from proxy.upstream.host import Host
+    from proxy.upstream.pool import ConnectionPool, PoolConnection
+
+
+class UpstreamStream(Protocol):
+    """An upstream connection as the try that has it sees it (``network.upstream.UpstreamConnection``)."""
+
+    codec: Codec
+    connection_id: int
+    local_address: str
+    remote_address: str
+    requests_served: int
+    write_blocked: bool
+
+    def attach(self, request: UpstreamRequest) -> None:
+        """The try now has the connection."""
+
+    def touch(self) -> None:
+        """The codec has output: write it before this turn of the loop ends."""
+
+    def give_up(self, request: UpstreamRequest) -> None:
+        """The try will read no further: HTTP/1 closes the connection, HTTP/2 resets the stream."""
+
+    def hold_reading(self) -> None:
+        """Take no more response bytes."""
+
+    def release_reading(self) -> None:
+        """Take response bytes again."""
+
+
+class Owner(Protocol):
+    """Whoever the try is for. ``stream`` is the owner's own key, given back unchanged."""
+
+    def on_upstream_ready(self, request: UpstreamRequest) -> None:
+        """A connection was found and the request head is about to be written."""
+
+    def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
+        """A 1xx head."""
+
+    def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
+        """The response head."""
+
+    def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
+        """Response body bytes."""
+
+    def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
+        """Response trailers."""
+
+    def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
+        """The try ended without a whole response."""
+
+    def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:
+        """The host reads too slowly (True) or has caught up (False)."""
+
+
+class UpstreamRequest:
+    """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
+    has been written; ``headers_seen`` once the response has begun; ``done`` once the owner will hear no more.
+    """
+
+    __slots__ = (
+        "cluster",
+        "connection",
+        "done",
+        "ended",
+        "headers_seen",
+        "host",
+        "owner",
+        "pool",
+        "queue",
+        "queued_bytes",
+        "request_headers",
+        "sent",
+        "stream",
+        "trailers",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        stream: Any,
+        request_headers: RequestHeaders,
+        cluster: Cluster,
+        host: Host,
+        pool: ConnectionPool,
+    ) -> None:
+        self.owner = owner
+        self.stream = stream
+        self.request_headers = request_headers
+        self.cluster = cluster
+        self.host = host
+        self.pool = pool
+        self.connection: UpstreamStream | None = None
+        self.queue: list[bytes] | None = None
+        self.queued_bytes = 0
+        self.trailers: HeaderMap | None = None
+        self.ended = False  # the whole request has been given to us
+        self.sent = False
+        self.headers_seen = False
+        self.done = False
+
+    def start(self, end: bool) -> None:
+        """Ask the pool for a connection; the answer comes at once or later. ``end``: the head is all."""
+        self.ended = end
+        self.pool.new_stream(self)
+
+    # -- from the pool -------------------------------------------------------------------------------------------
+
+    def on_pool_ready(self, connection: PoolConnection) -> None:
+        """Write what there is of the request."""
+        upstream = cast("UpstreamStream", connection)
+        self.connection = upstream
+        upstream.attach(self)
+        self.owner.on_upstream_ready(self)
+        codec = upstream.codec
+        self.sent = True
+        if self.queue is None:
+            codec.headers(self, self.request_headers, self.ended)
+        else:
+            self._write_queue(upstream)
+        upstream.touch()
+
+    def _write_queue(self, upstream: UpstreamStream) -> None:
+        codec, queue = upstream.codec, self.queue or []
+        self.queue, self.queued_bytes = None, 0
+        codec.headers(self, self.request_headers, False)
+        last = len(queue) - 1
+        for at, data in enumerate(queue):
+            codec.data(self, data, self.ended and self.trailers is None and at == last)
+        if self.trailers is not None:
+            codec.trailers(self, self.trailers)
+        if not self.ended and not upstream.write_blocked:
+            self.owner.on_upstream_write_blocked(self, False)
+
+    def on_pool_failure(self, reason: ResetReason, detail: bytes) -> None:
+        """No connection, and none to come."""
+        self._reset(reason, detail)
+
+    # -- from the owner ------------------------------------------------------------------------------------------
+
+    def encode_data(self, data: bytes, end: bool) -> None:
+        """Request body bytes; kept until there is a connection."""
+        if end:
+            self.ended = True
+        upstream = self.connection
+        if not self.sent or upstream is None:
+            if self.done:
+                return
+            if self.queue is None:
+                self.queue = []
+            self.queue.append(data)
+            self.queued_bytes += len(data)
+            if self.queued_bytes > self.cluster.buffer_limit_bytes:
+                self.owner.on_upstream_write_blocked(self, True)
+            return
+        upstream.codec.data(self, data, end)
+        upstream.touch()
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """Request trailers; the request is whole."""
+        self.ended = True
+        upstream = self.connection
+        if not self.sent or upstream is None:
+            self.trailers = trailers
+            if self.queue is None:
+                self.queue = []
+            return
+        upstream.codec.trailers(self, trailers)
+        upstream.touch()
+
+    def cancel(self) -> None:
+        """The owner wants no more of it: leave the pool's queue, or give the connection up."""
+        if self.done:
+            return
+        self.done = True
+        upstream, self.connection = self.connection, None
+        if upstream is None:
+            self.pool.cancel(self)
+        else:
+            upstream.give_up(self)
+        self.stream = None
+
+    def hold_reading(self) -> None:
+        """The client reads too slowly."""
+        if self.connection is not None:
+            self.connection.hold_reading()
+
+    def release_reading(self) -> None:
+        """The client has caught up."""
+        if self.connection is not None:
+            self.connection.release_reading()
+
+    # -- from the codec ------------------------------------------------------------------------------------------
+
+    def decode_informational(self, headers: HeaderMap) -> None:
+        if not self.done:
+            assert isinstance(headers, ResponseHeaders)
+            self.owner.on_upstream_informational(self, headers)
+
+    def decode_headers(self, headers: HeaderMap, end: bool) -> None:
+        if self.done:
+            return
+        self.headers_seen = True
+        if end:
+            self._end()
+        self.owner.on_upstream_headers(self, headers, end)  # type: ignore[arg-type]
+
+    def decode_data(self, data: bytes, end: bool) -> None:
+        if self.done:
+            return
+        if end:
+            self._end()
+        self.owner.on_upstream_data(self, data, end)
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        if self.done:
+            return
+        self._end()
+        self.owner.on_upstream_trailers(self, trailers)
+
+    def on_reset(self, reason: ResetReason, details: bytes) -> None:
+        self._reset(reason, details)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """The response is whole: the connection belongs to its pool again as soon as the codec has returned."""
+        self.done = True
+        self.connection = None
+
+    def _reset(self, reason: ResetReason, details: bytes) -> None:
+        if self.done:
+            return
+        self.done = True
+        self.connection = None
+        self.owner.on_upstream_reset(self, reason, details)

@@ -1,0 +1,193 @@
+"""Bootstrap (envoy.config.bootstrap.v3) → the parts of a running server. The dry run of ``--mode validate`` is this
+very function: what compiles here can be served."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from proxy.api.errors import Errors
+from proxy.api.load import Loaded
+from proxy.api.reader import Reader, reads, unread
+from proxy.base.ids import Ids
+from proxy.base.registry import Line, Registry
+from proxy.extensions import EXTENSIONS
+from proxy.http.async_client import AsyncClient
+from proxy.http.context import FactoryContext, Node
+from proxy.listener.manager import ListenerManager
+from proxy.network.dispatcher import Dispatcher
+from proxy.network.upstream import SocketConnector
+from proxy.stats.config import compile_stats_config
+from proxy.stats.store import Store
+from proxy.stats.tags import Tag
+from proxy.tracing.resource import resource_attributes
+from proxy.upstream.context import UpstreamContext
+from proxy.upstream.manager import ClusterManager
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from proxy.server.options import Options
+    from proxy.upstream.dns import Resolver
+
+BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
+
+
+@dataclass(slots=True)
+class AdminConfig:
+    """Where the admin interface listens; (ip, port)."""
+
+    ip: str
+    port: int
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that a compiled bootstrap consists of."""
+
+    message: Message
+    errors: Errors
+    node: Node
+    context: FactoryContext
+    clusters: ClusterManager
+    listeners: ListenerManager
+    client: AsyncClient
+    admin: AdminConfig | None
+    flush_interval_s: float
+
+
+def own_address(version: str = "v4") -> str:
+    """This host's own address as a peer would see it, for spans and forwarding headers; loopback when it has none.
+
+    Connecting a UDP socket sends nothing: it only asks the routing table which address would be used.
+    """
+    family, target = (socket.AF_INET6, "2001:db8::1") if version == "v6" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "::1" if version == "v6" else "127.0.0.1"
+
+
+def extension_lines() -> list[Line]:
+    """The built-in table and what installed packages add (entry-point groups ``outrider.<kind>``).
+
+    An entry point's name is "<Envoy extension name> <full name of its configuration message>".
+    """
+    from importlib.metadata import entry_points
+
+    lines = list(EXTENSIONS)
+    for group in ("filters", "tracers", "load_balancers", "access_loggers"):
+        for entry in entry_points(group=f"outrider.{group}"):
+            name, _, message = entry.name.partition(" ")
+            lines.append((name, message or name, entry.value))
+    return lines
+
+
+def compile_bootstrap(
+    loaded: Loaded,
+    options: Options,
+    dispatcher: Dispatcher,
+    store: Store,
+    environ: Mapping[str, str],
+    resolver: Resolver,
+) -> Parts:
+    """Compile everything; all findings are in ``Parts.errors``. Opens no listener and resolves no name."""
+    root = loaded.reader()
+    registry = Registry(extension_lines())
+    ids = Ids()
+    clock = dispatcher.clock
+    stats_tags = tuple(
+        Tag(name, value) for name, _, value in (tag.partition(":") for tag in options.stats_tags)
+    )
+    compile_stats_config(root.sub("stats_config"), store, stats_tags)
+    node = _compile_node(root.sub("node"), options)
+    upstream = UpstreamContext(
+        clock=clock,
+        timers=dispatcher.timers,
+        ids=ids,
+        stats=store,
+        registry=registry,
+        connector=SocketConnector(dispatcher),
+        resolver=resolver,
+    )
+    clusters = ClusterManager(upstream)
+    client = AsyncClient(clusters, dispatcher.timers, clock)
+    context = FactoryContext(
+        clock=clock,
+        timers=dispatcher.timers,
+        ids=ids,
+        stats=store,
+        scope=store.scope(""),
+        clusters=clusters,
+        registry=registry,
+        http_client=client,
+        node=node,
+        local_address=own_address(options.local_address_ip_version),
+        flush_interval_s=options.file_flush_interval_ms / 1000.0,
+        flush_min_bytes=options.file_flush_min_size_kb * 1024,
+        resource_attributes=resource_attributes(environ),
+    )
+    listeners = ListenerManager(dispatcher, context)
+    resources = root.sub("static_resources")
+    if resources is not None:
+        _compile_resources(resources, clusters, listeners, context)
+    admin = _compile_admin(root.sub("admin"))
+    flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
+    for finding in unread(root):
+        loaded.errors.add(finding)
+    return Parts(loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s)
+
+
+@reads(f"{BOOTSTRAP}.StaticResources")
+def _compile_resources(
+    reader: Reader, clusters: ClusterManager, listeners: ListenerManager, context: FactoryContext
+) -> None:
+    clusters.compile(reader.each("clusters"))
+    for listener in reader.each("listeners"):
+        listeners.add(listener, context)
+
+
+@reads("envoy.config.core.v3.Node")
+def _compile_node(reader: Reader | None, options: Options) -> Node:
+    """bootstrap.node; --service-node, --service-cluster and --service-zone fill what it leaves empty, as in Envoy."""
+    node = Node()
+    if reader is not None:
+        node.id = reader.text("id")
+        node.cluster = reader.text("cluster")
+        node.metadata = reader.struct("metadata")
+        locality = reader.sub("locality")
+        if locality is not None:
+            node.zone = locality.text("zone")
+            locality.text("region"), locality.text("sub_zone")
+        reader.ignore(
+            "user_agent_name",
+            "user_agent_version",
+            "user_agent_build_version",
+            "extensions",
+            "client_features",
+            "listening_addresses",
+            "dynamic_parameters",
+            why="it is for a control plane only",
+        )
+    node.id = node.id or options.service_node
+    node.cluster = node.cluster or options.service_cluster
+    node.zone = node.zone or options.service_zone
+    return node
+
+
+@reads("envoy.config.bootstrap.v3.Admin")
+def _compile_admin(reader: Reader | None) -> AdminConfig | None:
+    if reader is None:
+        return None
+    reader.ignore("access_log", "access_log_path", why="the admin interface writes no access log")
+    reader.ignore("profile_path", why="there is no built-in profiler")
+    reader.ignore("ignore_global_conn_limit", why="the admin interface has a limit of its own")
+    address = reader.sub("address")
+    place = address.sub("socket_address") if address is not None else None
+    if place is None:
+        return None
+    return AdminConfig(place.text("address"), place.number("port_value"))

@@ -1,0 +1,298 @@
+"""The running server: one loop, one worker; signals, readiness, drain. ``run(options)`` is the whole life."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import proxy
+from proxy.access_log.log_file import close_all, reopen_all
+from proxy.admin.state import ListenerStatus
+from proxy.api.load import Loaded, load_bootstrap
+from proxy.base.clock import Clock
+from proxy.base.timers import Alarm
+from proxy.network.dispatcher import Dispatcher
+from proxy.network.dns import AiodnsResolver
+from proxy.server.bootstrap import Parts, compile_bootstrap
+from proxy.server.log import log_levels, set_log_level, set_up_logging
+from proxy.stats.store import Store
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from proxy.admin.server import AdminServer
+    from proxy.http.context import Node
+    from proxy.server.options import Options
+
+log = logging.getLogger("main")
+
+#: server.state, as Envoy numbers it
+LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING = 0, 1, 2, 3
+STATE_NAMES = ("LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING")
+#: how long the last spans may take to reach their collector when the process ends, seconds
+LAST_SPANS_S = 1.0
+
+
+class Server:
+    """One process. Implements ``proxy.admin.state.AdminState``.
+
+    ``stopped`` is set when the process may end; ``ready`` when listeners serve and clusters know their hosts.
+    """
+
+    def __init__(self, options: Options, loaded: Loaded, loop: asyncio.AbstractEventLoop) -> None:
+        self._options = options
+        self.loop = loop
+        self.clock = Clock()
+        self.started_at = self.clock.wall()
+        self.store = Store()
+        self.dispatcher = Dispatcher(loop, self.clock, self.store.counter("server.envoy_bug_failures"))
+        self.parts: Parts = compile_bootstrap(
+            loaded, options, self.dispatcher, self.store, os.environ, AiodnsResolver()
+        )
+        self.admin: AdminServer | None = None
+        self.admin_address: tuple[str, int] | None = None
+        self.ready = asyncio.Event()
+        self.stopped = asyncio.Event()
+        self._state = self.store.gauge("server.state")
+        self._live = self.store.gauge("server.live")
+        self._workers_started = self.store.gauge("listener_manager.workers_started")
+        self._state.set(PRE_INITIALIZING)
+        self._healthy = True
+        self._draining = False
+        self._drain_alarm = Alarm(self.dispatcher.timers, self._drain_over)
+        self._flush_alarm = Alarm(self.dispatcher.timers, self._flush_stats)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bind, resolve, then serve. Raises OSError when an address cannot be had."""
+        parts = self.parts
+        parts.listeners.bind(parts.context)
+        if parts.admin is not None:
+            await self._start_admin(parts.admin.ip, parts.admin.port)
+        self._state.set(INITIALIZING)
+        warm = asyncio.Event()
+        parts.clusters.on_ready(warm.set)
+        parts.clusters.start()
+        self.dispatcher.flush()
+        await warm.wait()
+        if self.stopped.is_set():
+            return
+        await parts.listeners.serve()
+        self._workers_started.set(1)
+        self._state.set(LIVE)
+        self._live.set(1)
+        self._freeze()
+        self._flush_stats()
+        self.ready.set()
+        for listener in parts.listeners.listeners:
+            log.info("listener %s serves on %s:%d", listener.name, *listener.bound)
+        log.info("all clusters initialized; serving")
+
+    async def _start_admin(self, ip: str, port: int) -> None:
+        from proxy.admin.server import AdminServer
+
+        self.admin = AdminServer(self)
+        self.admin_address = await self.admin.start(ip, port)
+        log.info("admin address: %s:%d", *self.admin_address)
+        if self._options.admin_address_path:
+            text = "{}:{}".format(*self.admin_address)
+            Path(self._options.admin_address_path).write_text(text, encoding="utf-8")
+
+    @staticmethod
+    def _freeze() -> None:
+        """Configuration objects live for ever: out of the collector's sight, and collect young garbage seldom."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    def _flush_stats(self) -> None:
+        self.store.flush()
+        self._flush_alarm.at(self.clock.monotonic() + self.parts.flush_interval_s)
+
+    def on_signal(self) -> None:
+        """SIGTERM, SIGINT: the first drains, the second ends at once."""
+        if self._draining:
+            log.warning("second signal: exiting at once")
+            self.stopped.set()
+            return
+        self.quit()
+
+    def quit(self) -> None:
+        """Finish what is in flight, at most ``drain_time_s``, then stop."""
+        if self._draining:
+            return
+        self._draining = True
+        self._state.set(DRAINING)
+        self._live.set(0)
+        count = self.parts.listeners.connections
+        log.info("shutting down: %d connections, at most %g s", count, self._options.drain_time_s)
+        self.parts.listeners.drain()
+        self._drain_alarm.at(self.clock.monotonic() + self._options.drain_time_s)
+        self.loop.call_soon(self._check_drained)
+
+    def _check_drained(self) -> None:
+        if self.stopped.is_set():
+            return
+        if self.parts.listeners.connections == 0:
+            self.stopped.set()
+        else:
+            self.loop.call_later(0.02, self._check_drained)
+
+    def _drain_over(self) -> None:
+        left = self.parts.listeners.connections
+        if left:
+            log.warning("drain time is over with %d connections open", left)
+        self.stopped.set()
+
+    async def stop(self) -> None:
+        """The last things: spans and log lines out, everything closed."""
+        parts = self.parts
+        parts.listeners.close()
+        await self._send_last_spans()
+        if self.admin is not None:
+            await self.admin.close()
+        parts.clusters.drain()
+        parts.clusters.close()
+        close_all(parts.context)
+        self.dispatcher.flush()
+        await asyncio.sleep(0)
+        self.dispatcher.close()
+
+    async def _send_last_spans(self) -> None:
+        for listener in self.parts.listeners.listeners:
+            hcm = getattr(listener.filter, "hcm", None)
+            if hcm is not None and hcm.tracing is not None and hcm.tracing.tracer is not None:
+                hcm.tracing.tracer.flush()
+        self.dispatcher.flush()
+        deadline = self.clock.monotonic() + LAST_SPANS_S
+        while self.parts.client.calls and self.clock.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+
+    # -- admin.state.AdminState ----------------------------------------------------------------------------------
+
+    @property
+    def clusters(self) -> Mapping[str, Any]:
+        return self.parts.clusters.clusters
+
+    @property
+    def listeners(self) -> Sequence[ListenerStatus]:
+        if not self.ready.is_set():
+            return []
+        return [ListenerStatus(each.name, *each.bound) for each in self.parts.listeners.listeners]
+
+    @property
+    def bootstrap(self) -> Message:
+        return self.parts.message
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self._options.command_line
+
+    @property
+    def node(self) -> Node:
+        return self.parts.node
+
+    @property
+    def version(self) -> str:
+        return f"outrider/{proxy.__version__}/Clean/RELEASE/none"
+
+    @property
+    def state(self) -> str:
+        if self._state.value == LIVE and not self._healthy:
+            return "DRAINING"
+        return STATE_NAMES[self._state.value]
+
+    def set_health(self, healthy: bool) -> None:
+        self._healthy = healthy
+        self._live.set(1 if healthy else 0)
+
+    def drain(self, inbound_only: bool, graceful: bool, skip_exit: bool) -> None:
+        if graceful:
+            self.parts.listeners.start_draining()
+        else:
+            self.parts.listeners.drain()
+
+    def reopen_logs(self) -> None:
+        reopen_all(self.parts.context)
+
+    def reset_counters(self) -> None:
+        self.store.reset_counters()
+
+    def log_levels(self) -> Mapping[str, str]:
+        return log_levels()
+
+    def set_log_level(self, logger: str | None, level: str) -> None:
+        set_log_level(logger, level)
+
+
+def report(loaded: Loaded) -> None:
+    """Warnings of a configuration, one log line each."""
+    for warning in loaded.errors.warnings:
+        log.warning("%s", warning)
+
+
+async def serve(options: Options, loaded: Loaded) -> int:
+    """From a loaded bootstrap to the end of the process; the exit code."""
+    loop = asyncio.get_running_loop()
+    server = Server(options, loaded, loop)
+    report(loaded)
+    loaded.errors.raise_if_any()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.on_signal)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # Envoy ignores it too
+    loop.add_signal_handler(signal.SIGUSR1, server.reopen_logs)
+    starting = loop.create_task(server.start())
+    stopping = loop.create_task(server.stopped.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            starting.result()
+        await server.stopped.wait()
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await server.stop()
+    return 0
+
+
+def validate(options: Options) -> Loaded:
+    """Read and compile, serve nothing. The findings are in the result's ``errors``."""
+    loaded = load_bootstrap(
+        options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
+    )
+    if loaded.errors:
+        return loaded
+    loop = asyncio.new_event_loop()
+    try:
+        store = Store()
+        dispatcher = Dispatcher(loop, Clock(), store.counter("server.envoy_bug_failures"))
+        parts = compile_bootstrap(loaded, options, dispatcher, store, os.environ, AiodnsResolver())
+        close_all(parts.context)
+        dispatcher.close()
+    finally:
+        loop.close()
+    return loaded
+
+
+def run(options: Options) -> int:
+    """Serve until told to stop. Raises ConfigRefused; other failures are logged and give exit code 1."""
+    import uvloop
+
+    set_up_logging(options)
+    loaded = load_bootstrap(
+        options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
+    )
+    loaded.errors.raise_if_any()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(options, loaded))
+    except OSError as error:
+        log.critical("error initializing: %s", error)
+        return 1
