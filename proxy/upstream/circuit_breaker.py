@@ -59,6 +59,7 @@ class ResourceManager:
         "max_requests",
         "max_retries",
         "pending",
+        "pools",
         "remaining",
         "requests",
         "retries",
@@ -73,7 +74,7 @@ class ResourceManager:
         self.max_pending_requests = thresholds.max_pending_requests
         self.max_requests = thresholds.max_requests
         self.max_retries = thresholds.max_retries
-        self.connections = self.pending = self.requests = self.retries = 0
+        self.connections = self.pending = self.pools = self.requests = self.retries = 0
         self.cx_open = scope.gauge("cx_open")
         self.cx_pool_open = scope.gauge("cx_pool_open")
         self.rq_open = scope.gauge("rq_open")
@@ -90,13 +91,22 @@ class ResourceManager:
         """A connection begins (the pool may exceed the limit by one connection per otherwise empty pool)."""
         self.connections += 1
         self._connections_changed()
-        self.cx_pool_open.set(0)  # in use from the first connection on, as Envoy's
-        self.rq_open.set(self.rq_open.value)
 
     def remove_connection(self) -> None:
         """A connection is gone."""
         self.connections -= 1
         self._connections_changed()
+
+    def add_pool(self) -> None:
+        """A host's pool is used for the first time (there is no limit)."""
+        self.pools += 1
+        self.cx_pool_open.set(0)
+        self.rq_open.set(self.rq_open.value)  # in use from the first connection on, as Envoy's
+
+    def remove_pool(self) -> None:
+        """A pool is empty and its host gone."""
+        self.pools -= 1
+        self.show_remaining()
 
     def can_wait(self) -> bool:
         """Whether one more request may wait for a connection."""
@@ -132,7 +142,7 @@ class ResourceManager:
         if remaining is None:
             return
         remaining.cx.set(max(0, self.max_connections - self.connections))
-        remaining.cx_pools.set(_UNLIMITED_POOLS)
+        remaining.cx_pools.set(_UNLIMITED_POOLS - self.pools)
         remaining.pending.set(self.max_pending_requests - self.pending)
         remaining.retries.set(self.max_retries - self.retries)
         remaining.rq.set(self.max_requests - self.requests)

@@ -94,6 +94,7 @@ class ConnectionPool:
         "ready",
         "resources",
         "stats",
+        "used",
     )
 
     def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
@@ -107,6 +108,7 @@ class ConnectionPool:
         self.pending: deque[PoolRequest] = deque()
         self.purging: deque[PoolRequest] = deque()  # being failed just now; a cancel may still come for one
         self.draining = False
+        self.used = False  # counted as a pool
         self._max_requests = cluster.max_requests_per_connection  # 0: no limit
         self._rq_total = self.stats.upstream_rq_total
         self._rq_active = self.stats.upstream_rq_active
@@ -318,6 +320,9 @@ class ConnectionPool:
                 return
 
     def _connect(self) -> None:
+        if not self.used:
+            self.used = True
+            self.resources.add_pool()
         connection = self.cluster.connector.connect(self, self.host)
         connection.pool_state = CONNECTING
         connection.requests_served = 0
@@ -341,6 +346,9 @@ class ConnectionPool:
         connection.pool_state = CLOSED
         self.connections.discard(connection)
         self.resources.remove_connection()
+        if self.draining and not self.connections:
+            self.used = False
+            self.resources.remove_pool()
         self.host.cx_active -= 1
         stats = self.stats
         stats.upstream_cx_active.value -= 1

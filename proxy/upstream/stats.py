@@ -165,6 +165,7 @@ class ClusterCodes:
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
         self._plain = CodeStats(scope, "upstream_rq_")
+        scope.counter("upstream_rq_completed")  # the only one of them that Envoy shows from the start
         self._external = CodeStats(scope.scope("external"), "upstream_rq_")
         self._time = stats.upstream_rq_time
         self._external_time = stats.external_upstream_rq_time

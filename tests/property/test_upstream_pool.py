@@ -160,6 +160,7 @@ class PoolMachine(RuleBasedStateMachine):
         remaining = resources.remaining
         assert remaining is not None
         assert remaining.rq.value == resources.max_requests - resources.requests
+        assert resources.pools == sum(pool.used for pool in self.pools())
 
     @invariant()
     def nobody_waits_in_vain(self) -> None:
