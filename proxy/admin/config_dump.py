@@ -5,7 +5,7 @@ Proto JSON with snake_case names, ``@type`` first. Private keys and passwords ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -98,49 +98,31 @@ def _masked(dumps: list[Dump], mask: str) -> list[Dump]:
 def _dumps(state: AdminState, accepts: Accepts | None, include_eds: bool) -> list[Dump]:
     """In Envoy's order. Empty lists are left out, as proto JSON does."""
     updated = _timestamp(state.started_at)
-    resources: Any = getattr(state.bootstrap, "static_resources")  # noqa: B009 - messages have no static types
-
-    def static(field: str, key: str, entries: list[Any]) -> dict[str, Any]:
-        kept = [
-            {key: _typed(entry), "last_updated": updated}
-            for entry in entries
-            if accepts is None or accepts(entry.name)
-        ]
-        return {field: kept} if kept else {}
-
-    dumps: list[Dump] = [
-        {
-            "@type": _ADMIN + "BootstrapConfigDump",
-            "bootstrap": to_json(state.bootstrap),
-            "last_updated": updated,
-        },
-        {
-            "@type": _ADMIN + "ClustersConfigDump",
-            **static("static_clusters", "cluster", list(resources.clusters)),
-        },
-    ]
-    if include_eds:
-        endpoints = [
-            {"endpoint_config": _endpoint_config(cluster)}
-            for cluster in state.clusters.values()
-            if accepts is None or accepts(cluster.name)
-        ]
-        listed = {"static_endpoint_configs": endpoints} if endpoints else {}
-        dumps.append({"@type": _ADMIN + "EndpointsConfigDump", **listed})
+    bootstrap: Any = state.bootstrap
+    resources = bootstrap.static_resources
     routes = [config for listener in resources.listeners for config in _route_configs(listener)]
+
+    def static(dump: str, field: str, key: str, entries: Iterable[Any]) -> Dump:
+        kept = [entry for entry in entries if accepts is None or accepts(entry.name)]
+        return _dump(dump, field, [{key: _typed(entry), "last_updated": updated} for entry in kept])
+
+    clusters = [cluster for cluster in state.clusters.values() if accepts is None or accepts(cluster.name)]
+    endpoints = (
+        [{"endpoint_config": _endpoint_config(cluster)} for cluster in clusters] if include_eds else []
+    )
     return [
-        *dumps,
-        {
-            "@type": _ADMIN + "ListenersConfigDump",
-            **static("static_listeners", "listener", list(resources.listeners)),
-        },
-        {"@type": _ADMIN + "ScopedRoutesConfigDump"},
-        {"@type": _ADMIN + "RoutesConfigDump", **static("static_route_configs", "route_config", routes)},
-        {
-            "@type": _ADMIN + "SecretsConfigDump",
-            **static("static_secrets", "secret", list(resources.secrets)),
-        },
+        {**_dump("Bootstrap"), "bootstrap": to_json(state.bootstrap), "last_updated": updated},
+        static("Clusters", "static_clusters", "cluster", resources.clusters),
+        *([_dump("Endpoints", "static_endpoint_configs", endpoints)] if include_eds else ()),
+        static("Listeners", "static_listeners", "listener", resources.listeners),
+        _dump("ScopedRoutes"),
+        static("Routes", "static_route_configs", "route_config", routes),
+        static("Secrets", "static_secrets", "secret", resources.secrets),
     ]
+
+
+def _dump(kind: str, field: str = "", entries: Sequence[Dump] = ()) -> Dump:
+    return {"@type": f"{_ADMIN}{kind}ConfigDump", **({field: list(entries)} if entries else {})}
 
 
 def _timestamp(seconds: float) -> str:

@@ -68,7 +68,7 @@ class _Kept:
 
 def registered(accepts: Callable[[str], bool] | None = None) -> str:
     """Everything in prometheus-client's default registry (process_*, python_*, users' metrics) as text 0.0.4."""
-    from prometheus_client import generate_latest  # 40 ms: only who scrapes pays
+    from prometheus_client import generate_latest  # takes tens of milliseconds: only who scrapes pays
 
     page: bytes = generate_latest(_Kept(accepts))
     return page.decode()

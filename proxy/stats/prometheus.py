@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple, Protocol
 
 from proxy.stats.histogram import QUANTILES, Histogram, quantiles
@@ -52,9 +52,26 @@ class _Series(NamedTuple):
     labels: str  # 'a="b",c="d"'
 
 
-class _Family(NamedTuple):
-    metric: str
-    series: tuple[_Series, ...]
+class _Family:
+    """The series of one metric name; order: the base name in a form that sorts like its words."""
+
+    __slots__ = ("metric", "order", "series")
+
+    def __init__(self, metric: str, order: str) -> None:
+        self.metric = metric
+        self.order = order
+        self.series: list[_Series] = []
+
+
+class _Layout:
+    """The families of one kind of stat, sorted; known: how many names of the store are in it."""
+
+    __slots__ = ("families", "kind", "known")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.known = 0
+        self.families: dict[str, _Family] = {}
 
 
 def sanitise_metric(name: str) -> str:
@@ -86,12 +103,15 @@ def _number(value: float) -> str:
 class PrometheusWriter:
     """Writes the page of one store, again and again."""
 
-    __slots__ = ("_layout", "_layout_of", "_taken", "_templates", "store")
+    __slots__ = ("_layouts", "_taken", "_tags", "_templates", "store")
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._layout: dict[str, list[_Family]] = {}
-        self._layout_of: object = None
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._tags = self.store.tags
+        self._layouts = {kind: _Layout(kind) for kind in ("counter", "gauge", "text", "histogram")}
         self._taken: dict[str, str] = {}  # metric name -> kind that has it
         self._templates: dict[str, str] = {}
 
@@ -99,8 +119,8 @@ class PrometheusWriter:
         """The page; ends with a line feed unless it is empty."""
         query = query or Query()
         store = self.store
-        if self._layout_of != (store.size, store.tags):
-            self._arrange()
+        if self._tags is not store.tags:
+            self._start_anew()  # every name and label is another one now
         out: list[str] = []
         self._write_numbers(out, "counter", store.counters, query)
         self._write_numbers(out, "gauge", store.gauges, query)
@@ -110,51 +130,57 @@ class PrometheusWriter:
         write(out, query)
         return "".join(out)
 
-    def _arrange(self) -> None:
-        store = self.store
-        self._taken = {}
-        self._templates = {}
-        self._layout = {
-            "counter": self._families("counter", store.counters),
-            "gauge": self._families("gauge", store.gauges),
-            "text": self._families("text", store.texts),
-            "histogram": self._families("histogram", store.histograms),
-        }
-        self._layout_of = (store.size, store.tags)
+    def _families(self, kind: str, names: Mapping[str, object]) -> Iterable[_Family]:
+        """Every family of a kind; names that are new since the last page are put in their place."""
+        layout = self._layouts[kind]
+        if layout.known < len(names):
+            self._arrange(layout, islice(names, layout.known, None))
+            layout.known = len(names)
+        return layout.families.values()
 
-    def _families(self, kind: str, names: Iterable[str]) -> list[_Family]:
-        extract = self.store.tags.extract
-        found: dict[str, list[_Series]] = {}
-        order: dict[str, list[str]] = {}
+    def _arrange(self, layout: _Layout, names: Iterable[str]) -> None:
+        extract = self._tags.extract
+        labels: dict[tuple[Tag, ...], str] = {}
+        touched: dict[str, _Family] = {}
         for name in names:
             base, tags = extract(name)
-            metric = "envoy_" + _BAD.sub("_", base)
-            if self._taken.setdefault(metric, kind) != kind:
-                metric = f"{metric}_{kind}"  # one TYPE per name, or Prometheus refuses the whole page
-                self._taken.setdefault(metric, kind)
-            found.setdefault(metric, []).append(_Series(name, metric, _labels(tags)))
-            order.setdefault(metric, base.split("."))
-        return [
-            _Family(metric, tuple(sorted(found[metric], key=_by_words)))
-            for metric in sorted(found, key=order.__getitem__)
-        ]
+            family = touched.get(base)
+            if family is None:
+                family = touched[base] = self._family(layout, base)
+            text = labels.get(tags)
+            if text is None:
+                text = labels[tags] = _labels(tags)
+            family.series.append(_Series(name, family.metric, text))
+        for family in touched.values():
+            family.series.sort(key=_by_words)
+        ordered = sorted(layout.families.values(), key=_order)
+        layout.families = {family.metric: family for family in ordered}
 
-    def _chosen(self, kind: str, stats: Mapping[str, HasUsed], query: Query) -> Iterable[_Family]:
-        """Families with what the query keeps of them, empty ones left out."""
-        families = self._layout[kind]
-        if not query.used_only and query.accepts is None:
-            return families
+    def _family(self, layout: _Layout, base: str) -> _Family:
+        metric = "envoy_" + _BAD.sub("_", base)
+        if self._taken.setdefault(metric, layout.kind) != layout.kind:
+            metric = f"{metric}_{layout.kind}"  # one TYPE per name, or Prometheus refuses the whole page
+            self._taken.setdefault(metric, layout.kind)
+        family = layout.families.get(metric)
+        if family is None:
+            family = layout.families[metric] = _Family(metric, _sortable(base))
+        return family
+
+    def _chosen(
+        self, kind: str, stats: Mapping[str, HasUsed], query: Query
+    ) -> Iterable[tuple[str, list[_Series]]]:
+        """Metric names and what the query keeps of their series, empty ones left out."""
         accepts, used_only = query.accepts, query.used_only
-        chosen = []
-        for metric, series in families:
-            kept = tuple(
-                one
-                for one in series
-                if (not used_only or stats[one.name].used) and (accepts is None or accepts(one.name))
-            )
+        for family in self._families(kind, stats):
+            kept = family.series
+            if used_only or accepts is not None:
+                kept = [
+                    one
+                    for one in kept
+                    if (not used_only or stats[one.name].used) and (accepts is None or accepts(one.name))
+                ]
             if kept:
-                chosen.append(_Family(metric, kept))
-        return chosen
+                yield family.metric, kept
 
     def _write_numbers(
         self, out: list[str], kind: str, stats: Mapping[str, Counter] | Mapping[str, Gauge], query: Query
@@ -197,8 +223,17 @@ class PrometheusWriter:
                 out.append(f"{metric}_count{{{labels}}} {histogram.count}\n")
 
 
-def _by_words(series: _Series) -> list[str]:
-    return series.name.split(".")
+def _sortable(name: str) -> str:
+    """Sorts like the list of its dotted words, as Envoy sorts (names hold no control characters)."""
+    return name.replace(".", "\0")
+
+
+def _by_words(series: _Series) -> str:
+    return _sortable(series.name)
+
+
+def _order(family: _Family) -> str:
+    return family.order
 
 
 def _template(series: _Series, histogram: Histogram) -> str:

@@ -108,6 +108,14 @@ def test_new_stats_and_new_values_appear_on_the_next_page() -> None:
     assert 'upstream_rq{envoy_response_code="200",envoy_cluster_name="new"} 1' in page
 
 
+def test_other_tags_make_another_page() -> None:
+    store = sample_store()
+    writer = PrometheusWriter(store)
+    writer.write()
+    store.tags = TagExtractor(())
+    assert "envoy_cluster_back_upstream_rq_200{} 1" in writer.write()
+
+
 def test_names_that_clash_across_kinds_stay_apart() -> None:
     store = Store()
     store.counter("a.b")

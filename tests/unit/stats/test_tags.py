@@ -60,7 +60,6 @@ def test_envoys_names(name: str, base: str, tags: list[tuple[str, str]]) -> None
     extractor = TagExtractor()
     expected = (base, tuple(Tag("envoy." + tag, value) for tag, value in tags))
     assert extractor.extract(name) == expected
-    assert extractor.extract(name) is extractor.extract(name)
 
 
 def test_without_rules_nothing_is_a_tag() -> None:
@@ -80,6 +79,11 @@ def test_a_rule_with_one_group_cuts_and_keeps_the_same() -> None:
     assert TagExtractor((rule,)).extract("a.method.get.b") == ("a.method..b", (Tag("method", "get"),))
 
 
+def test_a_rule_that_cuts_nothing_out_is_no_tag() -> None:
+    rules = (Rule("a", re.compile(r"(?:(x)|(y))")), Rule("b", re.compile(r"(\.(z))")))
+    assert TagExtractor(rules).extract("y.z.w") == ("y.w", (Tag("b", "z"),))
+
+
 def test_overlapping_cuts_are_cut_once() -> None:
     rules = (Rule("a", re.compile(r"(b\.(c)\.)")), Rule("b", re.compile(r"(c\.(d)\.)")))
     assert TagExtractor(rules).extract("a.b.c.d.e")[0] == "a.e"
@@ -95,3 +99,15 @@ def test_first_words(regex: str, word: str) -> None:
 
 def test_every_default_rule_has_a_group_for_its_value() -> None:
     assert all(rule.pattern.groups >= 2 for rule in DEFAULT_RULES)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [case[0] for case in CASES])
+def test_needles_only_save_time(name: str) -> None:
+    plain = TagExtractor(tuple(rule._replace(needle="") for rule in DEFAULT_RULES))
+    assert plain.extract(name) == TagExtractor().extract(name)
+
+
+def test_every_needle_stands_in_its_pattern() -> None:
+    for rule in DEFAULT_RULES:
+        text = re.sub(r"[\\()]", "", rule.pattern.pattern)  # type: ignore[attr-defined]
+        assert rule.needle in text
