@@ -52,3 +52,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{name:16} {places:5} places  {verdict:24} {title}")
     differing = sum(outcome == "failed" for outcome, _ in rows)
     terminalreporter.line(f"{len(rows)} scenarios, {len(rows) - differing} agree, {differing} differ")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stands in tests/parity is a parity test."""
+    for item in items:
+        if ROOT / "tests" / "parity" in item.path.parents:
+            item.add_marker(pytest.mark.parity)
