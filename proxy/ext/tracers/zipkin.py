@@ -7,7 +7,6 @@ a B3 debug trace, and a tag key that would make Zipkin take the body for version
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -58,8 +57,6 @@ class ZipkinTracer:
         elif version != "HTTP_JSON":
             reader.unsupported("collector_endpoint_version", f"{version}; HTTP_JSON is")
         encoder = compile_encoder(reader, context, self.shared_span_context)
-        if context.clusters.get(encoder.cluster) is None and encoder.cluster:
-            reader.fail("collector_cluster", f"unknown cluster '{encoder.cluster}'")
         self.reporter = shared_reporter(encoder, context)
         self.report = self.reporter.report
 
@@ -72,9 +69,8 @@ def compile_encoder(reader: Reader, context: FactoryContext, shared: bool) -> Zi
     """Where reports go: ``collector_service`` when it is set, else the three older fields, as Envoy."""
     service = reader.sub("collector_service")
     if service is not None:
-        reader.ignore(
-            "collector_cluster", "collector_endpoint", "collector_hostname", why="collector_service wins"
-        )
+        older = ("collector_cluster", "collector_endpoint", "collector_hostname")
+        reader.ignore(*older, why="collector_service is set")
         return compile_service(service, context, shared)
     cluster = reader.text("collector_cluster")
     endpoint = reader.text("collector_endpoint")
@@ -82,6 +78,8 @@ def compile_encoder(reader: Reader, context: FactoryContext, shared: bool) -> Zi
         reader.fail("collector_cluster", "either collector_cluster or collector_service must be specified")
     elif not endpoint:
         reader.fail("collector_endpoint", "must be specified when collector_cluster is")
+    else:
+        check_cluster(reader, "collector_cluster", cluster, context)
     host = reader.text("collector_hostname") or cluster
     return ZipkinEncoder(context, cluster, host.encode(), endpoint.encode(), (), TIMEOUT_S, shared)
 
@@ -92,9 +90,10 @@ def compile_service(reader: Reader, context: FactoryContext, shared: bool) -> Zi
     if uri is None:
         reader.fail("http_uri", "is missing")
         return ZipkinEncoder(context, "", b"", b"", (), TIMEOUT_S, shared)
-    cluster, text = uri.text("cluster"), uri.text("uri")
-    parts = urlsplit(text if "://" in text else "//" + text if not text.startswith("/") else text)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    cluster = uri.text("cluster")
+    check_cluster(uri, "cluster", cluster, context)
+    _, is_absolute, rest = uri.text("uri").partition("://")
+    host, _, path = rest.partition("/") if is_absolute else (cluster, "", uri.text("uri").removeprefix("/"))
     headers: list[Field] = []
     for option in reader.each("request_headers_to_add"):
         header = option.sub("header")
@@ -104,8 +103,15 @@ def compile_service(reader: Reader, context: FactoryContext, shared: bool) -> Zi
                 header.unsupported("value", "command operators in a collector's header")
             headers.append((header.text("key").lower().encode(), value.encode()))
     timeout_s = uri.seconds("timeout", TIMEOUT_S) or TIMEOUT_S
-    host = (parts.netloc or cluster).encode()
-    return ZipkinEncoder(context, cluster, host, path.encode(), tuple(headers), timeout_s, shared)
+    return ZipkinEncoder(
+        context, cluster, host.encode(), b"/" + path.encode(), tuple(headers), timeout_s, shared
+    )
+
+
+def check_cluster(reader: Reader, field: str, cluster: str, context: FactoryContext) -> None:
+    """Refuse a collector's cluster that the configuration does not have."""
+    if context.clusters.get(cluster) is None:
+        reader.fail(field, f"unknown cluster '{cluster}'")
 
 
 def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter:
@@ -178,8 +184,8 @@ class ZipkinEncoder:
         """One span as the JSON object's Python form."""
         context = span.context
         is_server = span.is_server
-        start = int(span.start_time * MICROSECONDS)
-        duration = max(int(span.duration_s * MICROSECONDS), 1)  # Zipkin knows no span without a duration
+        start = round(span.start_time * MICROSECONDS)
+        duration = max(round(span.duration_s * MICROSECONDS), 1)  # Zipkin knows no span without a duration
         fields: dict[str, Any] = {
             "traceId": context.trace_id_hex.decode(),
             "id": context.span_id_hex.decode(),
@@ -199,7 +205,7 @@ class ZipkinEncoder:
             fields["debug"] = True
         if span.annotations:
             fields["annotations"][:0] = [
-                {"timestamp": int(at * MICROSECONDS), "value": value} for at, value in span.annotations
+                {"timestamp": round(at * MICROSECONDS), "value": value} for at, value in span.annotations
             ]
         return fields
 
