@@ -17,7 +17,7 @@ from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.flags import BY_SHORT_NAME
-from proxy.formatter.header_values import response_grpc_status
+from proxy.formatter.grpc_status import response_grpc_status
 
 Accept = Callable[[StreamInfo], bool]
 

@@ -59,7 +59,7 @@ class LogFile:
 
     __slots__ = (
         *("_alarm", "_buffer", "_clock", "_fd", "_interval_s", "_is_terminal", "_lines", "_poll", "_stats"),
-        *("_threshold", "_torn", "flush_bytes", "limit_bytes", "path"),
+        *("_mend", "_threshold", "_torn", "flush_bytes", "limit_bytes", "path"),
     )
 
     def __init__(
@@ -83,6 +83,7 @@ class LogFile:
         self._buffer = bytearray()
         self._lines = 0  # in the buffer
         self._torn = False  # the file ends in the middle of a line
+        self._mend = False  # ... whose rest was dropped: end it before the next one
         self._alarm = Alarm(timers, self._on_interval)
         self._poll: select.poll | None = None
         self._fd = -1
@@ -109,9 +110,9 @@ class LogFile:
         buffer = self._buffer
         before = len(buffer)
         try:
-            if self._torn and buffer:
+            if self._mend and buffer:
                 os.write(self._fd, b"\n")
-                self._torn = False
+                self._mend = self._torn = False
             while buffer:
                 written = self._write_some(buffer)
                 self._torn = buffer[written - 1 : written] != b"\n"
@@ -141,7 +142,7 @@ class LogFile:
         except OSError:
             self._stats.reopen_failed.value += 1
             return
-        self._torn = False
+        self._torn = self._mend = False
         os.close(old)
 
     def close(self) -> None:
@@ -158,6 +159,7 @@ class LogFile:
         self.limit_bytes = 0  # a late line is dropped and counted
 
     def _drop(self) -> None:
+        self._mend = self._mend or self._torn
         self._threshold = self.flush_bytes
         self._stats.write_failed.value += max(self._lines, 1)
         self._buffer.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,10 @@ class LineFormatter(Protocol):
 
 def log_context(context: FactoryContext) -> FormatContext:
     """What formats of access logs may read besides the stream."""
-    return FormatContext(clock=context.clock, ids=context.ids, log_type="DownstreamEnd")
+    result = FormatContext(clock=context.clock, ids=context.ids, log_type="DownstreamEnd")
+    if context.environ is not None:
+        result.environ = context.environ
+    return result
 
 
 def default_format(context: FactoryContext) -> LineFormatter:
@@ -50,7 +54,7 @@ def compile_log_format(reader: Reader, context: FactoryContext) -> LineFormatter
     if source is None:
         reader.fail("format", "a format must be given")
         return default_format(context)
-    text = read_data_source(source)
+    text = read_data_source(source, log_context(context).environ)
     return compile_text(reader, "text_format_source", text, context, omit_empty)
 
 
@@ -77,7 +81,7 @@ def compile_json(
 
 
 @reads("envoy.config.core.v3.DataSource")
-def read_data_source(reader: Reader) -> str:
+def read_data_source(reader: Reader, environ: Mapping[str, str]) -> str:
     """The text of a data source, "" after a finding."""
     reader.unsupported("watched_directory", "formats are read once")
     kind = reader.which("specifier")
@@ -87,7 +91,7 @@ def read_data_source(reader: Reader) -> str:
         return reader.blob("inline_bytes").decode("utf-8", "surrogateescape")
     if kind == "environment_variable":
         name = reader.text("environment_variable")
-        value = FormatContext().environ.get(name)
+        value = environ.get(name)
         if not value:
             reader.fail("environment_variable", f"Environment variable doesn't exist: {name}")
         return value or ""

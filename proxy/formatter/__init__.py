@@ -4,7 +4,7 @@ Sans-IO: reads a StreamInfo and what a FormatContext gives, knows no file and no
 
     syntax.py         the grammar            slot.py      what an operator compiles to
     operators.py      THE table              escape.py    what is written of hostile bytes
-    header_values.py, timing.py, facts.py, metadata.py, coalesce.py, flags.py      the operators
+    header_values.py, grpc_status.py, timing.py, facts.py, metadata.py, coalesce.py, flags.py    the operators
     text.py           text formats           json_format.py   JSON formats
 """
 

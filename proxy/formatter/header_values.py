@@ -1,4 +1,4 @@
-"""Operators that read heads and trailers: REQ, RESP, TRAILER, PATH, QUERY_PARAM(S), GRPC_STATUS, *_HEADERS_BYTES."""
+"""Operators that read heads and trailers: REQ, RESP, TRAILER, PATH, QUERY_PARAM(S), *_HEADERS_BYTES."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from proxy.base.headers import KNOWN, X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.headers import KNOWN, X_ENVOY, RequestHeaders
 from proxy.base.stream_info import StreamInfo
-from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Getter, Make, Slot
+from proxy.formatter.slot import COUNT, TEXT, FormatContext, Getter, Make, Slot
 from proxy.formatter.syntax import Command
 
 _NAME = re.compile(r":?[A-Za-z0-9!#$%&'*+.^_`|~-]*")
@@ -246,86 +246,3 @@ def response_trailers_bytes(command: Command, context: FormatContext, absent: An
         return 0 if trailers is None else trailers.byte_size()
 
     return Slot(COUNT, get)
-
-
-# (CamelCase, SNAKE_CASE) by number: grpc/status.h and absl::StatusCode.
-_GRPC_NAMES: tuple[tuple[bytes, bytes], ...] = (
-    (b"OK", b"OK"),
-    (b"Canceled", b"CANCELLED"),
-    (b"Unknown", b"UNKNOWN"),
-    (b"InvalidArgument", b"INVALID_ARGUMENT"),
-    (b"DeadlineExceeded", b"DEADLINE_EXCEEDED"),
-    (b"NotFound", b"NOT_FOUND"),
-    (b"AlreadyExists", b"ALREADY_EXISTS"),
-    (b"PermissionDenied", b"PERMISSION_DENIED"),
-    (b"ResourceExhausted", b"RESOURCE_EXHAUSTED"),
-    (b"FailedPrecondition", b"FAILED_PRECONDITION"),
-    (b"Aborted", b"ABORTED"),
-    (b"OutOfRange", b"OUT_OF_RANGE"),
-    (b"Unimplemented", b"UNIMPLEMENTED"),
-    (b"Internal", b"INTERNAL"),
-    (b"Unavailable", b"UNAVAILABLE"),
-    (b"DataLoss", b"DATA_LOSS"),
-    (b"Unauthenticated", b"UNAUTHENTICATED"),
-)
-# The status of a response that has no grpc-status (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-_HTTP_TO_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-_UNKNOWN = 2
-
-
-def grpc_status(stream: StreamInfo) -> int | None:
-    """The gRPC status of a gRPC exchange: from trailers, else headers, else the HTTP status; None for other traffic."""
-    headers = stream.request_headers
-    content_type = None if headers is None else headers.get(b"content-type")
-    if content_type is None or not _is_grpc(content_type):
-        return None
-    return response_grpc_status(stream)
-
-
-def response_grpc_status(stream: StreamInfo) -> int | None:
-    """What a gRPC client would make of the response, whatever the request was; None without a response."""
-    for holder in (stream.response_trailers, stream.response_headers):
-        status = _read_status(holder)
-        if status is not None:
-            return status
-    return _HTTP_TO_GRPC.get(stream.status, _UNKNOWN) if stream.status else None
-
-
-def _is_grpc(content_type: bytes) -> bool:
-    return content_type == b"application/grpc" or content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    )
-
-
-def _read_status(headers: HeaderMap | ResponseHeaders | None) -> int | None:
-    value = None if headers is None else headers.get(b"grpc-status")
-    if value is None or not value.isdigit() or len(value) > 10:
-        return None if value is None else _UNKNOWN
-    return int(value)
-
-
-def grpc_status_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """GRPC_STATUS(CAMEL_STRING|SNAKE_STRING|NUMBER)"""
-    if command.argument == "NUMBER":
-        return grpc_status_number_operator(command, context, absent)
-    if command.argument not in ("", "CAMEL_STRING", "SNAKE_STRING"):
-        raise ValueError("GrpcStatusFormatter only supports CAMEL_STRING, SNAKE_STRING or NUMBER.")
-    column = int(command.argument == "SNAKE_STRING")
-
-    def get(stream: StreamInfo) -> Any:
-        status = grpc_status(stream)
-        if status is None:
-            return absent
-        return _GRPC_NAMES[status][column] if status < len(_GRPC_NAMES) else b"%d" % status
-
-    return Slot(TEXT, get)
-
-
-def grpc_status_number_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """GRPC_STATUS_NUMBER"""
-
-    def get(stream: StreamInfo) -> Any:
-        status = grpc_status(stream)
-        return absent if status is None else status
-
-    return Slot(NUMBER, get)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.formatter import facts, timing
+from proxy.formatter import facts, grpc_status, timing
 from proxy.formatter import header_values as headers
 from proxy.formatter.coalesce import coalesce_operator
 from proxy.formatter.flags import FlagNames
@@ -84,8 +84,8 @@ OPERATORS: dict[str, Operator] = {
     "RESPONSE_FLAGS_LONG": Operator(_flags(2)),
     "CONNECTION_TERMINATION_DETAILS": Operator(facts.text("connection_termination_details")),
     "LOCAL_REPLY_BODY": Operator(facts.text_or_empty("local_reply_body")),
-    "GRPC_STATUS": Operator(headers.grpc_status_operator, "optional"),
-    "GRPC_STATUS_NUMBER": Operator(headers.grpc_status_number_operator),
+    "GRPC_STATUS": Operator(grpc_status.grpc_status_operator, "optional"),
+    "GRPC_STATUS_NUMBER": Operator(grpc_status.grpc_status_number_operator),
     # heads
     "REQ": _with_length(headers.header_operator("request_headers")),
     "REQUEST_HEADER": _with_length(headers.header_operator("request_headers")),

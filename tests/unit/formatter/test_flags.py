@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from proxy.base.errors import ResponseFlag
+from proxy.base.stream_info import StreamInfo
+from proxy.formatter import compile_format, format_flags
+from proxy.formatter.flags import BY_SHORT_NAME, FLAGS
+
+
+def test_every_flag_has_a_name_in_the_order_of_the_bits() -> None:
+    bits = [value for name, value in vars(ResponseFlag).items() if not name.startswith("_")]
+    assert [bit for bit, _, _ in FLAGS] == bits
+    assert {short: getattr(ResponseFlag, short) for short in BY_SHORT_NAME} == BY_SHORT_NAME
+
+
+def test_names(stream: StreamInfo) -> None:
+    formatter = compile_format("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%")
+    assert formatter.format(stream) == "- -"
+    stream.flags = ResponseFlag.URX | ResponseFlag.UC
+    for _ in range(2):  # the second time from memory
+        assert formatter.format(stream) == ("URX,UC UpstreamRetryLimitExceeded,UpstreamConnectionTermination")
+    assert format_flags(stream.flags) == "URX,UC"
+    assert format_flags(0) == "-"

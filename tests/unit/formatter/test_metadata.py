@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.base.stream_info import StreamInfo
+from proxy.formatter import compile_format
+
+
+def shown(text: str, stream: StreamInfo) -> str:
+    return compile_format(text).format(stream)
+
+
+def test_dynamic_metadata(stream: StreamInfo) -> None:
+    text = "%DYNAMIC_METADATA(ns:s)%|%DYNAMIC_METADATA(ns:d)%|%DYNAMIC_METADATA(ns:d:k)%|%DYNAMIC_METADATA(ns:no:k)%|%DYNAMIC_METADATA(no)%"
+    assert shown(text, stream) == "-|-|-|-|-"
+    stream.metadata = {"ns": {"s": "text", "d": {"k": 3.0}}}
+    assert shown(text, stream) == 'text|{"k":3}|3|-|-'
+
+
+def test_of_hosts_clusters_and_routes(stream: StreamInfo) -> None:
+    stream.upstream_host.cluster = SimpleNamespace(metadata={"c": {"k": True}})
+    stream.route = SimpleNamespace(metadata={"r": {"k": "v"}}, virtual_host=SimpleNamespace())
+    text = "%UPSTREAM_METADATA(a:b)% %CLUSTER_METADATA(c:k)% %METADATA(ROUTE:r:k)% %METADATA(VIRTUAL_HOST:x)% %METADATA(ROUTE:r:k):0%"
+    assert shown(text, stream) == "v true v - "
+
+
+def test_unknown_kinds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"METADATA\(LISTENER:...\) is not supported"):
+        compile_format("%METADATA(LISTENER:a)%")
