@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.support.client import Response
 from tests.support.messages import Message
 from tests.support.parity.normalise import TIMED, Names
-from tests.support.parity.scenario import SEPARATOR, Scenario, World
+from tests.support.parity.scenario import ENDS, SEPARATOR, Scenario, World
 from tests.support.process import ProxyProcess
 from tests.support.upstream import Request
 
@@ -62,7 +62,9 @@ def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
     for name, upstream in world.upstreams.items():
         for index, request in enumerate(upstream.requests):
             _add_request(seen.upstream, f"{name} {index}", request, names)
-    for index, item in enumerate(world.said):
+    index = -1
+    for item in world.said:
+        index += item not in ENDS  # what happens after a response belongs to it
         if isinstance(item, Response):
             _add_message(seen.client, str(index), item, names)
         else:
@@ -113,7 +115,9 @@ def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> No
     into[f"{at} keys"] = " ".join(fields)
     for key, value in fields.items():
         if isinstance(value, str):
-            into[f"{at} {key}"] = f'"{names.value(key, as_written[key])}"'
+            into[f"{at} {key}"] = f'"{names.value(key, value)}"'
+            if as_written[key] != value:
+                into[f"{at} {key} as written"] = as_written[key]
         else:
             into[f"{at} {key}"] = "<ms>" if key in TIMED and isinstance(value, int) else json.dumps(value)
 

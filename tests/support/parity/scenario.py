@@ -54,6 +54,8 @@ LOGGED = (
     "REQUESTED_SERVER_NAME",
 )
 SEPARATOR = " | "
+#: what may follow a response that carries ``connection: close``
+ENDS = ("closed", "still open")
 LOG_FORMAT = SEPARATOR.join(f"{operator}=%{operator}%" for operator in LOGGED) + "\n"
 
 
@@ -139,7 +141,7 @@ class World:
         if response.one("connection") == "close":
             if not patient:
                 client.half_close()
-            self.said.append("closed" if client.is_closed() else "still open")
+            self.said.append(ENDS[0] if client.is_closed() else ENDS[1])
 
     def close(self) -> None:
         for upstream in (*self.upstreams.values(), self.collector):
