@@ -178,6 +178,7 @@ def compile_string_matcher(reader: Reader) -> BytesMatcher:
     if kind == "safe_regex":
         if ignore_case:
             reader.fail("ignore_case", "ignore_case has no effect for safe_regex")
+            return never
         inner = reader.sub("safe_regex")
         return compile_regex(inner) if inner is not None else never
     for plain in ("exact", "prefix", "suffix", "contains"):

@@ -60,11 +60,12 @@ class RouteAction:
     cluster: its name, or "" with ``cluster_header``, whose first value names it
     idle_timeout_s: None when the route says nothing (the connection manager's holds); 0.0 turns it off
     priority: 0 DEFAULT, 1 HIGH; cluster_not_found_status: 503, 404 or 500
+    asks_for_retries: ``request_ops`` may add x-envoy-retry headers, so ``retry_state`` is to be asked in any case
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
     __slots__ = (
-        "_asks_for_retries",
+        "asks_for_retries",
         "append_x_forwarded_host",
         "auto_host_rewrite",
         "cluster",
@@ -94,7 +95,7 @@ class RouteAction:
         self.path_rewrite: PathRewrite | None = None
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
-        self._asks_for_retries = False
+        self.asks_for_retries = False
 
     def variant(self, cluster: str, cluster_header: bytes) -> RouteAction:
         """At configuration time: a copy that forwards to another cluster."""
@@ -116,7 +117,7 @@ class RouteAction:
         """At configuration time: the header operations, in order."""
         self.request_ops = ops
         added = (name for op in ops if isinstance(op, HeaderOps) for name in op.added_names())
-        self._asks_for_retries = any(name in RETRY_HEADERS for name in added)
+        self.asks_for_retries = any(name in RETRY_HEADERS for name in added)
 
     def finalize_request(
         self, headers: RequestHeaders, stream: StreamInfo, keep_original: bool = True
@@ -150,7 +151,7 @@ class RouteAction:
 
         Consumes the x-envoy-retry headers of internal requests; external ones have lost them before.
         """
-        if not internal and not self._asks_for_retries:
+        if not internal and not self.asks_for_retries:
             policy = self.retry
             return (
                 RetryState(policy, headers, resources, ids)

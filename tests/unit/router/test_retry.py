@@ -1,0 +1,197 @@
+"""RetryState's accounts: the breaker, the outcomes, the back-off. What is retried is compared in tests/parity."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.api.reader import unread
+from proxy.base.errors import (
+    CONNECTION_TERMINATION,
+    CONNECTION_TIMEOUT,
+    LOCAL_CONNECTION_FAILURE,
+    OVERFLOW,
+    REMOTE_CONNECTION_FAILURE,
+    REMOTE_REFUSED_STREAM,
+    ResetReason,
+)
+from proxy.base.headers import RequestHeaders, ResponseHeaders
+from proxy.base.ids import Ids
+from proxy.router.retry import (
+    LIMIT_EXCEEDED,
+    NOT_MATCHED,
+    OVERFLOWED,
+    RETRY,
+    RETRY_HEADERS,
+    RetryPolicy,
+    RetryState,
+    compile_retry_policy,
+)
+from proxy.router.route import RouteAction
+from tests.unit.router.tables import ROUTES, Config, reader_of, request
+
+
+class Breaker:
+    """A retry breaker with room for ``limit``."""
+
+    def __init__(self, limit: int = 3) -> None:
+        self.limit, self.held, self.most = limit, 0, 0
+
+    def can_retry(self) -> bool:
+        return self.held < self.limit
+
+    def add_retry(self) -> None:
+        self.held += 1
+        self.most = max(self.most, self.held)
+
+    def remove_retry(self) -> None:
+        self.held -= 1
+        assert self.held >= 0
+
+
+def policy_of(config: Config) -> RetryPolicy:
+    reader = reader_of(f"{ROUTES}.RetryPolicy", config)
+    policy = compile_retry_policy(reader)
+    assert not reader.errors.findings and not unread(reader)
+    return policy
+
+
+def state_of(
+    config: Config, breaker: Breaker | None = None, headers: RequestHeaders | None = None
+) -> RetryState:
+    return RetryState(policy_of(config), headers or request(), breaker or Breaker(), Ids(3))
+
+
+def failed(status: int = 503) -> tuple[int, ResponseHeaders]:
+    return status, ResponseHeaders(status)
+
+
+def test_the_tries_run_out() -> None:
+    breaker = Breaker()
+    state = state_of({"retry_on": "5xx", "num_retries": 2}, breaker)
+    assert state.should_retry_headers(*failed()) is not None and state.outcome is RETRY
+    assert state.should_retry_headers(*failed()) is not None
+    assert breaker.held == 1, "the second retry takes the place of the first"
+    assert state.should_retry_headers(*failed()) is None and state.outcome is LIMIT_EXCEEDED
+    assert breaker.held == 0 and not state.succeeded
+
+
+def test_success_after_a_retry_is_told_once() -> None:
+    state = state_of({"retry_on": "5xx"})
+    state.should_retry_headers(*failed())
+    assert not state.succeeded
+    assert state.should_retry_headers(*failed(200)) is None
+    assert state.outcome is NOT_MATCHED and state.succeeded
+    assert state.should_retry_headers(*failed(200)) is None and not state.succeeded
+
+
+def test_a_full_breaker_stops_the_retry_and_costs_a_try() -> None:
+    state = state_of({"retry_on": "5xx", "num_retries": 5}, Breaker(0))
+    assert state.should_retry_headers(*failed()) is None
+    assert state.outcome is OVERFLOWED and state.retries_remaining == 4
+
+
+def test_finish_gives_back_what_is_held() -> None:
+    breaker = Breaker()
+    state = state_of({"retry_on": "5xx"}, breaker)
+    state.should_retry_reset(CONNECTION_TERMINATION, True)
+    assert breaker.held == 1
+    state.finish()
+    state.finish()
+    assert breaker.held == 0
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "reason", "started", "again"),
+    [
+        ("5xx", OVERFLOW, False, False),
+        ("5xx", REMOTE_CONNECTION_FAILURE, False, True),
+        ("connect-failure", REMOTE_CONNECTION_FAILURE, False, True),
+        ("connect-failure", LOCAL_CONNECTION_FAILURE, False, True),
+        ("connect-failure", CONNECTION_TIMEOUT, False, True),
+        ("connect-failure", CONNECTION_TERMINATION, True, False),
+        ("reset", REMOTE_CONNECTION_FAILURE, False, True),
+        ("gateway-error", CONNECTION_TERMINATION, True, True),
+        ("reset-before-request", CONNECTION_TERMINATION, False, True),
+        ("reset-before-request", CONNECTION_TERMINATION, True, False),
+        ("refused-stream", REMOTE_REFUSED_STREAM, True, True),
+        ("refused-stream", CONNECTION_TERMINATION, True, False),
+        ("retriable-4xx", CONNECTION_TERMINATION, True, False),
+        ("", CONNECTION_TERMINATION, False, False),
+    ],
+)
+def test_resets(retry_on: str, reason: ResetReason, started: bool, again: bool) -> None:
+    state = state_of({"retry_on": retry_on})
+    assert (state.should_retry_reset(reason, started) is not None) is again
+
+
+def test_back_off_doubles_up_to_its_maximum_with_full_jitter() -> None:
+    config: Config = {
+        "retry_on": "5xx",
+        "num_retries": 400,
+        "retry_back_off": {"base_interval": "0.1s", "max_interval": "0.4s"},
+    }
+    longest = [0.0] * 5
+    for seed in range(60):
+        state = RetryState(policy_of(config), request(), Breaker(), Ids(seed))
+        for attempt in range(5):
+            delay = state.should_retry_headers(*failed())
+            assert delay is not None and 0.0 <= delay < (0.1, 0.2, 0.4, 0.4, 0.4)[attempt]
+            longest[attempt] = max(longest[attempt], delay)
+    assert longest[0] > 0.08 and longest[1] > 0.16 and longest[2] > 0.32 and longest[4] > 0.32
+
+
+@pytest.mark.parametrize(
+    ("config", "base", "longest"),
+    [
+        ({}, 0.025, 0.25),
+        ({"retry_back_off": {"base_interval": "1s"}}, 1.0, 10.0),
+        ({"retry_back_off": {"base_interval": "0.0001s"}}, 0.001, 0.01),
+        ({"retry_back_off": {"base_interval": "0.5s", "max_interval": "0.5s"}}, 0.5, 0.5),
+    ],
+)
+def test_intervals(config: Config, base: float, longest: float) -> None:
+    policy = policy_of(config)
+    assert (policy.base_interval_s, policy.max_interval_s) == pytest.approx((base, longest))
+
+
+def test_refusals_and_warnings() -> None:
+    config = {"retry_on": "5xx,bogus", "retry_back_off": {"base_interval": "1s", "max_interval": "0.5s"}}
+    reader = reader_of(f"{ROUTES}.RetryPolicy", config)
+    compile_retry_policy(reader)
+    assert [finding.path for finding in reader.errors.findings] == ["retry_back_off.max_interval"]
+    assert ["bogus" in warning.message for warning in reader.errors.warnings] == [True]
+    predicate = {"name": "envoy.retry_host_predicates.previous_hosts"}
+    reader = reader_of(f"{ROUTES}.RetryPolicy", {"retry_host_predicate": [predicate]})
+    compile_retry_policy(reader)
+    assert [finding.path for finding in unread(reader)] == ["retry_host_predicate"]
+
+
+def test_headers_of_an_internal_request_are_consumed() -> None:
+    fields = [(name.decode(), "5xx" if name.endswith(b"retry-on") else "1") for name in sorted(RETRY_HEADERS)]
+    headers = request(fields=[("a", "1"), *fields])
+    state = RouteAction("c").retry_state(headers, Breaker(), Ids(1), internal=True)
+    assert headers.fields == [(b"a", b"1")]
+    assert state is not None and state.retries_remaining == 1
+    assert state.should_retry_headers(*failed()) is not None
+
+
+def test_no_policy_no_state() -> None:
+    action = RouteAction("c")
+    assert action.retry_state(request(), Breaker(), Ids(1), internal=False) is None
+    assert action.retry_state(request(), Breaker(), Ids(1), internal=True) is None
+    action.retry = RetryPolicy()
+    assert action.retry_state(request(), Breaker(), Ids(1), internal=False) is None
+
+
+def test_lists_in_headers_are_bounded() -> None:
+    many = ",".join(str(code) for code in range(1000))
+    fields = [
+        ("x-envoy-retry-on", "retriable-status-codes,retriable-headers"),
+        ("x-envoy-retriable-status-codes", many),
+        ("x-envoy-retriable-header-names", many),
+    ]
+    state = RouteAction("c").retry_state(request(fields=fields), Breaker(), Ids(1), internal=True)
+    assert state is not None
+    assert state.should_retry_headers(*failed(99)) is not None
+    assert state.should_retry_headers(*failed(404)) is None
+    assert len(state._codes) == 100 and len(state._headers) == 100
