@@ -7,7 +7,9 @@ Knows no socket and no clock of its own; trace header formats are in ``proxy.ext
     propagation.py  request headers to context and back, through the propagators
     sampler.py      the decision that x-request-id carries
     span.py         one finished or running span
-    tags.py         custom tags and the span's standard tags
+    span_tags.py    the standard tags of a finished span
+    tags.py         custom tags
     reporter.py     bounded queue, batches, one retry
+    tracer.py       what a back end offers
     tracing.py      the configuration made runnable: start, inject, finish
 """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+    from proxy.base.stream_info import StreamInfo
     from proxy.tracing.context import TraceContext
 
 
@@ -68,3 +69,18 @@ class Span:
         if self.tags is None:
             self.tags = {}
         self.tags[name] = value
+
+
+def moments(stream: StreamInfo) -> list[tuple[float, str]]:
+    """The seven moments of a verbose span that have happened, as (wall seconds, name)."""
+    base = stream.start_time - stream.started_at
+    happened = (
+        (stream.rx_end_at, "last_downstream_rx_byte_received"),
+        (stream.upstream_tx_start_at, "first_upstream_tx_byte_sent"),
+        (stream.upstream_tx_end_at, "last_upstream_tx_byte_sent"),
+        (stream.upstream_rx_start_at, "first_upstream_rx_byte_received"),
+        (stream.upstream_rx_end_at, "last_upstream_rx_byte_received"),
+        (stream.tx_start_at, "first_downstream_tx_byte_sent"),
+        (stream.tx_end_at, "last_downstream_tx_byte_sent"),
+    )
+    return [(base + at, name) for at, name in happened if at]

@@ -11,17 +11,18 @@ Knows no header format and no back end: those are the propagators and the tracer
 from __future__ import annotations
 
 from binascii import hexlify
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from proxy.base.headers import TRACE, X_ENVOY
 from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
 from proxy.tracing.propagation import Propagation
 from proxy.tracing.sampler import FORCED_HERE, NOT_TRACEABLE, Rates, Sampler
-from proxy.tracing.span import Span
+from proxy.tracing.span import Span, moments
 from proxy.tracing.tags import compile_custom_tags
+from proxy.tracing.tracer import Tracer, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from proxy.api.reader import Reader
     from proxy.base.headers import RequestHeaders, ResponseHeaders
@@ -33,24 +34,6 @@ if TYPE_CHECKING:
 
 DECORATOR = b"x-envoy-decorator-operation"
 DEFAULT_MAX_PATH_TAG_LENGTH = 256
-
-
-class Tracer(Protocol):
-    """A back end: what ``proxy.ext.tracers`` classes offer. Built as ``Class(reader, context)``.
-
-    formats: the header formats it writes ("b3", "w3c"); trace_id_128bit: width of the traces it begins
-    shared_span_context: a SERVER span takes over the B3 span id it received instead of becoming its child
-    """
-
-    formats: Sequence[str]
-    trace_id_128bit: bool
-    shared_span_context: bool
-
-    def report(self, span: Span) -> None:
-        """Take a finished span. Never blocks, never raises."""
-
-    def flush(self) -> None:
-        """Send what is waiting, now (the process is about to end)."""
 
 
 class HttpTracing:
@@ -114,8 +97,8 @@ class HttpTracing:
         assert headers is not None
         route = stream.route
         rates = self.rates
-        if route is not None and route.random_sampling is not None:
-            rates = Rates(route.client_sampling, route.random_sampling, route.overall_sampling)
+        if route is not None and route.tracing is not None:
+            rates = route.tracing
         reason = self.sampler.decide(headers, rates)
         if self.tracer is None:
             return
@@ -308,25 +291,6 @@ class HttpTracing:
         """Send what is waiting: for the end of the process."""
         if self.tracer is not None:
             self.tracer.flush()
-
-
-def ignore(span: Span) -> None:
-    """Where spans go when there is no tracer."""
-
-
-def moments(stream: StreamInfo) -> list[tuple[float, str]]:
-    """The seven moments of a verbose span that have happened, as (wall seconds, name)."""
-    base = stream.start_time - stream.started_at
-    happened = (
-        (stream.rx_end_at, "last_downstream_rx_byte_received"),
-        (stream.upstream_tx_start_at, "first_upstream_tx_byte_sent"),
-        (stream.upstream_tx_end_at, "last_upstream_tx_byte_sent"),
-        (stream.upstream_rx_start_at, "first_upstream_rx_byte_received"),
-        (stream.upstream_rx_end_at, "last_upstream_rx_byte_received"),
-        (stream.tx_start_at, "first_downstream_tx_byte_sent"),
-        (stream.tx_end_at, "last_downstream_tx_byte_sent"),
-    )
-    return [(base + at, name) for at, name in happened if at]
 
 
 def compile_tracing(

@@ -125,26 +125,31 @@ def test_no_request_id_at_all() -> None:
 class Route:
     """What tracing looks at in a route."""
 
-    decorator_operation: bytes | None = None
-    decorator_propagate = True
+    decorator_operation = None
 
-    def __init__(self, client: float | None, random: float | None, overall: float | None) -> None:
-        self.client_sampling, self.random_sampling, self.overall_sampling = client, random, overall
+    def __init__(self, rates: Rates | None) -> None:
+        self.tracing = rates
 
 
 @pytest.mark.parametrize(
     ("route", "kept"),
-    [(Route(1.0, 0.0, 1.0), False), (Route(1.0, 1.0, 1.0), True), (Route(None, None, None), False)],
+    [(Route(Rates(random=0.0)), False), (Route(Rates()), True), (Route(Rates(overall=0.0)), False)],
 )
 def test_a_route_overrides_the_rates(route: Route, kept: bool) -> None:
     world = World()
     tracing = world.compile({"provider": zipkin(), "random_sampling": {"value": 0 if kept else 100}})
-    if route.random_sampling is None:
-        tracing = world.compile({"provider": zipkin(), "random_sampling": {"value": 0}})
     stream = world.stream()
     stream.route = route
     tracing.start(stream)
     assert (stream.span is not None) is kept
+
+
+def test_a_route_without_overrides() -> None:
+    world = World()
+    stream = world.stream()
+    stream.route = Route(None)
+    world.compile({"provider": zipkin(), "random_sampling": {"value": 0}}).start(stream)
+    assert stream.span is None
 
 
 def test_a_millionth_is_a_millionth() -> None:

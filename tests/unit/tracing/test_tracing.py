@@ -10,7 +10,8 @@ import pytest
 from proxy.api.reader import unread
 from proxy.base.errors import ResponseFlag
 from proxy.base.headers import ResponseHeaders
-from proxy.tracing.tracing import HttpTracing, compile_tracing, moments
+from proxy.tracing.span import moments
+from proxy.tracing.tracing import HttpTracing, compile_tracing
 from tests.unit.tracing.world import World, travel, zipkin
 
 DECORATOR = b"x-envoy-decorator-operation"
@@ -18,7 +19,7 @@ SHARED = [(b"x-b3-traceid", b"1" * 16), (b"x-b3-spanid", b"a" * 16), (b"x-b3-sam
 
 
 class Route:
-    random_sampling = None
+    tracing = None
 
     def __init__(self, operation: bytes | None = b"our-op", propagate: bool = True) -> None:
         self.decorator_operation = operation

@@ -9,7 +9,6 @@ import pytest
 
 from proxy.base.errors import ResponseFlag
 from proxy.base.headers import Field, HeaderMap, ResponseHeaders
-from proxy.ext.tracers.zipkin import address_without_port, is_grpc
 from proxy.http.context import Node
 from tests.unit.tracing.world import World, travel, zipkin
 
@@ -225,21 +224,3 @@ def test_connection_managers_share_a_reporter() -> None:
         world.compile({"provider": zipkin(collector_endpoint=path)}).tracer for path in ("/a", "/a", "/b")
     )
     assert first.reporter is second.reporter is not other.reporter  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(("address", "host"), [("127.0.0.1:80", "127.0.0.1"), ("[::1]:80", "::1"), ("", "")])
-def test_address_without_port(address: str, host: str) -> None:
-    assert address_without_port(address) == host
-
-
-@pytest.mark.parametrize(
-    ("content_type", "yes"),
-    [
-        (b"application/grpc", True),
-        (b"application/grpc;x", True),
-        (b"application/grpc-web", False),
-        (b"", False),
-    ],
-)
-def test_is_grpc(content_type: bytes, yes: bool) -> None:
-    assert is_grpc(content_type) is yes
