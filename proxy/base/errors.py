@@ -55,24 +55,28 @@ class CodecError(Exception):
 
 
 class ResponseFlag:
-    """Bits of StreamInfo.flags, in the order in which Envoy prints them (contract/envoy.md 2.6)."""
+    """Bits of StreamInfo.flags, in the order in which they are printed (contract/envoy.md 2.6).
 
-    LH = 1 << 0
-    UH = 1 << 1
-    UT = 1 << 2
-    LR = 1 << 3
-    UR = 1 << 4
-    UF = 1 << 5
-    UC = 1 << 6
-    UO = 1 << 7
-    NR = 1 << 8
-    DI = 1 << 9
-    FI = 1 << 10
-    RL = 1 << 11
-    UAEX = 1 << 12
-    RLSE = 1 << 13
-    DC = 1 << 14
-    URX = 1 << 15
+    Envoy prints flags in the order in which they were set; here the order is fixed: URX first, because a retry limit
+    is always found before the failure that then ends the request.
+    """
+
+    URX = 1 << 0
+    LH = 1 << 1
+    UH = 1 << 2
+    UT = 1 << 3
+    LR = 1 << 4
+    UR = 1 << 5
+    UF = 1 << 6
+    UC = 1 << 7
+    UO = 1 << 8
+    NR = 1 << 9
+    DI = 1 << 10
+    FI = 1 << 11
+    RL = 1 << 12
+    UAEX = 1 << 13
+    RLSE = 1 << 14
+    DC = 1 << 15
     SI = 1 << 16
     IH = 1 << 17
     DPE = 1 << 18

@@ -34,20 +34,17 @@ METHODS = frozenset(
 )
 
 
-class _Names(dict[bytes, tuple[bytes, int]]):
-    """A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded: peers choose the names."""
-
-    __slots__ = ()
-
-    def __missing__(self, name: bytes) -> tuple[bytes, int]:
-        lower = name.lower()
-        entry = (lower, KNOWN.get(lower, 0))
-        if len(self) < 1024 and len(name) <= 64:
-            self[name] = entry
-        return entry
+#: A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded, because peers choose the names.
+NAMES: dict[bytes, tuple[bytes, int]] = {}
 
 
-NAMES = _Names()
+def _learn(name: bytes) -> tuple[bytes, int]:
+    """The entry of a name that NAMES does not hold."""
+    lower = name.lower()
+    entry = (lower, KNOWN.get(lower, 0))
+    if len(NAMES) < 1024 and len(name) <= 64:
+        NAMES[name] = entry
+    return entry
 
 
 class _Recorder:
@@ -74,17 +71,31 @@ def _repeated_fields(head: bytes) -> tuple[list[Field], int]:
     known = 0
     for line in head[head.find(b"\r\n") + 2 : -4].split(b"\r\n"):
         name, _, value = line.partition(b":")
-        lower, bits = NAMES[name]
+        lower, bits = NAMES.get(name) or _learn(name)
         known |= bits
         fields.append((lower, value.strip()))
+    return fields, known
+
+
+def _plain_fields(raw: dict[bytes, bytes]) -> tuple[list[Field], int]:
+    """The fields of a head in which no name repeats."""
+    fields = []
+    known = 0
+    for name, value in raw.items():
+        try:
+            lower, bits = NAMES[name]
+        except KeyError:
+            lower, bits = _learn(name)
+        if bits:
+            known |= bits
+        fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
     return fields, known
 
 
 def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
 
-    Longer than our functions may be: it runs for every request, and calls are what it saves.
-    Raises CodecError.
+    Longer than our functions are: it runs for every request, and calls are what it saves. Raises CodecError.
     """
     raw: dict[bytes, bytes] = {}
     recorder = _Recorder()
@@ -94,24 +105,27 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     except httptools.HttpParserUpgrade:
         pass  # all callbacks have run; what an upgrade means is decided above us
     except httptools.HttpParserError:
-        raise refusal(head) from None
+        return read_request(_tidy(head), count)
     line = head[: head.find(b"\r\n")].split(b" ")
     if len(line) != 3 or line[0] not in METHODS:
         raise refusal(head)
     method, path, version = line
-    scheme = b"http"
+    scheme = b""
+    authority = None
     if len(raw) == count:
         authority = raw.pop(b"Host", None)
         fields: list[Field] = []
         known = 0
-        for name, value in raw.items():
-            lower, bits = NAMES[name]
+        for name, value in raw.items():  # as _plain_fields, without its frame
+            try:
+                lower, bits = NAMES[name]
+            except KeyError:
+                lower, bits = _learn(name)
             if bits:
                 known |= bits
-            fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
+            fields.append((lower, value.rstrip()))
     else:
         fields, known = _repeated_fields(head)
-        authority = None
     if authority is None or known & HOST:
         authority = _take_host(fields, known, authority)
     if authority is None:
@@ -122,7 +136,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
         authority = authority.rstrip()
         if authority not in AUTHORITIES:
             check_authority(authority)
-    if path[0] != 47:  # not "/"
+    if path[0] != 47 or method == b"CONNECT":  # not "/..."
         target = read_target(method, path)
         if target is not None:
             scheme, authority, path = target
@@ -147,24 +161,43 @@ _FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x
 
 
 def refusal(head: bytes) -> CodecError:
-    """Why this request head is refused, in Envoy's words and in the order in which Envoy looks."""
+    """Why this request head is refused."""
+    try:
+        _strict_lines(head)
+    except CodecError as error:
+        return error
+    return bad_request()
+
+
+def _strict_lines(head: bytes) -> list[bytes]:
+    """The head's lines, without blanks at their ends. Raises CodecError, in Envoy's words and order, when a line or
+    the framing is not as RFC 9112 wants it. Slow: only heads that llhttp refuses come here."""
     if _CONTROL.search(head):
-        return bad_request(b"http1.invalid_characters")
+        raise bad_request(b"http1.invalid_characters")
     lines = head[:-4].split(b"\r\n")
     line = _REQUEST_LINE.fullmatch(lines[0])
     if line is None or line[1] not in METHODS:
-        return bad_request()
+        raise bad_request()
     fields = []
-    for text in lines[1:]:
+    for at, text in enumerate(lines[1:], 1):
         field = _FIELD_LINE.fullmatch(text)
         if field is None:
-            return bad_request()
-        fields.append((field[1].lower(), field[2].rstrip()))
-    try:
-        message_length(line[1], fields)
-    except CodecError as error:
-        return error
-    return bad_request() if line[3] == b"1.1" else low_version()
+            raise bad_request()
+        lines[at] = text.rstrip(b" \t")
+        fields.append((field[1].lower(), field[2].rstrip(b" \t")))
+    message_length(line[1], fields)
+    if line[3] != b"1.1" and line[3] != b"1.0":
+        raise low_version()
+    return lines
+
+
+def _tidy(head: bytes) -> bytes:
+    """A head that llhttp refuses, without blanks at its lines' ends: it does not take a tab after ``chunked``, which
+    RFC 9112 does. Raises CodecError when something is wrong with the head, or when there are no blanks to blame."""
+    tidy = b"\r\n".join(_strict_lines(head)) + b"\r\n\r\n"
+    if tidy == head:
+        raise bad_request()
+    return tidy
 
 
 def check_request_line(line: bytes) -> None:
@@ -176,7 +209,25 @@ def check_request_line(line: bytes) -> None:
         raise low_version()  # HTTP/0.9
 
 
-_STATUS = {b"%d" % status: status for status in range(100, 1000)}
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+
+
+class _StatusLines(dict[bytes, tuple[int, bool]]):
+    """A status line → (status, whether it is HTTP/1.1). Bounded: peers choose the reasons."""
+
+    __slots__ = ()
+
+    def __missing__(self, line: bytes) -> tuple[int, bool]:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise bad_request()
+        entry = (int(match[1]), line[7:8] == b"1")  # three ASCII digits, checked above
+        if len(self) < 1024 and len(line) <= 64:
+            self[line] = entry
+        return entry
+
+
+_STATUS_LINES_SEEN = _StatusLines()
 
 
 def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
@@ -190,21 +241,12 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
         pass
     except httptools.HttpParserError:
         raise bad_request() from None
-    status = _STATUS.get(head[9:12])
-    version = head[:9]
-    if status is None or head[12:13] not in (b" ", b"\r") or (version not in (b"HTTP/1.1 ", b"HTTP/1.0 ")):
-        raise bad_request()
+    status, is_http11 = _STATUS_LINES_SEEN[head[: head.find(b"\r\n")]]
     if len(raw) == count:
-        fields: list[Field] = []
-        known = 0
-        for name, value in raw.items():
-            lower, bits = NAMES[name]
-            if bits:
-                known |= bits
-            fields.append((lower, value.rstrip()))
+        fields, known = _plain_fields(raw)
     else:
         fields, known = _repeated_fields(head)
-    return ResponseHeaders(status, fields, known), version == b"HTTP/1.1 "
+    return ResponseHeaders(status, fields, known), is_http11
 
 
 _BROKEN_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

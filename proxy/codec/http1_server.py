@@ -15,7 +15,7 @@ Reading is a state machine (``_state``):
 from __future__ import annotations
 
 import re
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason
 from proxy.base.headers import CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
@@ -153,9 +153,8 @@ class Http1ServerCodec(ResponseWriter):
             self._refuse(error)
         if headers.method == b"HEAD":
             self._is_head = True
-        sink = cast(ServerSink, self._sink)
-        stream = self.stream = sink.new_stream()
-        stream.decode_headers(headers, self._state == WAIT or self._state == DEAD)
+        stream = self.stream = self._sink.new_stream()  # type: ignore[union-attr]  # None only once detached
+        stream.decode_headers(headers, self._state == WAIT)
 
     def _steer(self, steering: Steering) -> None:
         self.keep_alive = steering.keep_alive
@@ -188,7 +187,8 @@ class Http1ServerCodec(ResponseWriter):
         return end
 
     def _read_chunks(self, data: bytes, at: int) -> int:
-        chunks = cast(ChunkedReader, self._chunks)
+        chunks = self._chunks
+        assert chunks is not None
         try:
             body, at = chunks.read(data, at)
         except CodecError as error:

@@ -7,6 +7,7 @@ from proxy.base.stream_info import StreamInfo
 
 #: (bit, short name, long name); the order is that of the bits
 FLAGS: tuple[tuple[int, str, str], ...] = (
+    (ResponseFlag.URX, "URX", "UpstreamRetryLimitExceeded"),
     (ResponseFlag.LH, "LH", "FailedLocalHealthCheck"),
     (ResponseFlag.UH, "UH", "NoHealthyUpstream"),
     (ResponseFlag.UT, "UT", "UpstreamRequestTimeout"),
@@ -22,7 +23,6 @@ FLAGS: tuple[tuple[int, str, str], ...] = (
     (ResponseFlag.UAEX, "UAEX", "UnauthorizedExternalService"),
     (ResponseFlag.RLSE, "RLSE", "RateLimitServiceError"),
     (ResponseFlag.DC, "DC", "DownstreamConnectionTermination"),
-    (ResponseFlag.URX, "URX", "UpstreamRetryLimitExceeded"),
     (ResponseFlag.SI, "SI", "StreamIdleTimeout"),
     (ResponseFlag.IH, "IH", "InvalidEnvoyRequestHeaders"),
     (ResponseFlag.DPE, "DPE", "DownstreamProtocolError"),

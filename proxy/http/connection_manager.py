@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from proxy.base.errors import LOCAL_RESET, ResponseFlag
+from proxy.base.errors import LOCAL_RESET
 from proxy.base.headers import HOST, RequestHeaders
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
@@ -120,32 +120,29 @@ class ConnectionManager:
             stream.local_reply(400, b"", b"missing_host_header")
             return False
         path = headers.path
-        if path[:1] != b"/":
-            return self._admit_odd_target(stream, headers)
+        if headers.method == b"CONNECT":  # has no route here; what follows its head is not a request
+            stream.decode_ended = False
+            stream.rx_end_at = 0.0
+            stream.codec.goaway()
+        elif path[:1] != b"/":
+            self.stats.downstream_rq_non_relative_path.value += 1
+            stream.local_reply(404, b"", b"absolute_path_rejected")
+            return False
         if b"#" in path:
             self.stats.downstream_rq_failed_path_normalization.value += 1
             stream.codec.goaway()
             stream.local_reply(400, b"", b"path_normalization_failed")
             return False
-        if headers.upgrade is not None:
-            return self._admit_upgrade(stream, headers)
         return True
 
-    def _admit_odd_target(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
-        if headers.method == b"CONNECT":
-            stream.codec.goaway()
-            stream.local_reply(404, b"", b"route_not_found", ResponseFlag.NR)
-            return False
-        self.stats.downstream_rq_non_relative_path.value += 1
-        stream.local_reply(404, b"", b"absolute_path_rejected")
-        return False
-
-    def _admit_upgrade(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
-        """No upgrade is configured: h2c is ignored, as RFC 9110 section 7.8 allows; others are refused."""
-        assert headers.upgrade is not None
-        if headers.upgrade.lower() == b"h2c":
-            headers.upgrade = None
-            return True
+    def admit_upgrade(self, stream: ActiveStream) -> bool:
+        """No upgrade is configured, so what asks for one is refused, but only once its route is known (as Envoy)."""
+        route = stream.route
+        if route is not None and route.forward is not None:
+            assert stream.request_headers is not None
+            stream.cluster_name = (
+                route.forward.choose_cluster(stream.request_headers, stream) or ""
+            ).encode()
         self.stats.downstream_rq_ws_on_non_ws_route.value += 1
         stream.codec.goaway()
         stream.local_reply(403, b"", b"upgrade_failed")

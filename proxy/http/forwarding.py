@@ -74,6 +74,9 @@ RESPONSE_HOP = frozenset(
 
 OVERWRITE, APPEND_IF_ABSENT, PASS_THROUGH = 0, 1, 2
 
+#: Downstream connections are plain until the TLS issue brings others.
+TRANSPORT_SCHEME = b"http"
+
 
 def connection_tokens(headers: RequestHeaders) -> set[bytes]:
     """The lower-case names in all Connection fields (RFC 9110 section 7.6.1)."""
@@ -152,15 +155,25 @@ class Forwarding:
             internal = self._remote_address(stream, headers)
         elif known & FORWARDED_FOR:
             internal = self._forwarded_address(stream, headers)
-        if not self.use_remote_address and not known & FORWARDED_PROTO:
-            headers.fields.append((b"x-forwarded-proto", headers.scheme))
+        if headers.known & FORWARDED_PROTO:
+            if not headers.scheme:
+                headers.scheme = self._scheme_of(headers)
+        else:
+            headers.fields.append((b"x-forwarded-proto", TRANSPORT_SCHEME))
             headers.known |= FORWARDED_PROTO
+            headers.scheme = headers.scheme or TRANSPORT_SCHEME
         if known & (HOP_BY_HOP | X_ENVOY | CLIENT_CERT):
             self._strip(headers, internal)
         self._introduce(stream, headers, internal)
         if self.generate_request_id:
             self._request_id(headers, internal)
         return internal
+
+    @staticmethod
+    def _scheme_of(headers: RequestHeaders) -> bytes:
+        """The scheme of an origin-form request is the one that x-forwarded-proto vouches for (as Envoy)."""
+        value = headers.get(b"x-forwarded-proto")
+        return value if value in (b"http", b"https") else TRANSPORT_SCHEME
 
     def _strip_named(self, headers: RequestHeaders) -> None:
         named = connection_tokens(headers) - PROTECTED
@@ -206,7 +219,7 @@ class Forwarding:
             before = headers.joined(b"x-forwarded-for") if had_forwarded is not None else None
             headers.set(b"x-forwarded-for", before + b"," + own if before else own)
         if self.trusted_hops == 0 or b"x-forwarded-proto" not in headers:
-            headers.set(b"x-forwarded-proto", headers.scheme)
+            headers.set(b"x-forwarded-proto", TRANSPORT_SCHEME)
         return had_forwarded is None and client is not None and self._is_internal(client)
 
     def _forwarded_address(self, stream: StreamInfo, headers: RequestHeaders) -> bool:
@@ -266,11 +279,14 @@ class Forwarding:
                 self.date_second = second
                 self.date = formatdate(second, usegmt=True).encode()
             fields.append((b"date", self.date))
+            known |= DATE
         if not known & SERVER:
             if self.server_transformation != PASS_THROUGH:
                 fields.append((b"server", self.server_name))
+                known |= SERVER
         elif self.server_transformation == OVERWRITE:
             headers.set(b"server", self.server_name)
+        headers.known |= known
         if self.always_set_request_id and stream.request_headers is not None:
             request_id = stream.request_headers.get(b"x-request-id")
             if request_id is not None:

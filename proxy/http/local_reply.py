@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, ResponseHeaders
+from collections.abc import Sequence
+
+from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, ResponseHeaders
 
 
-def local_response(status: int, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()) -> ResponseHeaders:
-    """The head of a local reply: content-length and content-type before everything else, as Envoy writes them.
+def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> ResponseHeaders:
+    """The head of a local reply: what the route and the reason add, then content-length and content-type, before
+    everything else, as Envoy writes them.
 
     A reply without a body has neither: the codec adds ``content-length: 0`` where the protocol wants it.
     """
     if not body:
         return ResponseHeaders(status, list(extra))
-    fields = [(b"content-length", b"%d" % len(body)), (b"content-type", b"text/plain"), *extra]
+    fields = [*extra, (b"content-length", b"%d" % len(body)), (b"content-type", b"text/plain")]
     return ResponseHeaders(status, fields, CONTENT_LENGTH | CONTENT_TYPE if not extra else None)
 
 

@@ -7,11 +7,12 @@ where a request is counted as completed, and it cuts every link, so that nothing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.errors import CodecError, ResetReason, ResponseFlag
-from proxy.base.headers import EXPECT, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.headers import EXPECT, Field, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.http.local_reply import local_response
 
@@ -151,12 +152,15 @@ class ActiveStream(StreamInfo):
         if not hcm.admit(self, headers):
             return
         self.internal = hcm.forwarding.request(self, headers)
-        self.route = route = hcm.route_table.find(headers, self)
-        if route is not None:
-            self.route_name = route.name
-            self.virtual_host_name = route.virtual_host.name
+        if headers.path:
+            self.route = route = hcm.route_table.find(headers, self)
+            if route is not None:
+                self.route_name = route.name
+                self.virtual_host_name = route.virtual_host.name
         if hcm.tracing is not None:
             hcm.tracing.start(self)
+        if headers.upgrade is not None and not hcm.admit_upgrade(self):
+            return
         self.continue_decoding()
 
     def _arm_body_timers(self, headers: RequestHeaders) -> None:
@@ -260,6 +264,7 @@ class ActiveStream(StreamInfo):
         """The client is gone, or gave the stream up."""
         if self.done:
             return
+        self.hcm.stats.downstream_rq_rx_reset.value += 1
         self.flags |= ResponseFlag.DC
         self.details = details
         self.finish()
@@ -387,9 +392,13 @@ class ActiveStream(StreamInfo):
         body: bytes = b"",
         details: bytes = b"",
         flags: int = 0,
-        extra: tuple[tuple[bytes, bytes], ...] = (),
+        extra: Sequence[Field] = (),
     ) -> None:
-        """Answer in our own words. Once a response has begun this resets the stream instead."""
+        """Answer in our own words. Once a response has begun this resets the stream instead.
+
+        The response operations of a route that forwards apply to its local replies too, as in Envoy; those of other
+        routes are in ``extra`` already.
+        """
         if self.done:
             return
         if details:
@@ -400,6 +409,9 @@ class ActiveStream(StreamInfo):
             return
         self._drop_upstream()
         self.local_reply_body = body
+        route = self.route
+        if route is not None and route.forward is not None and route.response_ops:
+            extra = (*self._route_fields(status), *extra)
         headers = local_response(status, body, extra)
         is_head = self.request_headers is not None and self.request_headers.method == b"HEAD"
         if not body or is_head:
@@ -409,10 +421,18 @@ class ActiveStream(StreamInfo):
         if not self.done:
             self.encode_data(body, True)
 
+    def _route_fields(self, status: int) -> list[Field]:
+        self.status = status
+        head = ResponseHeaders(status)
+        self.route.finalize_response(head, self)
+        return head.fields
+
     def reset(self, details: bytes) -> None:
         """Give the stream up after its response has begun: the client must see that it is not whole."""
         if self.done:
             return
+        self.hcm.stats.downstream_rq_tx_reset.value += 1
+        self.hcm.stats.downstream_rq_rx_reset.value += 1
         if details:
             self.details = details
         self.codec.reset(self, self.hcm.local_reset)
@@ -431,7 +451,9 @@ class ActiveStream(StreamInfo):
         if self.done:
             return
         self.done = True
-        self.ended_at = self.tx_end_at = self.hcm.monotonic()
+        self.ended_at = self.hcm.monotonic()
+        if self.encode_ended:
+            self.tx_end_at = self.ended_at
         if self.upstream is not None:
             self._drop_upstream()
         self.hcm.complete(self)

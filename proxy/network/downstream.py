@@ -187,9 +187,8 @@ class DownstreamConnection:
         if self.stream is not stream:
             return
         self.stream = None
-        if not stream.decode_ended:
-            if self.open:
-                self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
+        if stream.encode_ended and not stream.decode_ended:
+            self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
             self.hcm.stats.downstream_rq_rx_reset.value += 1
         if self.held & HOLD_STREAM:
             self._release(HOLD_STREAM)
@@ -249,8 +248,6 @@ class DownstreamConnection:
     def _refuse(self, error: CodecError) -> None:
         """The only place that answers a client's bad bytes."""
         self.hcm.stats.downstream_cx_protocol_error.value += 1
-        if error.status == 431:
-            self.hcm.stats.downstream_rq_too_large.value += 1
         stream = self.stream
         if stream is None:
             stream = self.new_stream()

@@ -169,6 +169,8 @@ class UpstreamConnection:
             if request is not None:
                 self.codec.eof()
                 self.request = None
+                if self.codec.protocol_error:
+                    self.pool.stats.upstream_cx_protocol_error.value += 1
                 if self.codec.response_done and not self.closed:
                     self.pool.on_stream_done(self)
             self.dispatcher.flush()

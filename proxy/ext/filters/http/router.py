@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.api.reader import Reader
 from proxy.base.errors import OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
-from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.headers import X_ENVOY, Field, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.http.context import FactoryContext
 from proxy.http.filter import Filter, FilterStatus
 from proxy.http.local_reply import reset_body
@@ -60,19 +60,25 @@ class Router(Filter):
 
     def _redirect(self, stream: ActiveStream, route: Route) -> None:
         assert stream.request_headers is not None and route.redirect is not None
-        stream.hcm.stats.rq_redirect.value += 1
+        stream.hcm.stats.rq_direct_response.value += 1  # Envoy counts redirects here too
         location = route.redirect.location(stream.request_headers, stream)
-        stream.local_reply(route.redirect.status, b"", b"direct_response", 0, ((b"location", location),))
+        self._answer(stream, route, route.redirect.status, b"", ResponseHeaders(0, [(b"location", location)]))
 
     def _respond(self, stream: ActiveStream, route: Route) -> None:
         assert stream.request_headers is not None and route.direct_response is not None
         stream.hcm.stats.rq_direct_response.value += 1
         reply = route.direct_response
-        extra: tuple[tuple[bytes, bytes], ...] = ()
-        if reply.status == 201:
-            headers = stream.request_headers
-            extra = ((b"location", b"%b://%b%b" % (headers.scheme, headers.authority, headers.path)),)
-        stream.local_reply(reply.status, reply.body, b"direct_response", 0, extra)
+        head = ResponseHeaders(reply.status)
+        location = reply.location(stream.request_headers)
+        if location is not None:
+            head.add(b"location", location)
+        self._answer(stream, route, reply.status, reply.body, head)
+
+    @staticmethod
+    def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:
+        stream.status = status
+        route.finalize_response(head, stream)
+        stream.local_reply(status, body, b"direct_response", 0, head.fields)
 
     def _forward(self, stream: ActiveStream, route: Route, action: RouteAction) -> None:
         headers = stream.request_headers
@@ -143,13 +149,13 @@ class Router(Filter):
     def _try(self, stream: ActiveStream) -> None:
         """One try: a host, a connection, the request."""
         cluster: Cluster = stream.cluster
+        stream.attempt_count += 1
         host = cluster.choose_host(stream)
         if host is None:
             self._end_retries(stream)
             self._count_local(stream, 503)
-            stream.local_reply(503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
+            self._reply(stream, 503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
             return
-        stream.attempt_count += 1
         stream.upstream_host = host
         headers = stream.request_headers
         assert headers is not None
@@ -251,12 +257,14 @@ class Router(Filter):
         if stream.retry is not None and self._retried(stream, request, headers):
             return
         cluster.codes.record(status)
+        stream.status = status
         if stream.rx_end_at and not self.suppress_envoy_headers:
             elapsed = b"%d" % ((now - stream.rx_end_at) * 1000.0)
             if headers.known & X_ENVOY:
                 headers.set(b"x-envoy-upstream-service-time", elapsed)
             else:
                 headers.fields.append((b"x-envoy-upstream-service-time", elapsed))
+                headers.known |= X_ENVOY
         route: Route = stream.route
         if route.response_ops:
             route.finalize_response(headers, stream)
@@ -339,16 +347,16 @@ class Router(Filter):
         stream: ActiveStream = request.stream
         stream.upstream = None
         stream.try_deadline = inf
-        if reason is not OVERFLOW:
+        if reason is OVERFLOW:
+            if not request.pool.ready:  # no room to wait for a connection: no host was tried
+                stream.upstream_host = None
+        else:
             request.host.rq_error += 1
-            if reason.flag == ResponseFlag.UF:
-                stream.upstream_transport_failure_reason = b""
         if stream.try_span is not None:
             self._end_try_span(stream, 0, reason.flag, reason.text)
         if stream.encode_started:
             stream.flags |= reason.flag
             self._end_retries(stream)
-            stream.hcm.stats.rq_reset_after_downstream_response_started.value += 1
             stream.reset(b"upstream_reset_after_response_started{%b}" % underscored(reason.text))
             return
         retry: RetryState | None = stream.retry
@@ -365,16 +373,32 @@ class Router(Filter):
         self._end_retries(stream)
         status = 502 if reason is PROTOCOL_ERROR else 503
         self._count_local(stream, status)
-        words = reason.text
+        words = underscored(reason.text)
         if details and reason.flag == ResponseFlag.UF:
-            words = b"%b|delayed_connect_error:_%b" % (words, details)
-        stream.local_reply(
+            stream.upstream_transport_failure_reason = b"delayed_connect_error:_" + underscored(details)
+            words = b"%b|%b" % (words, stream.upstream_transport_failure_reason)
+        self._reply(
+            stream,
             status,
             reset_body(reason.text, retried),
-            b"upstream_reset_before_response_started{%b}" % underscored(words),
+            b"upstream_reset_before_response_started{%b}" % words,
             reason.flag,
             OVERLOADED if reason is OVERFLOW else (),
         )
+
+    def _reply(
+        self,
+        stream: ActiveStream,
+        status: int,
+        body: bytes,
+        details: bytes,
+        flags: int,
+        extra: tuple[Field, ...] = (),
+    ) -> None:
+        """A local reply for a failed upstream; it says how many tries there were, where the virtual host asks."""
+        if stream.route.virtual_host.include_attempt_count_in_response and not self.suppress_envoy_headers:
+            extra = (*extra, (b"x-envoy-attempt-count", b"%d" % stream.attempt_count))
+        stream.local_reply(status, body, details, flags, extra)
 
     def _count_local(self, stream: ActiveStream, status: int) -> None:
         """Replies of ours for a failed upstream count as the cluster's own codes, as in Envoy."""
@@ -444,7 +468,7 @@ class Router(Filter):
             status, body = 204, b""
         if not stream.encode_started:
             self._count_local(stream, status)
-        stream.local_reply(status, body, details, ResponseFlag.UT)
+        self._reply(stream, status, body, details, ResponseFlag.UT)
 
     def on_complete(self, stream: ActiveStream) -> None:
         """However the stream ended: give back what its retries hold, end the span of a try cut short."""
