@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from google.protobuf import json_format, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
@@ -129,8 +129,21 @@ def unpack_typed_struct(typed_struct: Message) -> Message:
 
 def struct_to_dict(struct: Message) -> dict[str, Any]:
     """A google.protobuf.Struct as plain Python; whole numbers come as int."""
-    result: dict[str, Any] = json_format.MessageToDict(struct)
-    return result
+    fields = struct.fields  # type: ignore[attr-defined]
+    return {name: _plain(fields[name]) for name in fields}
+
+
+def _plain(value: Any) -> Any:
+    """A google.protobuf.Value as plain Python."""
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return struct_to_dict(value.struct_value)
+    if kind == "list_value":
+        return [_plain(one) for one in value.list_value.values]
+    if kind == "number_value":
+        number: float = value.number_value
+        return int(number) if number.is_integer() else number
+    return getattr(value, kind) if kind not in (None, "null_value") else None
 
 
 def message_type(field: FieldDescriptor) -> Descriptor:

@@ -58,15 +58,14 @@ def whole_number(value: Any, low: int, high: int) -> int:
 
 
 def _whole_float(value: Any) -> int:
-    if isinstance(value, float):
-        number = value
-    elif isinstance(value, str) and not _BLANK.search(value):
-        number = _float(value)
-    else:
-        raise Wrong(f"expects a whole number, not {shown(value)}")
-    if not math.isfinite(number) or not number.is_integer():
-        raise Wrong(f"expects a whole number, not {shown(value)}")
-    return int(number)
+    try:
+        if isinstance(value, str) and not _BLANK.search(value):
+            value = _float(value)
+        if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+            return int(value)
+    except Wrong:
+        pass
+    raise Wrong(f"expects a whole number, not {shown(value)}")
 
 
 def real_number(value: Any, is_32_bit: bool) -> float:

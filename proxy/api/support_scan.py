@@ -82,7 +82,7 @@ class Sources:
         self.functions: dict[str, Function] = {}
         self.bases: dict[str, list[str]] = {}
         self.names: dict[str, dict[str, str]] = {}
-        self.constants: dict[str, Env] = {}
+        self.constants: dict[str, dict[str, ast.expr]] = {}
         left_out = set(skip)
         for path in sorted(root.rglob("*.py")):
             parts = path.relative_to(root.parent).with_suffix("").parts
@@ -105,10 +105,9 @@ class Sources:
                 self._class(module, node)
             elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                texts = self.texts(module, node.value)
-                for target in targets:
-                    if isinstance(target, ast.Name) and texts:
-                        constants[target.id] = texts
+                constants.update(
+                    {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+                )
 
     def _function(self, function: Function) -> None:
         self.functions[function.key] = function
@@ -135,11 +134,11 @@ class Sources:
 
     def constant(self, module: str, name: str) -> Value:
         """The strings of a constant of the module, its own or imported."""
-        own = self.constants.get(module, {}).get(name)
-        if own is not None:
-            return own
-        home, _, origin = self.names.get(module, {}).get(name, "").partition(":")
-        return self.constants.get(home, {}).get(origin, NOTHING)
+        home, _, origin = self.names.get(module, {}).get(name, f"{module}:{name}").partition(":")
+        node = self.constants.get(home, {}).get(origin)
+        if node is None or (isinstance(node, ast.Name) and node.id == origin):
+            return NOTHING
+        return self.texts(home, node)
 
     def origin(self, key: str) -> str:
         """Where "module:name" is defined, through what packages import from their own modules."""

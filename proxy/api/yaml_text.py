@@ -263,8 +263,10 @@ def _compose(text: str, builder: _Builder) -> Any:
         return _Composer(builder, yaml).run(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = "; ".join(part for part in (error.context, error.problem) if part)
-        message = f"is no valid YAML: {said}"
+        context = error.context or ""
+        if context and error.context_mark:
+            context += f" that begins at {error.context_mark.line + 1}:{error.context_mark.column + 1}"
+        message = f"is no valid YAML: {'; '.join(part for part in (context, error.problem) if part)}"
         raise TextError(message, mark.line + 1, mark.column + 1) if mark else TextError(message) from error
     except yaml.reader.ReaderError as error:
         raise TextError(f"is no valid YAML: {error.reason}") from error

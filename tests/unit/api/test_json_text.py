@@ -1,0 +1,76 @@
+"""JSON by the rules of protobuf's C++ parser, within bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.api.json_text import Repeated, mark_json, read_json
+from proxy.api.yaml_text import MAX_DEPTH, TextError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, 2.5, "b", null, true]}', {"a": [1, 2.5, "b", None, True]}),
+        ('{"a": 1,}', {"a": 1}),
+        ("[1, 2,]", [1, 2]),
+        ("{'a': 'it\\'s \"x\"'}", {"a": 'it\'s "x"'}),
+        ('{a: 1, $b_2: "x"}', {"a": 1, "$b_2": "x"}),
+        ('"\\ud83d\\ude00"', "\U0001f600"),
+        ('"a\tb"', "a\tb"),
+        ("18446744073709551615", 18446744073709551615),
+        (" {} ", {}),
+    ],
+)
+def test_reads(text: str, value: Any) -> None:
+    assert read_json(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line", "column"),
+    [
+        ("", "ends too early", 1, 1),
+        ('{"a": 1} x', "something after the end", 1, 10),
+        ('{\n "a" 1}', 'expects ":"', 2, 6),
+        ('{"a": NaN}', "expects a value", 1, 7),
+        ('{"a": 1 "b": 2}', 'expects "," or "}"', 1, 9),
+        ('{"a": "b', "without an end", 1, 7),
+        ('"\\ud83d"', "half a surrogate pair", 1, 1),
+        ('"\\x41"', "bad escape", 1, 1),
+        ("// no\n{}", "expects a value", 1, 1),
+        ("\ufeff{}", "expects a value", 1, 1),
+        ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "nested deeper", 1, MAX_DEPTH + 1),
+        ("[" * 100_000, "nested deeper", None, None),
+    ],
+)
+def test_what_is_wrong_has_its_place(text: str, said: str, line: int | None, column: int | None) -> None:
+    with pytest.raises(TextError) as caught:
+        read_json(text)
+    assert said in caught.value.message
+    if line is not None:
+        assert (caught.value.line, caught.value.column) == (line, column)
+    assert mark_json(text) is None
+
+
+def test_depth_is_allowed_up_to_its_bound() -> None:
+    assert read_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+
+
+def test_repeated_keys_are_kept() -> None:
+    value = read_json('{"a": {"b": 1, "b": 2}}')
+    assert type(value["a"]) is Repeated
+    assert value["a"].pairs == [("b", 1), ("b", 2)]
+    assert value["a"] == {"b": 2}
+    assert type(value) is dict
+
+
+def test_marks_stand_at_the_key() -> None:
+    mark = mark_json('{"a": [\n  {"b": 1,\n   "c": [true, 2]}]}')
+    assert mark is not None and mark.keys is not None and mark.keys["a"].items is not None
+    inner = mark.keys["a"].items[0]
+    assert (inner.line, inner.column) == (2, 3)
+    assert inner.keys is not None and inner.keys["c"].items is not None
+    assert (inner.keys["c"].line, inner.keys["c"].column) == (3, 4)
+    assert [(one.line, one.column) for one in inner.keys["c"].items] == [(3, 10), (3, 16)]

@@ -1,0 +1,188 @@
+"""The Reader: typed access, marks of what was read, findings with their place."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.api.errors import Errors
+from proxy.api.load import load_text
+from proxy.api.reader import Reader, reads, unread
+from proxy.base.errors import ConfigRefused
+
+CLUSTER = "envoy.config.cluster.v3.Cluster"
+ROUTE = "envoy.config.route.v3.Route"
+TEXT = """\
+name: c
+connect_timeout: 1.5s
+lb_policy: RANDOM
+respect_dns_ttl: true
+per_connection_buffer_limit_bytes: 5
+common_lb_config: {healthy_panic_threshold: {value: 25}}
+circuit_breakers: {thresholds: [{max_requests: 3}, {priority: HIGH}]}
+metadata: {filter_metadata: {envoy.lb: {a: 1}}}
+typed_extension_protocol_options:
+  x: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router, suppress_envoy_headers: true}
+"""
+
+
+def reader(text: str = TEXT, type_name: str = CLUSTER) -> Reader:
+    loaded = load_text(type_name, text, "c.yaml")
+    loaded.errors.raise_if_any()
+    return loaded.reader()
+
+
+def test_scalars_and_values() -> None:
+    cluster = reader()
+    assert cluster.type_name == CLUSTER
+    assert cluster.text("name") == "c"
+    assert cluster.flag("respect_dns_ttl") is True
+    assert cluster.enum("lb_policy") == "RANDOM"
+    assert cluster.seconds("connect_timeout") == 1.5
+    assert cluster.seconds("dns_refresh_rate", 5.0) == 5.0
+    assert cluster.wrapped("per_connection_buffer_limit_bytes", 7) == 5
+    assert cluster.wrapped("upstream_config", "no") == "no"
+
+
+def test_children_are_the_same_objects_every_time() -> None:
+    cluster = reader()
+    breakers = cluster.sub("circuit_breakers")
+    assert breakers is not None
+    assert breakers is cluster.sub("circuit_breakers")
+    first, second = breakers.each("thresholds")
+    assert [first, second] == breakers.each("thresholds")
+    assert second.path == "circuit_breakers.thresholds[1]"
+    assert second.enum("priority") == "HIGH"
+    assert cluster.sub("outlier_detection") is None
+
+
+def test_maps_any_and_structs() -> None:
+    cluster = reader()
+    metadata = cluster.sub("metadata")
+    assert metadata is not None
+    [(key, value)] = metadata.entries("filter_metadata").items()
+    assert (key, value.path) == ("envoy.lb", 'metadata.filter_metadata["envoy.lb"]')
+    [inner] = cluster.entries("typed_extension_protocol_options").values()
+    assert inner.type_name == "envoy.extensions.filters.http.router.v3.Router"
+    assert inner.flag("suppress_envoy_headers")
+    node = reader("metadata: {a: {b: [1, ~]}}", "envoy.config.core.v3.Node")
+    assert node.struct("metadata") == {"a": {"b": [1, None]}}
+    assert reader("id: x", "envoy.config.core.v3.Node").struct("metadata") == {}
+
+
+def test_percent_and_fraction() -> None:
+    lb = reader().sub("common_lb_config")
+    assert lb is not None
+    assert lb.percent("healthy_panic_threshold", 50) == 25
+    match = "{prefix: /, runtime_fraction: {runtime_key: k, default_value: {numerator: 5, denominator: TEN_THOUSAND}}}"
+    route = reader(f"match: {match}\nredirect: {{}}", ROUTE).sub("match")
+    assert route is not None
+    assert route.fraction("runtime_fraction", 1.0) == 0.0005
+    [warning] = route.errors.warnings
+    assert warning.path == "match.runtime_fraction"
+    assert '"k" has no effect' in warning.message
+
+
+def test_oneofs() -> None:
+    route = reader("match: {prefix: /}\nredirect: {}", ROUTE)
+    assert route.which("action") == "redirect"
+    assert route.has("redirect")
+    assert not route.has("route")
+    assert {finding.path for finding in unread(route)} == {"match", "redirect"}, "asking is not reading"
+
+
+def test_unread_names_each_set_field_once_with_its_place() -> None:
+    cluster = reader()
+    cluster.text("name")
+    breakers = cluster.sub("circuit_breakers")
+    assert breakers is not None
+    breakers.each("thresholds")[0].wrapped("max_requests", 0)
+    [inner] = cluster.entries("typed_extension_protocol_options").values()
+    found = {(finding.path, finding.line) for finding in unread(cluster)}
+    assert found == {
+        ("connect_timeout", 2),
+        ("lb_policy", 3),
+        ("respect_dns_ttl", 4),
+        ("per_connection_buffer_limit_bytes", 5),
+        ("common_lb_config", 6),
+        ("circuit_breakers.thresholds[1].priority", 7),
+        ("metadata", 8),
+        (f"{inner.path}.suppress_envoy_headers", 10),
+    }
+    assert {finding.kind for finding in unread(cluster)} == {"unsupported"}
+
+
+def test_a_scalar_at_its_default_counts_as_unset() -> None:
+    cluster = reader(
+        "name: c\nlb_policy: ROUND_ROBIN\nrespect_dns_ttl: false\nclose_connections_on_host_health_failure: no"
+    )
+    cluster.text("name")
+    assert unread(cluster) == []
+
+
+def test_nothing_is_unread_when_all_is_read() -> None:
+    cluster = reader("name: c\nconnect_timeout: 1s")
+    cluster.text("name")
+    cluster.seconds("connect_timeout")
+    assert unread(cluster) == []
+
+
+def test_findings() -> None:
+    cluster = reader()
+    cluster.ignore("lb_policy", "alt_stat_name", why="one host only")
+    cluster.unsupported("metadata", "no subsets here")
+    cluster.unsupported("outlier_detection")
+    cluster.fail("name", "is taken")
+    cluster.fail("", "is odd")
+    errors = cluster.errors
+    assert [str(finding) for finding in errors.findings] == [
+        "c.yaml:8:1: metadata: is not supported: no subsets here",
+        "c.yaml:1:1: name: is taken",
+        "c.yaml:1:1: is odd",
+    ]
+    assert [finding.kind for finding in errors.findings] == ["unsupported", "invalid", "invalid"]
+    assert "c.yaml:3:1: lb_policy: has no effect here: one host only" in [str(one) for one in errors.warnings]
+    assert not any(warning.path == "alt_stat_name" for warning in errors.warnings), "it is not set"
+    assert "lb_policy" not in {finding.path for finding in unread(cluster)}
+    with pytest.raises(ConfigRefused) as caught:
+        errors.raise_if_any()
+    assert len(caught.value.findings) == 3
+
+
+def test_the_same_finding_is_kept_once() -> None:
+    errors = Errors()
+    for _ in range(2):
+        errors.at(None, "a.b", "is wrong")
+    assert len(errors.findings) == 1
+    assert errors
+
+
+def test_a_type_outside_the_schema_is_a_finding() -> None:
+    text = """\
+name: f
+typed_config:
+  "@type": type.googleapis.com/xds.type.v3.TypedStruct
+  type_url: type.googleapis.com/stats.PluginConfig
+  value: {}
+"""
+    extension = reader(text, "envoy.config.core.v3.TypedExtensionConfig")
+    assert extension.any("typed_config") is None
+    [finding] = extension.errors.findings
+    assert (finding.path, finding.line, finding.kind) == ("typed_config.value", 5, "unsupported")
+    assert "stats.PluginConfig" in finding.message
+
+
+def test_mistakes_of_the_caller_raise() -> None:
+    cluster = reader()
+    with pytest.raises(KeyError, match="has no field nmae"):
+        cluster.text("nmae")
+    with pytest.raises(TypeError):
+        cluster.number("name")
+    with pytest.raises(TypeError):
+        cluster.struct("metadata")
+
+
+def test_reads_changes_nothing() -> None:
+    def compile_it(one: Reader) -> str:
+        return one.text("name")
+
+    assert reads(CLUSTER)(compile_it) is compile_it
