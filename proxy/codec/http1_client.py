@@ -10,8 +10,6 @@ followed by bytes that nobody asked for, or was complete before its request was.
 
 from __future__ import annotations
 
-from typing import cast
-
 from proxy.base.errors import CONNECTION_TERMINATION, PROTOCOL_ERROR, CodecError, ResetReason
 from proxy.base.headers import (
     CONTENT_LENGTH,
@@ -164,7 +162,8 @@ class Http1ClientCodec:
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
         headers, is_http11 = read_response(head, count)
-        decoder = cast(StreamDecoder, self.decoder)
+        decoder = self.decoder
+        assert decoder is not None
         if headers.status < 200:
             self._take_informational(decoder, headers)
             return
@@ -220,7 +219,8 @@ class Http1ClientCodec:
         left = self._left
         if size < left:
             self._left = left - size
-            cast(StreamDecoder, self.decoder).decode_data(data[at:] if at else data, False)
+            assert self.decoder is not None
+            self.decoder.decode_data(data[at:] if at else data, False)
             return at + size
         end = at + left
         decoder = self._done(size > left)
@@ -228,9 +228,11 @@ class Http1ClientCodec:
         return end if size == left else len(data)
 
     def _read_chunks(self, data: bytes, at: int) -> int:
-        chunks = cast(ChunkedReader, self._chunks)
+        chunks = self._chunks
+        assert chunks is not None
         body, at = chunks.read(data, at)
-        decoder = cast(StreamDecoder, self.decoder)
+        decoder = self.decoder
+        assert decoder is not None
         if not chunks.done:
             if body:
                 decoder.decode_data(body, False)
@@ -249,7 +251,8 @@ class Http1ClientCodec:
 
     def _done(self, more: bool) -> StreamDecoder:
         """The response is whole; ``more``: bytes follow it. Whom to tell."""
-        decoder = cast(StreamDecoder, self.decoder)
+        decoder = self.decoder
+        assert decoder is not None
         self.decoder = self._chunks = None
         self.response_done = True
         self._state = HEAD
@@ -311,19 +314,19 @@ class Http1ClientCodec:
 
         Raises ValueError when a value would break out of its line.
         """
-        request = cast(RequestHeaders, headers)
-        method, path = request.method, request.path
-        lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, path, request.authority)]
-        known = request.known
+        assert isinstance(headers, RequestHeaders)
+        method, path = headers.method, headers.path
+        lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, path, headers.authority)]
+        known = headers.known
         length = NO_LENGTH
         if known & CONTENT_LENGTH:
-            length = declared_length(request)
+            length = declared_length(headers)
             if end and length > 0:
                 length = BAD_LENGTH  # a filter took the body away: the host must not wait for it
         if known & TRANSFER_ENCODING or length == BAD_LENGTH:
-            lines += framing_free_lines(request, length == BAD_LENGTH)
+            lines += framing_free_lines(headers, length == BAD_LENGTH)
         else:
-            lines += map(field_line, request.fields)
+            lines += map(field_line, headers.fields)
         self._framing = NO_BODY
         if length >= 0:
             self._framing = BY_LENGTH

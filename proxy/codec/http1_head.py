@@ -95,6 +95,7 @@ def _plain_fields(raw: dict[bytes, bytes]) -> tuple[list[Field], int]:
 def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
 
+    ``scheme`` is b"" unless the target told it: the connection or x-forwarded-proto will.
     Longer than our functions are: it runs for every request, and calls are what it saves. Raises CodecError.
     """
     raw: dict[bytes, bytes] = {}

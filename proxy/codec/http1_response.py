@@ -5,8 +5,6 @@ Knows what the reading half tells it about the request (``stream``, ``keep_alive
 
 from __future__ import annotations
 
-from typing import cast
-
 from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
@@ -79,7 +77,8 @@ class ResponseWriter:
         """Write a 1xx head; not to HTTP/1.0 clients, who do not know them (RFC 9110 section 15.2)."""
         if stream is not self.stream or self._responding or self._http10:
             return
-        lines = [STATUS_LINES[cast(ResponseHeaders, headers).status]]
+        assert isinstance(headers, ResponseHeaders)
+        lines = [STATUS_LINES[headers.status]]
         lines += framing_free_lines(headers, True)
         lines += (b"", b"")
         self._write(checked(b"\r\n".join(lines), len(lines)))
@@ -94,7 +93,8 @@ class ResponseWriter:
             return
         if self._responding:
             return
-        status = cast(ResponseHeaders, headers).status
+        assert isinstance(headers, ResponseHeaders)
+        status = headers.status
         lines = [STATUS_LINES[status]]
         length = NO_LENGTH
         if headers.known & CONTENT_LENGTH:
