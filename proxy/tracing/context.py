@@ -20,6 +20,7 @@ W3C = 8  # the context came from traceparent: write traceparent whatever the pro
 OVERRIDDEN = 16  # the caller named the operation (x-envoy-decorator-operation): do not send ours back
 MALFORMED = 32  # headers were there, but no ids could be read from them: the trace starts again
 
+TRACESTATE = b"tracestate"
 #: Names that hold a context in one of the formats we understand; all others are none of our business.
 TRACE_NAMES = frozenset(
     {
@@ -30,7 +31,7 @@ TRACE_NAMES = frozenset(
         b"x-b3-sampled",
         b"x-b3-flags",
         b"traceparent",
-        b"tracestate",
+        TRACESTATE,
     }
 )
 

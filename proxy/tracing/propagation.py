@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.base.headers import TRACE
-from proxy.tracing.context import B3_SINGLE, MALFORMED, TRACE_NAMES, W3C, TraceContext
+from proxy.tracing.context import B3_SINGLE, MALFORMED, TRACE_NAMES, TRACESTATE, W3C, TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,31 +66,27 @@ class Propagation:
         return decided
 
     def inject(self, trace: TraceContext, headers: RequestHeaders) -> None:
-        """Make the headers carry ``trace`` and no other context. Replaces in place what stands there, as Envoy."""
-        known = headers.known
-        written: list[Field] = [] if known & TRACE else headers.fields
+        """Make the headers carry ``trace`` and no other context. New ones stand at the end, as in Envoy."""
+        fields = headers.fields
         flags = trace.flags
+        if headers.known & TRACE:
+            strip(fields, trace.tracestate)
+        else:
+            headers.known |= TRACE
         if self.writes_b3:
             if flags & B3_SINGLE:
-                self.b3_single.inject(trace, written)
+                self.b3_single.inject(trace, fields)
             else:
-                self.b3.inject(trace, written)
+                self.b3.inject(trace, fields)
         if self.writes_w3c or flags & W3C:
-            self.w3c.inject(trace, written)
-        if known & TRACE:
-            replace(headers.fields, dict(written))
-        else:
-            headers.known = known | TRACE
+            self.w3c.inject(trace, fields)
 
 
-def replace(fields: list[Field], values: dict[bytes, bytes]) -> None:
-    """Put each value where its name first stands, else at the end; drop all other trace headers. Empties values."""
-    kept: list[Field] = []
-    for field in fields:
-        name = field[0]
-        if name not in TRACE_NAMES:
-            kept.append(field)
-        elif name in values:
-            kept.append((name, values.pop(name)))
-    kept += values.items()
-    fields[:] = kept
+def strip(fields: list[Field], tracestate: bytes) -> None:
+    """Drop every trace header; but a tracestate that goes on as it came stays where it is, as in Envoy."""
+    if tracestate:
+        lines = [value for name, value in fields if name == TRACESTATE]
+        if lines == [tracestate]:
+            fields[:] = [field for field in fields if field[0] == TRACESTATE or field[0] not in TRACE_NAMES]
+            return
+    fields[:] = [field for field in fields if field[0] not in TRACE_NAMES]

@@ -122,9 +122,11 @@ def compile_custom_tag(reader: Reader, environ: Mapping[str, str] | None) -> Cus
         literal = reader.sub("literal")
         return ConstantTag(tag, literal.text("value") if literal is not None else "")
     if kind == "environment":
-        variable = reader.sub("environment")
-        if variable is None or environ is None:
+        if environ is None:
             reader.unsupported("environment", "no environment is known here")
+            return None
+        variable = reader.sub("environment")
+        if variable is None:
             return None
         return ConstantTag(tag, environ.get(variable.text("name"), variable.text("default_value")))
     if kind == "request_header":

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from proxy.tracing.context import MALFORMED, NO_SPAN, NO_TRACE, RANDOM, W3C, TraceContext
+from proxy.tracing.context import MALFORMED, NO_SPAN, NO_TRACE, RANDOM, TRACESTATE, W3C, TraceContext
 
 if TYPE_CHECKING:
     from proxy.base.headers import Field
     from proxy.stats.store import Scope
 
 TRACEPARENT = b"traceparent"
-TRACESTATE = b"tracestate"
 
 SAMPLED_BIT = 1
 RANDOM_BIT = 2
@@ -77,7 +76,9 @@ class W3CTraceContext:
             trace_id = NO_SPAN + trace_id
         fields.append((TRACEPARENT, b"00-%b-%b-%b" % (trace_id, trace.span_id_hex, flags)))
         if trace.tracestate:
-            fields.append((TRACESTATE, trace.tracestate))
+            field = (TRACESTATE, trace.tracestate)
+            if field not in fields:  # it may have stayed where it was
+                fields.append(field)
 
 
 def is_repeated(name: bytes, found: list[Field]) -> bool:

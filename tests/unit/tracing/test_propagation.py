@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.base.headers import TRACE, Field
-from proxy.tracing.propagation import replace
 from tests.unit.tracing.world import BOTH, World, names, travel, zipkin
 
 T64 = b"1234567890abcdef"
@@ -231,16 +230,28 @@ def test_plain_b3_removes_a_broken_traceparent() -> None:
     }
 
 
-def test_headers_of_the_same_name_stay_where_they_were() -> None:
+def test_rewritten_headers_move_to_the_end() -> None:
+    """As in Envoy, whatever order they came in."""
     world = World()
     stream = world.stream(
         (b"x-b3-spanid", SPAN), (b"accept", b"*/*"), (b"x-b3-traceid", T64), (b"x-last", b"1")
     )
     travel(world.compile({"provider": zipkin()}, "OUTBOUND"), stream)
     assert names(stream.request_headers.fields) == [  # type: ignore[union-attr]
-        *(b"x-b3-spanid", b"accept", b"x-b3-traceid", b"x-last", b"x-request-id"),
-        *(b"x-b3-parentspanid", b"x-b3-sampled"),
+        *(b"accept", b"x-last", b"x-request-id"),
+        *(b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled"),
     ]
+
+
+@pytest.mark.parametrize(("lines", "at"), [([b"a=1"], 1), ([b"a=1 "], 5), ([b"a=1", b"b=2"], 5)])
+def test_an_unchanged_tracestate_stays_where_it_is(lines: list[bytes], at: int) -> None:
+    world = World()
+    got = [(b"x", b"1"), *((b"tracestate", line) for line in lines), (b"traceparent", TRACEPARENT)]
+    stream = world.stream(*got)
+    sent = travel(world.compile({"provider": zipkin(trace_context_option=BOTH)}), stream)
+    assert sent[b"tracestate"] == b",".join(line.strip() for line in lines)
+    order = names(stream.request_headers.fields)  # type: ignore[union-attr]
+    assert order.index(b"tracestate") == (at if at == 1 else len(order) - 1)
 
 
 def test_new_headers_come_in_envoys_order() -> None:
@@ -251,12 +262,6 @@ def test_new_headers_come_in_envoys_order() -> None:
         *(b"x-b3-traceid", b"x-b3-spanid", b"x-b3-sampled", b"traceparent"),
     ]
     assert stream.request_headers.known & TRACE  # type: ignore[union-attr]
-
-
-def test_replace_drops_what_is_not_written() -> None:
-    fields = [(b"b3", b"1"), (b"a", b"1"), (b"tracestate", b"x=1"), (b"b3", b"2")]
-    replace(fields, {b"b3": b"new", b"traceparent": b"p"})
-    assert fields == [(b"b3", b"new"), (b"a", b"1"), (b"traceparent", b"p")]
 
 
 @pytest.mark.parametrize(
