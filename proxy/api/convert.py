@@ -20,6 +20,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError, Message
 
 from proxy.api import scalars
+from proxy.api.errors import MAX_FINDINGS
 from proxy.api.json_text import Repeated
 from proxy.api.marks import join_paths, key_step
 from proxy.api.pool import (
@@ -56,6 +57,10 @@ _BOUNDS = {
     FieldDescriptor.CPPTYPE_UINT32: (0, (1 << 32) - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, (1 << 64) - 1),
 }
+
+
+class _Enough(Exception):
+    """So much is wrong that looking further helps nobody."""
 
 
 class _Field:
@@ -121,22 +126,28 @@ def _map_key(field: FieldDescriptor) -> Callable[[Any], Any]:
 class Converter:
     """Fills messages from plain values; findings go to ``report(path, message, kind)``."""
 
-    __slots__ = ("_path", "_report", "_unknown_kind")
+    __slots__ = ("_left", "_path", "_report", "_unknown_kind")
 
     def __init__(self, report: Report, path: str = "", allow_unknown: bool = False) -> None:
+        self._left = MAX_FINDINGS
         self._report = report
         self._path = [path] if path else []
         self._unknown_kind = "warning" if allow_unknown else "invalid"
 
     def fill(self, message: Message, value: Any) -> None:
-        """Fill an empty message of any type."""
-        self._message(message, message.DESCRIPTOR.full_name, value)
+        """Fill an empty message of any type. Ends early after MAX_FINDINGS findings."""
+        try:
+            self._message(message, message.DESCRIPTOR.full_name, value)
+        except _Enough:
+            pass
 
     # --- findings ----------------------------------------------------------------------------------------------
 
     def _say(self, text: str, kind: str = "invalid", *steps: str) -> None:
-        path = reduce(join_paths, (*self._path, *steps), "")
-        self._report(path, text, kind)
+        self._report(reduce(join_paths, (*self._path, *steps), ""), text, kind)
+        self._left -= 1
+        if not self._left:
+            raise _Enough
 
     # --- messages ----------------------------------------------------------------------------------------------
 

@@ -15,23 +15,33 @@ class Locator(Protocol):
         ...
 
 
+MAX_FINDINGS = 1000  # of each sort: nobody reads more, and a hostile file could have millions
+
+
 class Errors:
     """findings: what refuses the configuration (kinds "invalid", "unsupported"); warnings: what does not."""
 
-    __slots__ = ("findings", "warnings")
+    __slots__ = ("_seen", "findings", "warnings")
 
     def __init__(self) -> None:
         self.findings: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
+        self._seen: set[ConfigError] = set()
+
+    def is_full(self, kind: str = "invalid") -> bool:
+        """Whether no more findings of this sort are kept."""
+        return len(self.warnings if kind == "warning" else self.findings) >= MAX_FINDINGS
 
     def add(self, finding: ConfigError) -> None:
-        """Keep a finding once; kind "warning" goes to the warnings."""
-        kept = self.warnings if finding.kind == "warning" else self.findings
-        if finding not in kept:
-            kept.append(finding)
+        """Keep a finding once; kind "warning" goes to the warnings. Beyond MAX_FINDINGS nothing is kept."""
+        if finding not in self._seen and not self.is_full(finding.kind):
+            self._seen.add(finding)
+            (self.warnings if finding.kind == "warning" else self.findings).append(finding)
 
     def at(self, locator: Locator | None, path: str, message: str, kind: str = "invalid") -> None:
         """Keep a finding about a field path, with its place in the text when there is a locator."""
+        if self.is_full(kind):
+            return
         place = locator.locate(path) if locator is not None else (None, None, None)
         self.add(ConfigError(path, message, *place, kind=kind))
 

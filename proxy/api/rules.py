@@ -51,9 +51,8 @@ class FieldRules:
         self.shape = ONE
         if field.is_repeated:
             self.shape = MAP if _is_map(field) else LIST
-        options = _options(field)
-        self.deprecated: bool = options.deprecated
-        self.disallowed: bool = options.Extensions[_extension("envoy.annotations.disallowed_by_default")]
+        self.deprecated = False
+        self.disallowed = False
 
 
 class TypeRules:
@@ -74,13 +73,19 @@ class TypeRules:
             self._field(field)
         required = _extension("validate.required")
         for oneof in message.oneofs:
+            if not oneof.has_options:
+                continue
             options = _reread("google.protobuf.OneofOptions", oneof.GetOptions())
             if options.Extensions[required]:
                 self.oneofs.append((oneof.name, [member.name for member in oneof.fields]))
 
     def _field(self, field: FieldDescriptor) -> None:
         rules = self.fields[field.number] = FieldRules(field)
-        options = _options(field)
+        if not field.has_options:
+            return
+        options = _reread("google.protobuf.FieldOptions", field.GetOptions())
+        rules.deprecated = options.deprecated
+        rules.disallowed = options.Extensions[_extension("envoy.annotations.disallowed_by_default")]
         extension = _extension("validate.rules")
         if not options.HasExtension(extension):
             return
@@ -109,15 +114,18 @@ def _extension(name: str) -> Any:
     return pool().FindExtensionByName(name)
 
 
+@cache
+def _options_class(name: str) -> type[Message]:
+    return message_class(name)
+
+
 def _reread(class_name: str, options: Any) -> Any:
-    return message_class(class_name).FromString(options.SerializeToString())
-
-
-def _options(field: FieldDescriptor) -> Any:
-    return _reread("google.protobuf.FieldOptions", field.GetOptions())
+    return _options_class(class_name).FromString(options.SerializeToString())
 
 
 def _is_disabled(message: Descriptor) -> bool:
+    if not message.has_options:
+        return False
     options = _reread("google.protobuf.MessageOptions", message.GetOptions())
     names = ("validate.disabled", "validate.ignored")
     return any(options.Extensions[_extension(name)] for name in names)

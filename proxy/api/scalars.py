@@ -40,6 +40,8 @@ def shown(value: Any) -> str:
 
 def nearest(name: str, names: list[str]) -> str:
     """' (did you mean "x"?)', or nothing when no name is near."""
+    if len(name) > 100:  # comparing costs its square
+        return ""
     close = get_close_matches(name.lower(), names, n=1, cutoff=0.6) or get_close_matches(name, names, n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""
 

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import text_format
 
 from proxy.api import load as load_module
+from proxy.api.errors import MAX_FINDINGS
 from proxy.api.load import BOOTSTRAP, load, load_bootstrap, load_text
 from proxy.base.errors import ConfigRefused
 
@@ -154,6 +155,14 @@ def test_unknown_fields_may_be_allowed() -> None:
 def test_any_message_can_be_loaded(tmp_path: Path) -> None:
     loaded = load("envoy.config.core.v3.Node", write(tmp_path, "n.yaml", "id: a"))
     assert loaded.reader().text("id") == "a"
+
+
+def test_a_file_full_of_mistakes_is_refused_in_time() -> None:
+    clusters = [{f"unknown_{index}": index, "connect_timeout": "x"} for index in range(20_000)]
+    start = time.process_time()
+    loaded = load_text(BOOTSTRAP, json.dumps({"static_resources": {"clusters": clusters}}), is_json=True)
+    assert len(loaded.errors.findings) == MAX_FINDINGS
+    assert time.process_time() - start < 10
 
 
 def fixtures() -> list[Path]:
