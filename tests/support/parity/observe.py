@@ -88,7 +88,7 @@ def _is_ignored(name: str, scenario: Scenario) -> bool:
 def _add_message(into: dict[str, str], at: str, message: Message, names: Names) -> None:
     into[f"{at} start line"] = message.start_line
     into[f"{at} header names"] = " ".join(name for name, _ in message.headers)
-    for name in dict.fromkeys(name for name, _ in message.headers):
+    for name in sorted({name for name, _ in message.headers}):  # so that ids are named alike in any order
         values = [names.value(name.lower(), value) for key, value in message.headers if key == name]
         into[f"{at} header {name}"] = " | ".join(values)
     into[f"{at} body"] = message.body.decode("latin-1")
