@@ -1,6 +1,6 @@
 """The W3C trace-context suite's 41 cases in our own words, with a proxy on both sides of an app that copies headers.
 
-request → inbound proxy → app → outbound proxy → what is looked at. ``run_suite.py`` runs the real suite against real
+request → inbound proxy → app → outbound proxy → what is looked at. ``make w3c`` runs the real suite against real
 processes; this one needs neither sockets nor the suite.
 """
 
