@@ -81,7 +81,7 @@ def compile_regex(reader: Reader) -> BytesMatcher:
     pattern = compile_pattern(reader)
     if pattern is None:
         return never
-    return fast_lane(pattern.text) or _full_match(pattern.regexp)
+    return fast_lane(pattern.text) or _full_match(pattern)
 
 
 def fast_lane(text: bytes) -> BytesMatcher | None:
@@ -95,8 +95,23 @@ def fast_lane(text: bytes) -> BytesMatcher | None:
     return lambda value: value.startswith(stem) and b"\n" not in value[len(stem) :]
 
 
-def _full_match(regexp: Any) -> BytesMatcher:
-    whole = regexp.fullmatch
+def literal_stem(text: bytes) -> bytes:
+    """What every match of ``text`` begins with: a cheap test before RE2. b"" when that is not plain to see."""
+    if b"|" in text:
+        return b""
+    text = text.removeprefix(b"^")
+    found = _META.search(text)
+    if found is None:
+        return text
+    # A quantifier may take the character before it away.
+    return text[: max(found.start() - (found.group() in b"?*{"), 0)]
+
+
+def _full_match(pattern: Pattern) -> BytesMatcher:
+    whole = pattern.regexp.fullmatch
+    stem = literal_stem(pattern.text)
+    if stem:
+        return lambda value: value.startswith(stem) and whole(value) is not None
     return lambda value: whole(value) is not None
 
 

@@ -17,6 +17,7 @@ from proxy.api.matchers import (
     compile_string_matcher,
     fast_lane,
     header_values,
+    literal_stem,
     without_query,
 )
 from proxy.api.reader import unread
@@ -118,6 +119,39 @@ def test_fast_lane_says_what_re2_says(text: bytes, value: bytes) -> None:
 def test_a_literal_never_reaches_re2() -> None:
     assert fast_lane(b"/healthz") is not None and fast_lane(b"/api/.*") is not None
     assert fast_lane(b"/api/.+") is None and fast_lane(b"a.*.*") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [
+        (b"/r/[0-9]+", b"/r/"),
+        (b"^/a.b", b"/a"),
+        (b"ab?c", b"a"),
+        (b"ab*", b"a"),
+        (b"ab+c", b"ab"),
+        (b"ab{0,2}", b"a"),
+        (b"ab|c", b""),
+        (b"?", b""),
+        (b"ab(?i)c", b"ab"),
+        (b"a\\.b", b"a"),
+        (b"abc", b"abc"),
+    ],
+)
+def test_literal_stem(text: bytes, stem: bytes) -> None:
+    assert literal_stem(text) == stem
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text("ab^$.*?+|(){}1,\\", max_size=6), value=st.text("ab^", max_size=5).map(str.encode))
+def test_compiled_regex_says_what_re2_says(text: str, value: bytes) -> None:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    try:
+        wanted = re2.fullmatch(text.encode(), value, options) is not None
+    except re2.error:
+        return
+    assert compile_regex(reader_of(f"{MATCHER}.RegexMatcher", {"regex": text}))(value) is wanted
 
 
 def test_catastrophic_pattern_is_quick() -> None:
