@@ -50,10 +50,12 @@ def _compile_access_log(reader: Reader, context: FactoryContext) -> AccessLog | 
     accept = None if filter_reader is None else compile_filter(filter_reader, context.ids)
     config = reader.any("typed_config")
     if config is None:
-        reader.fail("typed_config", "an access log needs the configuration of its logger")
+        if not reader.has("typed_config"):
+            reader.fail("typed_config", 'is missing: an access logger is chosen by its "@type"')
         return None
     if not context.registry.has(config.type_name):
-        reader.unsupported("typed_config", f"the access logger {config.type_name} is not supported")
+        message = context.registry.unknown("access logger", config.type_name, "envoy.access_loggers.")
+        reader.unsupported("", message)
         return None
     logger: AccessLogger = context.registry.resolve(config.type_name)(config, context)
     return AccessLog(accept, logger)

@@ -83,7 +83,7 @@ def compile_json(
 @reads("envoy.config.core.v3.DataSource")
 def read_data_source(reader: Reader, environ: Mapping[str, str]) -> str:
     """The text of a data source, "" after a finding."""
-    reader.unsupported("watched_directory", "formats are read once")
+    reader.unsupported("watched_directory", "is not supported: formats are read once")
     kind = reader.which("specifier")
     if kind == "inline_string":
         return reader.text("inline_string")

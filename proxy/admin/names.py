@@ -27,7 +27,7 @@ class AdminStats:
         self.tx_bytes = http.counter("downstream_cx_tx_bytes_total")
         self.rq_total = http.counter("downstream_rq_total")
         self.rq_active = http.gauge("downstream_rq_active", follows=self.rq_total)
-        self.codes = CodeStats(http, "downstream_rq_", used_lazily=False, each_code=False)
+        self.codes = CodeStats(http, prefix="downstream_rq_", used_lazily=False, each_code=False)
         self.listener_cx_total = listener.counter("downstream_cx_total")
         self.listener_cx_active = listener.gauge("downstream_cx_active", follows=self.listener_cx_total)
         self.listener_cx_destroy = listener.counter("downstream_cx_destroy")
@@ -35,7 +35,7 @@ class AdminStats:
         self.main_cx_total = main.counter("downstream_cx_total")
         self.main_cx_active = main.gauge("downstream_cx_active", follows=self.main_cx_total)
         self.listener_codes = CodeStats(
-            listener.scope("http").scope("admin"), "downstream_rq_", used_lazily=False, each_code=False
+            listener.scope("http").scope("admin"), prefix="downstream_rq_", used_lazily=False, each_code=False
         )
 
     def connected(self) -> None:

@@ -312,7 +312,7 @@ class Converter:
 def _unknown_type(type_name: str, url: str) -> str:
     if "/" not in url:
         return f'is no type URL: {shown(url)} has no "/" (did you mean "type.googleapis.com/{url}"?)'
-    return f"names a type that is not in the Envoy 1.40 API: {shown(type_name)}"
+    return f'names a type that Envoy 1.40 without contrib extensions does not have: "{type_name[:200]}"'
 
 
 def _flat(value: list[Any], type_name: str) -> Iterable[Any]:

@@ -23,7 +23,7 @@ A proto3 scalar without presence that equals its default counts as unset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -62,7 +62,7 @@ def reads(*type_names: str) -> Callable[[_Compile], _Compile]:
 class Reader:
     """One protobuf message being compiled. ``message`` is for dumps; compile from the methods only."""
 
-    __slots__ = ("_children", "_errors", "_locator", "_read", "message", "path", "type_name")
+    __slots__ = ("_children", "_errors", "_locator", "_read", "_settled", "message", "path", "type_name")
 
     def __init__(
         self, message: Message, path: str = "", errors: Errors | None = None, locator: Locator | None = None
@@ -73,6 +73,7 @@ class Reader:
         self._errors = errors if errors is not None else Errors()
         self._locator = locator
         self._read: set[str] = set()
+        self._settled: set[str] = set()  # fields ("" = the message itself) about which all is said
         self._children: dict[str, Any] = {}
 
     @property
@@ -188,7 +189,7 @@ class Reader:
             try:
                 value = unpack(value)
             except UnknownType as error:
-                self._errors.at(self._locator, path, f"is not supported: {error}", "unsupported")
+                self._errors.at(self._locator, path, f"{error} is not supported", "unsupported")
                 return None
             except BadPayload as bad:
                 for inner, message, kind in bad.findings:
@@ -245,9 +246,11 @@ class Reader:
     # --- findings ----------------------------------------------------------------------------------------------
 
     def ignore(self, *fields: str, why: str) -> None:
-        """Accept fields that cannot change traffic or safety: one warning for each that is set."""
+        """Accept fields that cannot change traffic or safety: one warning for each that is set, all it holds
+        included."""
         for field in fields:
             self._mark(field)
+            self._settled.add(field)
             if self.has(field):
                 self.warn(field, f"has no effect here: {why}")
 
@@ -255,13 +258,20 @@ class Reader:
         """A finding at the field ("" = the message itself) that refuses the configuration; compiling goes on."""
         self._find(field, message, "invalid")
 
-    def unsupported(self, field: str, message: str = "") -> None:
-        """A finding of kind "unsupported" at the field, when it is set ("" = the message itself, always)."""
+    def unsupported(
+        self, field: str, message: str = "is not supported", *, covers: Sequence[str] = ()
+    ) -> None:
+        """A finding of kind "unsupported" at the field, when it is set ("" = the message itself, always).
+
+        message: the whole sentence ("HTTP/2 to upstreams is not supported yet"). The finding speaks for everything
+        below the field, and for the fields in ``covers``: those that only make sense together with it.
+        """
         if field:
             self._mark(field)
             if not self.has(field):
                 return
-        self._find(field, f"is not supported: {message}" if message else "is not supported", "unsupported")
+        self._find(field, message, "unsupported")
+        self._settled.update((field, *covers))
 
     def warn(self, field: str, message: str) -> None:
         """A warning at the field ("" = the message itself)."""
@@ -274,7 +284,11 @@ class Reader:
 
     def unread(self) -> Iterator[str]:
         """Paths of set fields that nobody read, here and in the children that somebody did read."""
+        if "" in self._settled:
+            return
         for descriptor, _ in self.message.ListFields():
+            if descriptor.name in self._settled:
+                continue
             if descriptor.name not in self._read and _is_set(self.message, descriptor):
                 yield self._at(descriptor.name)
             else:

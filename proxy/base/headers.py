@@ -201,7 +201,11 @@ class RequestHeaders(HeaderMap):
         fields: Iterable[Field] = (),
         known: int | None = None,
     ) -> None:
-        HeaderMap.__init__(self, fields, known)
+        if known is None or type(fields) is not list:
+            HeaderMap.__init__(self, fields, known)
+        else:  # the codec's way: nothing to compute, no further call
+            self.fields = fields
+            self.known = known
         self.method = method
         self.path = path
         self.authority = authority
@@ -235,7 +239,11 @@ class ResponseHeaders(HeaderMap):
     __slots__ = ("status",)
 
     def __init__(self, status: int, fields: Iterable[Field] = (), known: int | None = None) -> None:
-        HeaderMap.__init__(self, fields, known)
+        if known is None or type(fields) is not list:
+            HeaderMap.__init__(self, fields, known)
+        else:  # the codec's way: nothing to compute, no further call
+            self.fields = fields
+            self.known = known
         self.status = status
 
     def pseudo(self, name: bytes) -> bytes | None:

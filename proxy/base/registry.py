@@ -27,6 +27,14 @@ class Registry:
         """Envoy's name of the extension ("envoy.filters.http.router"). Raises KeyError when unknown."""
         return self._lines[message][0]
 
+    def unknown(self, kind: str, message: str, family: str = "") -> str:
+        """Says that no extension is registered for the message, and which ones of the family are.
+
+        kind: "HTTP filter"; family: how Envoy's names of such extensions begin ("envoy.filters.http.")
+        """
+        known = sorted(name for name, _ in self._lines.values() if family and name.startswith(family))
+        return f"{kind} {message} is not supported" + (f"; supported: {', '.join(known)}" if known else "")
+
     def messages(self) -> list[str]:
         """Every registered configuration message."""
         return sorted(self._lines)

@@ -130,4 +130,5 @@ class AsyncClient:
             request.queue = [body]
         call.request = request
         self.timers.watch(call, call.deadline)
-        request.start(True)
+        request.ended = True
+        request.pool.new_stream(request)

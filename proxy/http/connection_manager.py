@@ -1,7 +1,7 @@
 """The HTTP connection manager: its configuration made runnable. The one page that composes the chain.
 
-A connection asks it for a stream per request (``new_stream``); the stream comes back to be admitted (``admit``) and,
-at the very end, to be counted, traced and logged (``complete``).
+A connection makes an ActiveStream per request; the stream comes back to be admitted (``admit``) where its head is
+out of the ordinary and, at the very end, to be counted, traced and logged (``complete``).
 
     downstream connection → codec → ActiveStream → forwarding → route → tracing → filters … → router → upstream
 """
@@ -15,8 +15,8 @@ from proxy.base.errors import LOCAL_RESET
 from proxy.base.headers import HOST, RequestHeaders
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
-from proxy.http.stats import HcmStats
-from proxy.http.stream import ActiveStream, StreamConnection
+from proxy.http.stats import HcmStats, VirtualHostStats
+from proxy.http.stream import ActiveStream
 from proxy.stats.store import CodeStats, Scope
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ class ConnectionManager:
         "draining",
         "enable_trailers",
         "forwarding",
-        "listener_codes",
         "local_reset",
         "max_connection_duration_s",
         "max_headers_bytes",
@@ -69,10 +68,10 @@ class ConnectionManager:
         self.monotonic = clock.monotonic
         self.wall = clock.wall
         self.stats = HcmStats(scope)
-        self.codes = CodeStats(scope, "downstream_rq_", used_lazily=False, each_code=False)
-        self.listener_codes = CodeStats(
+        self.codes = CodeStats(
+            scope,
             listener_scope.scope("http").scope(stat_prefix),
-            "downstream_rq_",
+            prefix="downstream_rq_",
             used_lazily=False,
             each_code=False,
         )
@@ -97,18 +96,6 @@ class ConnectionManager:
         self.accept_http_10 = False
         self.enable_trailers = False
         self.codec_settings: Http1Settings
-
-    def new_stream(self, connection: StreamConnection) -> ActiveStream:
-        """A request begins."""
-        stats = self.stats
-        stats.downstream_rq_total.value += 1
-        stats.downstream_rq_http1_total.value += 1
-        stats.downstream_rq_active.value += 1
-        stream = ActiveStream(connection, self, self.wall(), self.monotonic())
-        if self.max_stream_duration_s:
-            stream.duration_deadline = stream.started_at + self.max_stream_duration_s
-            connection.watch(stream.duration_deadline)
-        return stream
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.
@@ -157,20 +144,26 @@ class ConnectionManager:
     def count_status(self, status: int) -> None:
         """One response head of ours, final or informational."""
         self.codes.record(status)
-        self.listener_codes.record(status)
 
     def complete(self, stream: ActiveStream) -> None:
         """The only place where a request is counted as completed, its span ended and its log line written."""
         stats = self.stats
         stats.downstream_rq_active.value -= 1
+        received, sent = stream.bytes_received, stream.bytes_sent
+        elapsed_ms = int((stream.ended_at - stream.started_at) * 1000.0)
+        stats.downstream_rq_time.record(elapsed_ms)
+        stats.downstream_rq_body_size.record(received)
+        stats.downstream_rs_body_size.record(sent)
         if stream.status:
             self.codes.record(stream.status)
-            self.listener_codes.record(stream.status)
-        stats.downstream_rq_time.record(int((stream.ended_at - stream.started_at) * 1000.0))
-        stats.downstream_rq_body_size.record(stream.bytes_received)
-        stats.downstream_rs_body_size.record(stream.bytes_sent)
         if stream.route is not None:
-            stream.route.virtual_host.stats.complete(stream)
+            vhost: VirtualHostStats = stream.route.virtual_host.stats
+            vhost.rq_total.value += 1
+            vhost.rq_time.record(elapsed_ms)
+            vhost.rq_body_size.record(received)
+            vhost.rs_body_size.record(sent)
+            if stream.status:
+                vhost.codes.record(stream.status)
         if self.tracing is not None:
             self.tracing.finish(stream)
         for access_log in self.access_logs:

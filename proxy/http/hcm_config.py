@@ -23,6 +23,7 @@ from proxy.stats.store import Scope
 from proxy.tracing.tracing import compile_tracing
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+HTTP_FILTERS = "envoy.filters.http."
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 SERVER_TRANSFORMATIONS = {
     "OVERWRITE": OVERWRITE,
@@ -44,7 +45,7 @@ def compile_connection_manager(
     scope = context.stats.scope("http").scope(stat_prefix)
     hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
     if reader.enum("codec_type") not in ("AUTO", "HTTP1"):
-        reader.unsupported("codec_type", "only AUTO and HTTP1 are supported")
+        reader.unsupported("codec_type", "HTTP/2 and HTTP/3 from downstream are not supported yet; AUTO and HTTP1 are")
     _compile_timeouts(reader, hcm)
     _compile_limits(reader, hcm)
     hcm.forwarding = _compile_forwarding(reader, context)
@@ -54,8 +55,11 @@ def compile_connection_manager(
         vhosts = context.stats.scope("vhost")
         for vhost in hcm.route_table.virtual_hosts:
             vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
-    elif not reader.has("rds") and not reader.has("scoped_routes"):
-        reader.fail("route_config", "a connection manager needs a route_config")
+    elif reader.which("route_specifier") is None:
+        reader.fail("route_config", "is missing: a connection manager needs its routes")
+    reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")
+    reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config")
+    reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
     hcm.chain = FilterChain(_compile_filters(reader, context))
@@ -74,12 +78,12 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
         each.text("name")  # Envoy chooses by the type alone; the name is for people
         config = each.any("typed_config")
         if config is None:
-            if not each.has("config_discovery") and not each.errors.findings:
-                each.fail("typed_config", "a filter needs a typed_config with its @type")
+            if each.which("config_type") is None:
+                each.fail("typed_config", 'is missing: a filter is chosen by its "@type", not by its name')
             continue
         disabled = each.flag("disabled")
         if not context.registry.has(config.type_name):
-            _unknown_filter(each, config)
+            _unknown_filter(each, context.registry.unknown("HTTP filter", config.type_name, HTTP_FILTERS))
             continue
         last = at == len(readers) - 1
         if (config.type_name == ROUTER) != last:
@@ -93,12 +97,11 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
 
 
 @reads("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")
-def _unknown_filter(reader: Reader, config: Reader) -> None:
+def _unknown_filter(reader: Reader, message: str) -> None:
     if reader.flag("is_optional"):
-        reader.warn("", f"HTTP filter {config.type_name} is not supported; it is optional and left out")
-        reader.ignore("typed_config", why="the filter is optional and not supported")
+        reader.ignore("typed_config", why=f"{message}; the filter is optional and left out")
     else:
-        reader.unsupported("typed_config", f"HTTP filter {config.type_name} is not supported")
+        reader.unsupported("", message)
 
 
 @reads(HCM)
@@ -126,7 +129,7 @@ def _compile_common(reader: Reader, hcm: ConnectionManager) -> None:
     hcm.max_headers_count = reader.wrapped("max_headers_count", 100)
     hcm.max_requests_per_connection = reader.wrapped("max_requests_per_connection", 0)
     if reader.enum("headers_with_underscores_action") != "ALLOW":
-        reader.unsupported("headers_with_underscores_action", "only ALLOW is supported")
+        reader.unsupported("headers_with_underscores_action", "only ALLOW is supported yet")
 
 
 def _or_never(seconds: float | None) -> float:

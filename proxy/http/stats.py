@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from proxy.base.stream_info import StreamInfo
 from proxy.stats.store import CodeStats, Counter, Gauge, Scope
 
 #: Counters, each under Envoy's own name.
@@ -139,17 +138,8 @@ class VirtualHostStats:
     __slots__ = ("codes", "rq_body_size", "rq_time", "rq_total", "rs_body_size")
 
     def __init__(self, scope: Scope) -> None:
-        self.codes = CodeStats(scope, "upstream_rq_")
+        self.codes = CodeStats(scope, prefix="upstream_rq_")
         self.rq_total = scope.counter("upstream_rq_total")
         self.rq_time = scope.histogram("upstream_rq_time")
         self.rq_body_size = scope.histogram("upstream_rq_body_size", unit="bytes")
         self.rs_body_size = scope.histogram("upstream_rs_body_size", unit="bytes")
-
-    def complete(self, stream: StreamInfo) -> None:
-        """A request is over."""
-        self.rq_total.value += 1
-        if stream.status:
-            self.codes.record(stream.status)
-        self.rq_time.record(int((stream.ended_at - stream.started_at) * 1000.0))
-        self.rq_body_size.record(stream.bytes_received)
-        self.rs_body_size.record(stream.bytes_sent)

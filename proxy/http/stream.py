@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.errors import CodecError, ResetReason, ResponseFlag
-from proxy.base.headers import EXPECT, Field, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.http.local_reply import local_response
 
@@ -30,6 +30,7 @@ class StreamConnection(Protocol):
     info: ConnectionInfo
     write_blocked: bool
     due: float
+    dirty: bool  # touched already
 
     @property
     def codec(self) -> Codec:
@@ -96,10 +97,13 @@ class ActiveStream(StreamInfo):
         "timer_owner",
     )
 
-    def __init__(
-        self, connection: StreamConnection, hcm: ConnectionManager, start_time: float, started_at: float
-    ) -> None:
-        StreamInfo.__init__(self, connection.info, start_time, started_at)
+    def __init__(self, connection: StreamConnection, hcm: ConnectionManager) -> None:
+        started_at = hcm.monotonic()
+        StreamInfo.__init__(self, connection.info, hcm.wall(), started_at)
+        stats = hcm.stats
+        stats.downstream_rq_total.value += 1
+        stats.downstream_rq_http1_total.value += 1
+        stats.downstream_rq_active.value += 1
         self.connection = connection
         self.codec = connection.codec
         self.hcm = hcm
@@ -143,16 +147,18 @@ class ActiveStream(StreamInfo):
         assert isinstance(headers, RequestHeaders)
         self.request_headers = headers
         self.original_path = headers.path
+        self.rx_headers_end_at = self.started_at
         hcm = self.hcm
         if end:
             self.decode_ended = True
             self.rx_end_at = self.started_at
         else:
             self._arm_body_timers(headers)
-        if not hcm.admit(self, headers):
+        path = headers.path
+        if (path[:1] != b"/" or b"#" in path or not headers.known & HOST) and not hcm.admit(self, headers):
             return
         self.internal = hcm.forwarding.request(self, headers)
-        if headers.path:
+        if path:
             self.route = route = hcm.route_table.find(headers, self)
             if route is not None:
                 self.route_name = route.name
@@ -286,8 +292,8 @@ class ActiveStream(StreamInfo):
         self.encode_ended = end
         if self.chain.encode_headers:
             self._continue_headers(end)
-        else:
-            self._write_headers(headers, end)
+            return
+        self._write_headers(headers, end)
 
     def continue_encoding(self) -> None:
         """Go on with the response; called by whoever returned STOP."""
@@ -323,7 +329,9 @@ class ActiveStream(StreamInfo):
         self.status = headers.status
         self.tx_start_at = hcm.monotonic()
         self.codec.headers(self, headers, end)
-        self.connection.touch()
+        connection = self.connection
+        if not connection.dirty:
+            connection.touch()
         if end:
             self.finish()
 
@@ -335,8 +343,13 @@ class ActiveStream(StreamInfo):
             self.idle_deadline = self.hcm.monotonic() + self.idle_timeout_s
         if self.chain.encode_data or self.encode_held >= 0:
             self._run_encode_data(data, end)
-        else:
-            self._write_data(data, end)
+            return
+        self.bytes_sent += len(data)
+        self.codec.data(self, data, end)
+        if not self.connection.dirty:
+            self.connection.touch()
+        if end:
+            self.finish()
 
     def _run_encode_data(self, data: bytes, end: bool) -> None:
         for place, hook in self.chain.encode_data:
@@ -422,8 +435,7 @@ class ActiveStream(StreamInfo):
             self.encode_data(body, True)
 
     def _route_fields(self, status: int) -> list[Field]:
-        self.status = status
-        head = ResponseHeaders(status)
+        head = ResponseHeaders(status)  # the stream's own code is not set yet, as in Envoy
         self.route.finalize_response(head, self)
         return head.fields
 
@@ -456,13 +468,14 @@ class ActiveStream(StreamInfo):
             self.tx_end_at = self.ended_at
         if self.upstream is not None:
             self._drop_upstream()
+        if self.retry is not None or self.try_span is not None:
+            self.timer_owner.on_end(self)
         self.hcm.complete(self)
         for hook in self.chain.on_complete:
             hook(self)
-        connection = self.connection
         self.retry = self.state = self.request_body = self.decode_buffer = self.encode_buffer = None
         self.timer_owner = None
-        connection.stream_done(self)
+        self.connection.stream_done(self)
 
     # -- time ----------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class ListenerManager:
         self._draining = scope.gauge("total_listeners_draining")
         scope.gauge("total_filter_chains_draining")
 
+    @reads(LISTENER)
     def add(self, reader: Reader, context: FactoryContext) -> Listener | None:
         """Compile one listener; problems are collected in the reader."""
         listener = compile_listener(reader, context, self.dispatcher)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, cast
 from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.base.stream_info import ConnectionInfo
 from proxy.codec.http1 import Http1ServerCodec
+from proxy.http.stream import ActiveStream
 
 if TYPE_CHECKING:
     from proxy.http.connection_manager import ConnectionManager
-    from proxy.http.stream import ActiveStream
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
 
@@ -55,7 +55,7 @@ class DownstreamConnection:
         # deadlines
         "due",
         "headers_deadline",
-        "idle_deadline",
+        "idle_since",
         "close_deadline",
         "duration_deadline",
     )
@@ -77,7 +77,7 @@ class DownstreamConnection:
         self.requests = 0
         self.due = inf
         self.headers_deadline = inf
-        self.idle_deadline = inf
+        self.idle_since = 0.0
         self.close_deadline = inf
         self.duration_deadline = inf
 
@@ -103,16 +103,17 @@ class DownstreamConnection:
         stats.downstream_cx_active.value += 1
         stats.downstream_cx_http1_total.value += 1
         stats.downstream_cx_http1_active.value += 1
+        self.idle_since = now
         self.duration_deadline = now + self.hcm.max_connection_duration_s
-        self._expect_head(now)
+        first = min(now + self.hcm.connection_idle_timeout_s, self.duration_deadline)
+        if first < inf:
+            self.watch(first)
 
     def data_received(self, data: bytes) -> None:
         self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
         if self.closing:
             return  # lingering: what still comes is thrown away
         try:
-            if self.idle_deadline is not inf:
-                self._head_begins()
             self._feed(data)
             self.dispatcher.flush()
         except Exception as error:
@@ -171,8 +172,7 @@ class DownstreamConnection:
 
     def new_stream(self) -> ActiveStream:
         """A request begins."""
-        stream = self.hcm.new_stream(self)
-        self.stream = stream
+        stream = self.stream = ActiveStream(self, self.hcm)
         self.requests += 1
         self.headers_deadline = inf
         if self.requests == self.hcm.max_requests_per_connection:
@@ -180,6 +180,9 @@ class DownstreamConnection:
             self.codec.goaway()
         if stream.idle_deadline < self.due:
             self.watch(stream.idle_deadline)
+        if self.hcm.max_stream_duration_s:
+            stream.duration_deadline = stream.started_at + self.hcm.max_stream_duration_s
+            self.watch(stream.duration_deadline)
         return stream
 
     def stream_done(self, stream: ActiveStream) -> None:
@@ -187,12 +190,14 @@ class DownstreamConnection:
         if self.stream is not stream:
             return
         self.stream = None
+        self.idle_since = stream.ended_at
         if stream.encode_ended and not stream.decode_ended:
             self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
             self.hcm.stats.downstream_rq_rx_reset.value += 1
         if self.held & HOLD_STREAM:
             self._release(HOLD_STREAM)
-        self.touch()
+        if not self.dirty:
+            self.touch()
 
     def touch(self) -> None:
         """There is output, or a reason to look at the connection once the turn is over."""
@@ -203,17 +208,18 @@ class DownstreamConnection:
     def flush(self) -> None:
         """Write the codec's output; then close, or take the next pipelined request."""
         self.dirty = False
-        output = self.codec.take_output()
-        if output:
-            self.write(output)
-        if self.stream is None and not self.in_feed:
+        codec = self.codec
+        output = codec.take_output()
+        if output and self.open:
+            # The only write in this room: a peer may leave at any moment, and that is not an error.
+            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
+            self.transport.write(output)
+        if (
+            self.stream is None
+            and not self.in_feed
+            and (codec.closing or codec.has_input or self.hcm.draining)
+        ):
             self._between_requests()
-
-    def write(self, data: bytes) -> None:
-        """The only write in this room: a peer may leave at any moment, and that is not an error."""
-        if self.open:
-            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(data)
-            self.transport.write(data)
 
     def hold_reading(self) -> None:
         """A stream cannot take more request bytes."""
@@ -242,7 +248,7 @@ class DownstreamConnection:
             self._hold(HOLD_CODEC)
         elif self.held & HOLD_CODEC:
             self._release(HOLD_CODEC)
-        if self.stream is None:
+        if self.stream is None and not self.dirty:
             self.touch()
 
     def _refuse(self, error: CodecError) -> None:
@@ -257,28 +263,18 @@ class DownstreamConnection:
         codec = self.codec
         if codec.closing:
             self._close_gently()
-        elif codec.blocked or codec.has_input:
-            if self.write_blocked:
-                return  # resume_writing comes back here through a flush
+        elif codec.blocked:
+            if not self.write_blocked:  # else resume_writing comes back here through a flush
+                self._feed(b"")
+        elif codec.has_input:
             self._head_begins()
-            self._feed(b"")
-        elif self.hcm.draining:
+        else:
             self._close_gently()
-        elif self.idle_deadline is inf:
-            self._expect_head(self.dispatcher.clock.monotonic())
-
-    def _expect_head(self, now: float) -> None:
-        """Idle: nothing of the next request has come."""
-        self.headers_deadline = inf
-        self.idle_deadline = now + self.hcm.connection_idle_timeout_s
-        first = self.idle_deadline if self.idle_deadline < self.duration_deadline else self.duration_deadline
-        if first < self.due:
-            self.watch(first)
 
     def _head_begins(self) -> None:
-        self.idle_deadline = inf
+        """A part of a request head has come: the rest must follow within request_headers_timeout."""
         timeout_s = self.hcm.request_headers_timeout_s
-        if timeout_s:
+        if timeout_s and self.headers_deadline is inf:
             self.headers_deadline = self.dispatcher.clock.monotonic() + timeout_s
             if self.headers_deadline < self.due:
                 self.watch(self.headers_deadline)
@@ -338,16 +334,17 @@ class DownstreamConnection:
             stream = self.new_stream()
             self.codec.goaway()
             stream.local_reply(408, b"request header timeout", b"request_header_timeout")
-        elif now >= self.idle_deadline:
-            stats.downstream_cx_idle_timeout.value += 1
-            self._close_gently()
+        else:
+            again = self.idle_since + self.hcm.connection_idle_timeout_s
+            if now >= again:
+                again = inf
+                stats.downstream_cx_idle_timeout.value += 1
+                self._close_gently()
         if now >= self.duration_deadline and not self.closing:
             self.duration_deadline = inf
             stats.downstream_cx_max_duration_reached.value += 1
             self.close_idle()
-        return min(
-            again, self.close_deadline, self.headers_deadline, self.idle_deadline, self.duration_deadline
-        )
+        return min(again, self.close_deadline, self.headers_deadline, self.duration_deadline)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

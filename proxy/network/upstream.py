@@ -52,10 +52,10 @@ class UpstreamConnection:
         "dirty",
         "write_blocked",
         "held",
-        # deadlines
+        # time
         "due",
         "connect_deadline",
-        "idle_deadline",
+        "idle_since",
     )
 
     def __init__(self, pool: ConnectionPool, host: Host, dispatcher: Dispatcher) -> None:
@@ -79,7 +79,7 @@ class UpstreamConnection:
         self.held = False
         self.due = inf
         self.connect_deadline = dispatcher.clock.monotonic() + pool.cluster.connect_timeout_s
-        self.idle_deadline = inf
+        self.idle_since = 0.0
         dispatcher.timers.watch(self, self.connect_deadline)
 
     # -- connecting ----------------------------------------------------------------------------------------------
@@ -119,8 +119,10 @@ class UpstreamConnection:
         self.local_address = address_text(transport.get_extra_info("sockname"))
         try:
             self.pool.on_connected(self)
-            if self.request is None:
-                self._idle()
+            idle_s = self.pool.cluster.idle_timeout_s
+            if idle_s:
+                self.idle_since = self.dispatcher.clock.monotonic()
+                self.dispatcher.timers.watch(self, self.idle_since + idle_s)
             self.dispatcher.flush()
         except Exception as error:
             self._fence(error)
@@ -155,7 +157,7 @@ class UpstreamConnection:
         if self.held:
             self.release_reading()
         if codec.reusable:
-            self._idle()
+            self.idle_since = self.dispatcher.clock.monotonic()
             self.pool.on_idle(self)
             return
         if request is not None and codec.response_done:
@@ -210,11 +212,6 @@ class UpstreamConnection:
             self._fence(error)
 
     # -- the try's calls -----------------------------------------------------------------------------------------
-
-    def attach(self, request: UpstreamRequest) -> None:
-        """The try now has the connection."""
-        self.request = request
-        self.idle_deadline = inf
 
     def give_up(self, request: UpstreamRequest) -> None:
         """HTTP/1 cannot stop a response: the connection goes."""
@@ -285,23 +282,21 @@ class UpstreamConnection:
 
     # -- time ----------------------------------------------------------------------------------------------------
 
-    def _idle(self) -> None:
-        idle_s = self.pool.cluster.idle_timeout_s
-        if idle_s:
-            self.idle_deadline = self.dispatcher.clock.monotonic() + idle_s
-            if self.idle_deadline < self.due:
-                self.dispatcher.timers.watch(self, self.idle_deadline)
-
     def on_due(self, now: float) -> float:
+        """The wheel's call. The idle deadline is not moved with each response: it is worked out here."""
         if now >= self.connect_deadline:
             self.connect_deadline = inf
             self.close(CONNECTION_TIMEOUT)
             return inf
-        if now >= self.idle_deadline and self.request is None:
-            self.idle_deadline = inf
+        idle_s = self.pool.cluster.idle_timeout_s
+        if not idle_s or not self.open:
+            return self.connect_deadline
+        if self.request is not None:
+            return now + idle_s
+        if now >= self.idle_since + idle_s:
             self.pool.on_idle_timeout(self)
             return inf
-        return min(self.connect_deadline, self.idle_deadline)
+        return self.idle_since + idle_s
 
 
 #: connect() failures that are ours: no ports, no descriptors, no buffers.

@@ -7,7 +7,7 @@ Source: envoy.config.route.v3.Route, RouteAction, VirtualHost.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
@@ -16,6 +16,7 @@ from proxy.router.direct import DirectResponse, Redirect
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
+from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.sampler import Rates
 
 DEFAULT_TIMEOUT_S = 15.0
@@ -26,13 +27,6 @@ class RequestOp(Protocol):
 
     def apply(self, headers: RequestHeaders, stream: StreamInfo) -> None:
         """Change ``headers`` in place."""
-
-
-class VirtualHostStats(Protocol):
-    """Counts the requests of a virtual host."""
-
-    def complete(self, stream: StreamInfo) -> None:
-        """A request is over."""
 
 
 class VirtualHost:
@@ -51,7 +45,7 @@ class VirtualHost:
         self.include_request_attempt_count = False
         self.include_attempt_count_in_response = False
         self.require_tls = "NONE"
-        self.stats: VirtualHostStats | None = None  # set by whoever serves the table
+        self.stats: Any = None  # http.stats.VirtualHostStats, set by the connection manager that serves the table
 
 
 class RouteAction:
@@ -71,6 +65,7 @@ class RouteAction:
         "cluster",
         "cluster_header",
         "cluster_not_found_status",
+        "expected_timeout",
         "host_rewrite",
         "idle_timeout_s",
         "path_rewrite",
@@ -78,6 +73,7 @@ class RouteAction:
         "priority",
         "request_ops",
         "retry",
+        "rewrites",
         "timeout_s",
     )
 
@@ -96,6 +92,20 @@ class RouteAction:
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
         self.asks_for_retries = False
+        self.expected_timeout = b""
+        self.rewrites = False
+
+    def settle(self) -> None:
+        """At configuration time, last: what every request would otherwise compute anew.
+
+        expected_timeout: the value of x-envoy-expected-rq-timeout-ms of a first try, b"" for none; rewrites: whether
+        finalize_request has anything to do.
+        """
+        if self.per_try_timeout_s >= self.timeout_s > 0.0:
+            self.per_try_timeout_s = 0.0
+        milliseconds = expected_timeout_ms(self.timeout_s, self.per_try_timeout_s, 0.0)
+        self.expected_timeout = b"%d" % milliseconds if milliseconds else b""
+        self.rewrites = bool(self.request_ops or self.host_rewrite or self.path_rewrite)
 
     def variant(self, cluster: str, cluster_header: bytes) -> RouteAction:
         """At configuration time: a copy that forwards to another cluster."""
@@ -118,6 +128,7 @@ class RouteAction:
         self.request_ops = ops
         added = (name for op in ops if isinstance(op, HeaderOps) for name in op.added_names())
         self.asks_for_retries = any(name in RETRY_HEADERS for name in added)
+        self.settle()
 
     def finalize_request(
         self, headers: RequestHeaders, stream: StreamInfo, keep_original: bool = True

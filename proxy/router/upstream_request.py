@@ -7,7 +7,7 @@ are the owner's. Knows no socket.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
@@ -28,9 +28,8 @@ class UpstreamStream(Protocol):
     remote_address: str
     requests_served: int
     write_blocked: bool
-
-    def attach(self, request: UpstreamRequest) -> None:
-        """The try now has the connection."""
+    request: UpstreamRequest | None  # the try that has the connection
+    dirty: bool  # touched already
 
     def touch(self) -> None:
         """The codec has output: write it before this turn of the loop ends."""
@@ -116,18 +115,13 @@ class UpstreamRequest:
         self.headers_seen = False
         self.done = False
 
-    def start(self, end: bool) -> None:
-        """Ask the pool for a connection; the answer comes at once or later. ``end``: the head is all."""
-        self.ended = end
-        self.pool.new_stream(self)
-
     # -- from the pool -------------------------------------------------------------------------------------------
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
         """Write what there is of the request."""
-        upstream = cast("UpstreamStream", connection)
+        upstream: UpstreamStream = connection  # type: ignore[assignment]  # what network connects is both
         self.connection = upstream
-        upstream.attach(self)
+        upstream.request = self
         self.owner.on_upstream_ready(self)
         codec = upstream.codec
         self.sent = True
@@ -135,7 +129,8 @@ class UpstreamRequest:
             codec.headers(self, self.request_headers, self.ended)
         else:
             self._write_queue(upstream)
-        upstream.touch()
+        if not upstream.dirty:
+            upstream.touch()
 
     def _write_queue(self, upstream: UpstreamStream) -> None:
         codec, queue = upstream.codec, self.queue or []
@@ -219,31 +214,29 @@ class UpstreamRequest:
             return
         self.headers_seen = True
         if end:
-            self._end()
+            self.done = True
+            self.connection = None
         self.owner.on_upstream_headers(self, headers, end)  # type: ignore[arg-type]
 
     def decode_data(self, data: bytes, end: bool) -> None:
         if self.done:
             return
         if end:
-            self._end()
+            self.done = True  # the connection belongs to its pool again as soon as the codec has returned
+            self.connection = None
         self.owner.on_upstream_data(self, data, end)
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         if self.done:
             return
-        self._end()
+        self.done = True
+        self.connection = None
         self.owner.on_upstream_trailers(self, trailers)
 
     def on_reset(self, reason: ResetReason, details: bytes) -> None:
         self._reset(reason, details)
 
     # -- the end -------------------------------------------------------------------------------------------------
-
-    def _end(self) -> None:
-        """The response is whole: the connection belongs to its pool again as soon as the codec has returned."""
-        self.done = True
-        self.connection = None
 
     def _reset(self, reason: ResetReason, details: bytes) -> None:
         if self.done:

@@ -103,7 +103,7 @@ def compile_bootstrap(
     stats_tags = tuple(
         Tag(name, value) for name, _, value in (tag.partition(":") for tag in options.stats_tags)
     )
-    compile_stats_config(root.sub("stats_config"), store, stats_tags)
+    _compile_stats(root.sub("stats_config"), store, stats_tags)
     node = _compile_node(root.sub("node"), options)
     upstream = UpstreamContext(
         clock=clock,
@@ -130,6 +130,7 @@ def compile_bootstrap(
         flush_interval_s=options.file_flush_interval_ms / 1000.0,
         flush_min_bytes=options.file_flush_min_size_kb * 1024,
         resource_attributes=resource_attributes(environ),
+        environ=dict(environ),
     )
     listeners = ListenerManager(dispatcher, context)
     resources = root.sub("static_resources")
@@ -140,6 +141,12 @@ def compile_bootstrap(
     for finding in unread(root):
         loaded.errors.add(finding)
     return Parts(loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s)
+
+
+@reads("envoy.config.metrics.v3.StatsConfig")
+def _compile_stats(reader: Reader | None, store: Store, tags: tuple[Tag, ...]) -> None:
+    """The stats room may not know the api room, so its message is named here."""
+    compile_stats_config(reader, store, tags)
 
 
 @reads(f"{BOOTSTRAP}.StaticResources")

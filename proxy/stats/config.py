@@ -158,7 +158,7 @@ def _compile_string_matcher(reader: Reader) -> Accepts:
         return _TextMatcher(str.endswith, reader.text("suffix"), ignore_case)
     if kind == "contains":
         return _TextMatcher(str.__contains__, reader.text("contains"), ignore_case)
-    reader.unsupported(kind, "not supported for stat names")
+    reader.unsupported(kind, "is not supported for stat names")
     return _accept_nothing
 
 

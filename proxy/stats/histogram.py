@@ -1,7 +1,8 @@
 """Histograms: exact Prometheus buckets and fine log-linear bins for percentiles.
 
-``record`` only counts raw values in a small dict; values are *folded* into buckets and bins when somebody looks, or
-when the dict has grown to PENDING_LIMIT distinct values. So recording a value seen before costs one dict increment.
+``record`` only appends to a list (it *is* the list's append: no Python frame on the hot path); values are *folded*
+into buckets and bins when somebody looks and when the owner says so: ``Store.fold`` once a second, so that the list
+holds at most a second's values.
 
 Bins are log-linear with two significant digits (as in Circonus' circllhist, which Envoy uses): 1.0-1.1, 1.1-1.2 ...
 9.9-10, 10-11 ... A bin's key is ``exponent * 100 + digits``, digits 10..99, so keys sort like values.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -20,7 +22,6 @@ DEFAULT_BOUNDS: tuple[float, ...] = (
 )
 QUANTILES: tuple[float, ...] = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 
-PENDING_LIMIT = 256
 ZERO_BIN = -100_000
 SMALLEST = 1e-9
 LARGEST = 1e30
@@ -79,14 +80,27 @@ class Histogram:
     """Counts of recorded values.
 
     unit: "ms", "bytes" or "" (informative); bounds: upper bounds (inclusive) of the Prometheus buckets, ascending.
+    record(value): count one value. Hot.
     """
 
-    __slots__ = ("_bins", "_buckets", "_count", "_interval", "_pending", "_sum", "_young", "bounds", "unit")
+    __slots__ = (
+        "_bins",
+        "_buckets",
+        "_count",
+        "_interval",
+        "_pending",
+        "_sum",
+        "_young",
+        "bounds",
+        "record",
+        "unit",
+    )
 
     def __init__(self, unit: str = "ms", bounds: tuple[float, ...] = DEFAULT_BOUNDS) -> None:
         self.unit = unit
         self.bounds = bounds
-        self._pending: dict[float, int] = {}
+        self._pending: list[float] = []
+        self.record = self._pending.append
         self._bins: Mapping[int, int] = _NO_BINS  # since the start
         self._young: Mapping[int, int] = _NO_BINS  # since the last flush
         self._interval: Mapping[int, int] = _NO_BINS  # between the last two flushes
@@ -94,22 +108,12 @@ class Histogram:
         self._sum: float = 0
         self._count = 0
 
-    def record(self, value: float) -> None:
-        """Count one value. Hot: one dict increment for a value seen since the last fold."""
-        pending = self._pending
-        if value in pending:
-            pending[value] += 1
-        elif len(pending) < PENDING_LIMIT:
-            pending[value] = 1
-        else:
-            self._fold()
-            self._pending[value] = 1
-
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """Move pending values into buckets, bins, sum and count. Values that are no numbers of this world are dropped."""
-        pending, self._pending = self._pending, {}
-        if not pending:
+        if not self._pending:
             return
+        pending = Counter(self._pending)
+        self._pending.clear()
         buckets = self._buckets = self._buckets or [0] * (len(self.bounds) + 1)
         bins, young = dict(self._bins), dict(self._young)
         bounds = self.bounds
@@ -127,7 +131,7 @@ class Histogram:
 
     def flush(self) -> None:
         """End an interval: what was recorded since the last flush becomes the interval that /stats prints."""
-        self._fold()
+        self.fold()
         self._interval, self._young = self._young, _NO_BINS
 
     @property
@@ -138,23 +142,23 @@ class Histogram:
     @property
     def count(self) -> int:
         """How many values were recorded."""
-        self._fold()
+        self.fold()
         return self._count
 
     @property
     def sum(self) -> float:
         """The exact sum of the recorded values."""
-        self._fold()
+        self.fold()
         return self._sum
 
     def buckets(self) -> list[int]:
         """Disjoint counts, one per bound and one for all above."""
-        self._fold()
+        self.fold()
         return list(self._buckets) or [0] * (len(self.bounds) + 1)
 
     def bins(self) -> Mapping[int, int]:
         """Fine bins since the start, live."""
-        self._fold()
+        self.fold()
         return self._bins
 
     def interval_bins(self) -> Mapping[int, int]:
@@ -163,7 +167,7 @@ class Histogram:
 
     def export(self) -> tuple[int, float, list[int], dict[int, int]]:
         """(count, sum, buckets, bins) for another process; nothing recorded exports empty buckets."""
-        self._fold()
+        self.fold()
         return self._count, self._sum, list(self._buckets), dict(self._bins)
 
     def add(self, exported: tuple[int, float, Sequence[int], Mapping[int, int]]) -> None:
@@ -171,7 +175,7 @@ class Histogram:
         count, total, buckets, bins = exported
         if not count:
             return
-        self._fold()
+        self.fold()
         own = self._buckets or [0] * (len(self.bounds) + 1)
         self._buckets = [a + b for a, b in zip(own, buckets, strict=True)]
         merged = dict(self._bins)

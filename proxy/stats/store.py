@@ -151,6 +151,11 @@ class Store:
         bounds = self.bounds_for(name) if self.bounds_for is not None else DEFAULT_BOUNDS
         return self._keep(self.histograms, name, Histogram(unit, bounds))
 
+    def alias(self, name: str, histogram: Histogram) -> None:
+        """Show a histogram under a second name, for two stats that are always recorded together."""
+        if name not in self.histograms:
+            self._keep(self.histograms, name, histogram)
+
     def _keep(self, table: dict[str, T], name: str, stat: T) -> T:
         if self.size >= self.limit:
             self.overflow.value += 1
@@ -164,9 +169,14 @@ class Store:
         for counter in self.counters.values():
             counter.value = 0
 
+    def fold(self) -> None:
+        """Fold what histograms have recorded; once a second keeps them small."""
+        for histogram in self.histograms.values():
+            histogram.fold()
+
     def flush(self) -> None:
         """End a statistics interval (bootstrap.stats_flush_interval, 5 s): the intervals of /stats percentiles."""
-        for histogram in self.histograms.values():
+        for histogram in dict.fromkeys(self.histograms.values()):  # one may stand under two names
             histogram.flush()
 
     def names(self) -> Names:
@@ -229,41 +239,48 @@ class Scope:
 
 
 class CodeStats:
-    """Response codes under a scope: ``<prefix>200``, ``<prefix>2xx``, ``<prefix>completed``.
+    """Response codes under one or more scopes: ``<prefix>200``, ``<prefix>2xx``, ``<prefix>completed``.
 
+    scopes: where each response is counted; several when stats always move together (a cluster's plain and external
+    codes, say), so that they cost one look-up.
     used_lazily: class counters and ``completed`` appear with the first response; False: they exist at zero at once.
     each_code: also count single codes (Envoy does for upstream_rq_, not for downstream_rq_).
     Codes outside 100..599 are counted as ``<prefix>unknown``, so that a peer cannot invent names.
     """
 
-    __slots__ = ("_codes", "each_code", "prefix", "scope")
+    __slots__ = ("_codes", "each_code", "prefix", "scopes")
 
-    def __init__(self, scope: Scope, prefix: str, used_lazily: bool = True, each_code: bool = True) -> None:
-        self.scope = scope
+    def __init__(self, *scopes: Scope, prefix: str, used_lazily: bool = True, each_code: bool = True) -> None:
+        self.scopes = scopes
         self.prefix = prefix
         self.each_code = each_code
-        self._codes: dict[int, tuple[Counter, Counter, Counter]] = {}
+        self._codes: dict[int, tuple[Counter, ...]] = {}
         if not used_lazily:
-            for digit in range(1, 6):
-                scope.counter(f"{prefix}{digit}xx")
-            scope.counter(prefix + "completed")
+            for scope in scopes:
+                for digit in range(1, 6):
+                    scope.counter(f"{prefix}{digit}xx")
+                scope.counter(prefix + "completed")
 
     def record(self, status: int) -> None:
         """Count one completed response. Hot."""
         codes = self._codes
-        each, family, completed = codes[status] if status in codes else self._first(status)
-        each.value += 1
-        family.value += 1
-        completed.value += 1
+        for counter in codes[status] if status in codes else self._first(status):
+            counter.value += 1
 
-    def _first(self, status: int) -> tuple[Counter, Counter, Counter]:
-        counter, prefix, each_code = self.scope.counter, self.prefix, self.each_code
+    def _first(self, status: int) -> tuple[Counter, ...]:
+        counters = tuple(counter for scope in self.scopes for counter in self._counters(scope, status))
+        if 100 <= status <= 599:
+            self._codes[status] = counters
+        return counters
+
+    def _counters(self, scope: Scope, status: int) -> tuple[Counter, ...]:
+        counter, prefix = scope.counter, self.prefix
         completed = counter(prefix + "completed")
         if not 100 <= status <= 599:
-            return counter(prefix + "unknown") if each_code else Counter(), Counter(), completed
-        each = counter(f"{prefix}{status}") if each_code else Counter()  # a counter that no page shows
-        self._codes[status] = (each, counter(f"{prefix}{status // 100}xx"), completed)
-        return self._codes[status]
+            return (counter(prefix + "unknown"), completed) if self.each_code else (completed,)
+        family = counter(f"{prefix}{status // 100}xx")
+        each = (counter(f"{prefix}{status}"),) if self.each_code else ()
+        return (*each, family, completed)
 
 
 def merged(parts: list[tuple[Names, Values]], like: Store) -> Store:

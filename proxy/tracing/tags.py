@@ -123,7 +123,7 @@ def compile_custom_tag(reader: Reader, environ: Mapping[str, str] | None) -> Cus
         return ConstantTag(tag, literal.text("value") if literal is not None else "")
     if kind == "environment":
         if environ is None:
-            reader.unsupported("environment", "no environment is known here")
+            reader.unsupported("environment", "is not supported: no environment is known here")
             return None
         variable = reader.sub("environment")
         if variable is None:

@@ -351,10 +351,11 @@ def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
     provider.text("name")
     config = provider.any("typed_config")
     if config is None:
-        provider.fail("typed_config", "is missing")
+        if not provider.has("typed_config"):
+            provider.fail("typed_config", 'is missing: a tracer is chosen by its "@type"')
         return None
     if not context.registry.has(config.type_name):
-        provider.unsupported("typed_config", f"{config.type_name} is not supported")
+        provider.unsupported("", context.registry.unknown("tracer", config.type_name, "envoy.tracers."))
         return None
     tracer: Tracer = context.registry.resolve(config.type_name)(config, context)
     return tracer

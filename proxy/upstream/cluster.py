@@ -80,6 +80,7 @@ class Cluster:
         "keepalive",
         "max_requests_per_connection",
         "name",
+        "name_bytes",
         "observability_name",
         "on_ready",
         "on_updated",
@@ -94,6 +95,7 @@ class Cluster:
     ) -> None:
         self.config = config
         self.name = config.name
+        self.name_bytes = config.name.encode()
         self.observability_name = config.alt_stat_name or config.name
         scope = context.stats.scope("cluster").scope(self.observability_name)
         self.stats = ClusterStats(scope)

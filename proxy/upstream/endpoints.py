@@ -38,7 +38,7 @@ def compile_overprovisioning(reader: Reader | None) -> int:
 
 @reads("envoy.config.endpoint.v3.LocalityLbEndpoints")
 def _compile_locality(reader: Reader, resolves_names: bool) -> list[EndpointConfig]:
-    reader.ignore("load_balancing_weight", why="localities are only weighed with locality_weighted_lb_config")
+    reader.ignore("load_balancing_weight", why="hosts are not weighed by locality")
     where = reader.sub("locality")
     locality = Locality()
     if where is not None:
@@ -64,7 +64,11 @@ def _compile_endpoint(
         return None
     socket_address = address.sub("socket_address")
     if socket_address is None:
-        address.unsupported("", "only socket_address is an upstream address")
+        kind = address.which("address")
+        if kind is None:
+            address.fail("", "an address is needed")
+        address.unsupported("pipe", "unix domain sockets are not supported yet as upstreams; socket_address is")
+        address.unsupported("envoy_internal_address", "internal listeners are not supported; socket_address is")
         return None
     name, port = _compile_address(socket_address, resolves_names)
     hostname = endpoint.text("hostname") or (name if resolves_names else "")
@@ -75,7 +79,7 @@ def _compile_endpoint(
 @reads("envoy.config.core.v3.SocketAddress")
 def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
     if reader.enum("protocol") != "TCP":
-        reader.unsupported("protocol", "UDP upstreams")
+        reader.unsupported("protocol", "UDP upstreams are not supported")
     name, port = reader.text("address"), reader.number("port_value")
     if resolves_names:
         return name, port

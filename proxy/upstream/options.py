@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 _CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+HTTP2 = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
+ONLY_EXPLICIT = "is not supported: upstreams are spoken to in HTTP/1.1; write explicit_http_config"
 
 _DEFAULT_IDLE_TIMEOUT_S = 3600.0
 
@@ -38,7 +40,7 @@ class TcpKeepalive:
 @reads("envoy.config.cluster.v3.Cluster")
 def compile_http_options(cluster: Reader) -> HttpOptions:
     """typed_extension_protocol_options, or the older fields of the cluster itself. HTTP/1 only."""
-    cluster.unsupported("http2_protocol_options", "HTTP/2 to upstreams")
+    cluster.unsupported("http2_protocol_options", HTTP2)
     older = cluster.sub("common_http_protocol_options")
     cluster.sub("http_protocol_options")  # an empty one says HTTP/1; fields set in it are found unread
     max_requests = cluster.wrapped("max_requests_per_connection", 0)
@@ -49,20 +51,18 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
             options = _compile_protocol_options(entry, max_requests)
         else:
-            cluster.fail("typed_extension_protocol_options", f'"{key}" is not supported')
+            entry.unsupported("", f'protocol options "{key}" are not supported')
     return options
 
 
 @reads(HTTP_PROTOCOL_OPTIONS)
 def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
-    reader.unsupported(
-        "use_downstream_protocol_config", "HTTP/1 is spoken to upstreams: explicit_http_config"
-    )
-    reader.unsupported("auto_config", "HTTP/1 is spoken to upstreams: explicit_http_config")
+    reader.unsupported("use_downstream_protocol_config", ONLY_EXPLICIT)
+    reader.unsupported("auto_config", ONLY_EXPLICIT)
     explicit = reader.sub("explicit_http_config")
     if explicit is not None:
-        explicit.unsupported("http2_protocol_options", "HTTP/2 to upstreams")
-        explicit.unsupported("http3_protocol_options", "HTTP/3 to upstreams")
+        explicit.unsupported("http2_protocol_options", HTTP2)
+        explicit.unsupported("http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 is")
         explicit.sub("http_protocol_options")
     common = reader.sub("common_http_protocol_options")
     return (
@@ -101,7 +101,10 @@ def check_transport_socket(cluster: Reader) -> None:
     transport_socket.text("name")
     config = transport_socket.any("typed_config")
     if config is None or config.type_name != _RAW_BUFFER:
-        transport_socket.unsupported("", "only envoy.transport_sockets.raw_buffer to upstreams")
+        name = config.type_name if config is not None else transport_socket.text("name")
+        kind = "TLS to upstreams" if name.endswith("UpstreamTlsContext") else f"transport socket {name}"
+        message = f"{kind} is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
+        transport_socket.unsupported("", message)
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -159,7 +162,7 @@ def _check_resolver(reader: Reader | None) -> None:
     if config is None:
         return
     if config.type_name != _CARES:
-        reader.unsupported("", f"names are resolved by c-ares, not by {config.type_name}")
+        reader.unsupported("", f"DNS resolver {config.type_name} is not supported; envoy.network.dns_resolver.cares is")
         return
     reader.warn("", "has no effect here: names are resolved by c-ares with its own limits")
     config.ignore(

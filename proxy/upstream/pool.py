@@ -169,7 +169,13 @@ class ConnectionPool:
         """Its stream is over and it can serve another. Closes it instead when it has served its last. Hot."""
         state = connection.pool_state
         if state == BUSY:
-            self._release()
+            resources = self.resources  # as _release, without the call
+            if resources.requests == resources.max_requests or resources.remaining is not None:
+                self._release()
+            else:
+                resources.requests -= 1
+                self.host.rq_active -= 1
+                self._rq_active.value -= 1
             if self.pending or self.draining:
                 self._serve(connection)
             else:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _DOTTED = {
     "default_total_match_count": "default.total_match_count",
-    "external_upstream_rq_time": "external.upstream_rq_time",
     "http1_dropped_headers_with_underscores": "http1.dropped_headers_with_underscores",
     "http1_metadata_not_supported_error": "http1.metadata_not_supported_error",
     "http1_requests_rejected_with_underscores_in_headers": (
@@ -44,7 +43,6 @@ class ClusterStats:
     assignment_use_cached: Counter
     bind_errors: Counter
     default_total_match_count: Counter
-    external_upstream_rq_time: Histogram
     http1_dropped_headers_with_underscores: Counter
     http1_metadata_not_supported_error: Counter
     http1_requests_rejected_with_underscores_in_headers: Counter
@@ -155,27 +153,20 @@ class ClusterStats:
             else:
                 stat = scope.histogram(stat_name, _UNITS.get(name, "ms"))
             setattr(self, name, stat)
+        scope.store.alias(scope.prefix + "external.upstream_rq_time", self.upstream_rq_time)
 
 
 class ClusterCodes:
     """Responses of a cluster by code, counted twice as Envoy does: plain, and under ``external.`` (by the origin of
-    the request; nothing is internal by default)."""
+    the request; nothing is internal by default).
 
-    __slots__ = ("_external", "_external_time", "_plain", "_time")
+    record(status): one response, from upstream or made here for want of one; record_time(elapsed_ms): the time from
+    the whole request to the whole response, in upstream_rq_time. Both hot.
+    """
+
+    __slots__ = ("record", "record_time")
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
-        self._plain = CodeStats(scope, "upstream_rq_")
-        scope.counter("upstream_rq_completed")  # the only one of them that Envoy shows from the start
-        self._external = CodeStats(scope.scope("external"), "upstream_rq_")
-        self._time = stats.upstream_rq_time
-        self._external_time = stats.external_upstream_rq_time
-
-    def record(self, status: int) -> None:
-        """One response, from upstream or made here for want of one: upstream_rq_<code>, _<class>xx, _completed."""
-        self._plain.record(status)
-        self._external.record(status)
-
-    def record_time(self, elapsed_ms: int) -> None:
-        """The time from the whole request to the whole response, in upstream_rq_time."""
-        self._time.record(elapsed_ms)
-        self._external_time.record(elapsed_ms)
+        scope.counter("upstream_rq_completed")  # exists from the start, its external twin with the first response
+        self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
+        self.record_time = stats.upstream_rq_time.record

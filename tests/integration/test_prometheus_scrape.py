@@ -103,7 +103,7 @@ class Api:
 def test_a_real_prometheus_reads_the_page(prometheus: Any) -> None:
     state = FakeState()
     back = state.store.scope("cluster").scope("back")
-    codes = CodeStats(back, "upstream_rq_")
+    codes = CodeStats(back, prefix="upstream_rq_")
     time_ms = back.histogram("upstream_rq_time")
     for status, elapsed in ((200, 3), (200, 7), (503, 400)):
         codes.record(status)

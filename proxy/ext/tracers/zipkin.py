@@ -53,7 +53,7 @@ class ZipkinTracer:
         if version == "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE":
             reader.fail("collector_endpoint_version", "must be set; HTTP_JSON is the one supported here")
         elif version != "HTTP_JSON":
-            reader.unsupported("collector_endpoint_version", f"{version}; HTTP_JSON is")
+            reader.unsupported("collector_endpoint_version", f"{version} is not supported; HTTP_JSON is")
         encoder = compile_encoder(reader, context, self.shared_span_context)
         self.reporter = shared_reporter(encoder, context)
         self.report = self.reporter.report
@@ -98,7 +98,7 @@ def compile_service(reader: Reader, context: FactoryContext, shared: bool) -> Zi
         if header is not None:
             value = header.text("value")
             if "%" in value:
-                header.unsupported("value", "command operators in a collector's header")
+                header.unsupported("value", "command operators in a collector's header are not supported")
             headers.append((header.text("key").lower().encode(), value.encode()))
     timeout_s = uri.seconds("timeout", TIMEOUT_S) or TIMEOUT_S
     return ZipkinEncoder(

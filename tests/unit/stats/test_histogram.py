@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from proxy.stats.histogram import (
     DEFAULT_BOUNDS,
-    PENDING_LIMIT,
     Histogram,
     bin_edges,
     bin_key,
@@ -77,11 +76,14 @@ def test_negative_values_count_as_zero() -> None:
     assert (histogram.count, histogram.sum, histogram.buckets()[0]) == (1, 0, 1)
 
 
-def test_many_distinct_values_are_folded_and_stay_bounded() -> None:
-    histogram = recorded(*range(10 * PENDING_LIMIT))
-    assert len(histogram._pending) <= PENDING_LIMIT
-    assert histogram.count == 10 * PENDING_LIMIT
-    assert histogram.sum == sum(range(10 * PENDING_LIMIT))
+def test_folding_empties_the_list_and_keeps_every_value() -> None:
+    histogram = recorded(*range(1000))
+    assert histogram.used
+    histogram.fold()
+    assert not histogram._pending
+    histogram.record(7)
+    assert histogram.count == 1001
+    assert histogram.sum == sum(range(1000)) + 7
 
 
 def test_the_interval_is_what_lies_between_two_flushes() -> None:

@@ -16,7 +16,7 @@ from proxy.stats.tags import Tag, TagExtractor
 def sample_store() -> Store:
     store = Store()
     back = store.scope("cluster").scope("back")
-    CodeStats(back, "upstream_rq_").record(200)
+    CodeStats(back, prefix="upstream_rq_").record(200)
     back.gauge("upstream_cx_active").value = 2
     back.gauge("membership_total").set(0)
     back.histogram("upstream_rq_time").record(7)

@@ -79,7 +79,7 @@ def test_stats_that_the_matcher_rejects_work_unlisted_and_are_no_overflow() -> N
 
 def test_code_stats_appear_with_the_first_response() -> None:
     store = Store()
-    codes = CodeStats(store.scope("cluster").scope("back"), "upstream_rq_")
+    codes = CodeStats(store.scope("cluster").scope("back"), prefix="upstream_rq_")
     assert not any(name.startswith("cluster.") for name in store.counters)
     for status in (200, 200, 204, 503):
         codes.record(status)
@@ -95,7 +95,7 @@ def test_code_stats_appear_with_the_first_response() -> None:
 
 def test_code_stats_of_a_listener_exist_at_zero_and_know_no_single_codes() -> None:
     store = Store()
-    codes = CodeStats(store.scope("http").scope("a"), "downstream_rq_", used_lazily=False, each_code=False)
+    codes = CodeStats(store.scope("http").scope("a"), prefix="downstream_rq_", used_lazily=False, each_code=False)
     codes.record(404)
     codes.record(404)
     values = {name: c.value for name, c in store.counters.items() if name.startswith("http.")}
@@ -108,7 +108,7 @@ def test_code_stats_of_a_listener_exist_at_zero_and_know_no_single_codes() -> No
 
 def test_a_peer_cannot_invent_code_names() -> None:
     store = Store()
-    codes = CodeStats(store.scope("x"), "rq_")
+    codes = CodeStats(store.scope("x"), prefix="rq_")
     for status in range(600, 1000):
         codes.record(status)
     assert store.counter("x.rq_unknown").value == 400

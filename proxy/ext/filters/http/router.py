@@ -32,11 +32,10 @@ OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 class Router(Filter):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own."""
 
-    __slots__ = ("clusters", "context", "ids", "suppress_envoy_headers")
+    __slots__ = ("find_cluster", "ids", "suppress_envoy_headers")
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
-        self.context = context
-        self.clusters = context.clusters
+        self.find_cluster = context.clusters.clusters.get
         self.ids = context.ids
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
         config.wrapped("dynamic_stats", True)  # ours are made on first use whatever it says
@@ -75,69 +74,71 @@ class Router(Filter):
         self._answer(stream, route, reply.status, reply.body, head)
 
     @staticmethod
-    def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:
-        stream.status = status
-        route.finalize_response(head, stream)
+    def _answer(
+        stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders
+    ) -> None:
+        route.finalize_response(head, stream)  # the code is not set yet, as in Envoy
         stream.local_reply(status, body, b"direct_response", 0, head.fields)
 
     def _forward(self, stream: ActiveStream, route: Route, action: RouteAction) -> None:
+        """Timeouts, retry policy, rewrites and additions; the order of the added fields is Envoy's. Then the first try.
+
+        One function, longer than most: it runs for every request, and calls are what it saves.
+        """
         headers = stream.request_headers
         assert headers is not None
-        name = action.choose_cluster(headers, stream)
-        cluster = self.clusters.get(name) if name is not None else None
+        name = action.cluster or action.choose_cluster(headers, stream)
+        cluster = self.find_cluster(name) if name is not None else None
         if cluster is None:
             stream.hcm.stats.no_cluster.value += 1
             stream.local_reply(action.cluster_not_found_status, b"", b"cluster_not_found", ResponseFlag.NC)
             return
         stream.cluster = cluster
-        stream.cluster_name = cluster.name.encode()
-        if action.idle_timeout_s is not None:
-            stream.idle_timeout_s = action.idle_timeout_s or inf
-            stream.idle_deadline = stream.started_at + stream.idle_timeout_s
-            if stream.idle_deadline < inf:
-                stream.connection.watch(stream.idle_deadline)
-        self._prepare_headers(stream, route, action, headers)
+        stream.cluster_name = cluster.name_bytes
         stream.timer_owner = self
-        if stream.decode_ended:
-            self._request_complete(stream)
-        self._try(stream)
-
-    def _prepare_headers(
-        self,
-        stream: ActiveStream,
-        route: Route,
-        action: RouteAction,
-        headers: RequestHeaders,
-    ) -> None:
-        """Timeouts, retry policy, rewrites and additions; the order of the added fields is Envoy's."""
-        ours = not self.suppress_envoy_headers
+        if action.idle_timeout_s is not None:
+            self._set_idle_timeout(stream, action.idle_timeout_s)
         stream.timeout_s, stream.per_try_timeout_s = action.timeout_s, action.per_try_timeout_s
-        if headers.known & X_ENVOY and stream.internal:
+        asked = headers.known & X_ENVOY
+        if asked and stream.internal:
             stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, True)
             stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
-        if ours:
             self._expect_timeout(stream, headers, 0.0)
-            if route.virtual_host.include_request_attempt_count:
-                headers.set(b"x-envoy-attempt-count", b"1")
-        if action.request_ops or action.host_rewrite is not None or action.path_rewrite is not None:
-            action.finalize_request(headers, stream, ours)
-        if action.retry is not None or (stream.internal and headers.known & X_ENVOY):
-            cluster: Cluster = stream.cluster
+        elif not self.suppress_envoy_headers:
+            expected = action.expected_timeout
+            if expected:
+                if asked:
+                    headers.set(b"x-envoy-expected-rq-timeout-ms", expected)
+                else:
+                    headers.fields.append((b"x-envoy-expected-rq-timeout-ms", expected))
+                    headers.known |= X_ENVOY
+        if route.virtual_host.include_request_attempt_count and not self.suppress_envoy_headers:
+            headers.set(b"x-envoy-attempt-count", b"1")
+        if action.rewrites:
+            action.finalize_request(headers, stream, not self.suppress_envoy_headers)
+        if action.retry is not None or action.asks_for_retries or (asked and stream.internal):
             resources = cluster.resources[action.priority]
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
         if stream.hcm.tracing is not None:
             stream.hcm.tracing.inject(stream, headers)
+        if stream.decode_ended:
+            self._request_complete(stream)
+        self._try(stream)
 
     @staticmethod
-    def _expect_timeout(stream: ActiveStream, headers: RequestHeaders, elapsed_s: float) -> None:
-        milliseconds = expected_timeout_ms(stream.timeout_s, stream.per_try_timeout_s, elapsed_s)
-        if not milliseconds:
+    def _set_idle_timeout(stream: ActiveStream, idle_timeout_s: float) -> None:
+        """The route's own stream idle timeout; 0 turns it off."""
+        stream.idle_timeout_s = idle_timeout_s or inf
+        stream.idle_deadline = stream.started_at + stream.idle_timeout_s
+        if stream.idle_deadline < stream.connection.due:
+            stream.connection.watch(stream.idle_deadline)
+
+    def _expect_timeout(self, stream: ActiveStream, headers: RequestHeaders, elapsed_s: float) -> None:
+        if self.suppress_envoy_headers:
             return
-        if headers.known & X_ENVOY:
+        milliseconds = expected_timeout_ms(stream.timeout_s, stream.per_try_timeout_s, elapsed_s)
+        if milliseconds:
             headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds)
-        else:
-            headers.fields.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds))
-            headers.known |= X_ENVOY
 
     def _request_complete(self, stream: ActiveStream) -> None:
         """The request has come whole: now the route's timeout runs (Envoy's onRequestComplete)."""
@@ -173,7 +174,8 @@ class Router(Filter):
             request.trailers = stream.request_trailers
             request.queue = request.queue or []
         stream.upstream = request
-        request.start(stream.decode_ended)
+        request.ended = stream.decode_ended
+        request.pool.new_stream(request)
 
     # -- the request's body --------------------------------------------------------------------------------------
 
@@ -278,7 +280,13 @@ class Router(Filter):
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         stream: ActiveStream = request.stream
         if end:
-            self._response_complete(stream, request)
+            now = stream.upstream_rx_end_at = stream.hcm.monotonic()
+            stream.upstream = None
+            stream.route_deadline = inf
+            if stream.rx_end_at:
+                request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
+            if stream.try_span is not None or stream.retry is not None:
+                self._try_complete(stream)
         stream.encode_data(data, end)
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
@@ -287,15 +295,18 @@ class Router(Filter):
         stream.encode_trailers(trailers)
 
     def _response_complete(self, stream: ActiveStream, request: UpstreamRequest) -> None:
+        """As on_upstream_data's end, which has it inline because most responses end there."""
         now = stream.upstream_rx_end_at = stream.hcm.monotonic()
         stream.upstream = None
-        stream.route_deadline = stream.try_deadline = inf
+        stream.route_deadline = inf
         if stream.rx_end_at:
             request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
+        self._try_complete(stream)
+
+    def _try_complete(self, stream: ActiveStream) -> None:
         if stream.try_span is not None:
-            self._end_try_span(stream, stream.response_headers.status if stream.response_headers else 0)
-        if stream.retry is not None:
-            self._end_retries(stream)
+            self._end_try_span(stream, stream.status)
+        self._end_retries(stream)
 
     # -- failure and retry ---------------------------------------------------------------------------------------
 
@@ -470,7 +481,7 @@ class Router(Filter):
             self._count_local(stream, status)
         self._reply(stream, status, body, details, ResponseFlag.UT)
 
-    def on_complete(self, stream: ActiveStream) -> None:
+    def on_end(self, stream: ActiveStream) -> None:
         """However the stream ended: give back what its retries hold, end the span of a try cut short."""
         if stream.retry is not None:
             stream.retry.finish()
