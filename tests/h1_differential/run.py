@@ -286,7 +286,7 @@ class Upstream:
                     return
                 if any("100-continue" in v.lower() for v in values(record["headers"], "expect")):
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                ok, buf = await self.body(record, buf, at, more, lambda: buf)
+                ok, buf = await self.body(record, buf, at, more, lambda: buf)  # noqa: B023
                 if not ok:
                     return
             finally:
@@ -572,7 +572,7 @@ class Launched:
 
     def start(self):
         self.restarts += 1
-        self.log = open(self.dir / "proxy.log", "ab")
+        self.log = open(self.dir / "proxy.log", "ab")  # noqa: SIM115
         self.proc = subprocess.Popen(self.argv, stdout=self.log, stderr=self.log)
         for _ in range(200):
             if self.proc.poll() is not None:

@@ -1,0 +1,150 @@
+"""The corpus through one proxy, many cases at a time.
+
+A case must have its upstream to itself, so the proxy gets as many *lanes* as cases are in flight: a listener, a cluster
+and a recording upstream each, with the connection manager of ``envoy-plain.yaml``. What a lane shows is what run.py
+would show, one case after the other. A verdict that is not Envoy's is looked at once more, alone and with more
+patience, because a busy machine can make a case look silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.h1_differential import compare, run
+from tests.support.ports import free_port
+from tests.support.process import ProxyProcess
+
+FOLDER = Path(__file__).resolve().parent
+LANES = 16
+QUIET_S, TIMEOUT_S = 0.3, 1.2  # as the stored results; see README.md
+PATIENCE = 3.0
+BOUND_S = 100.0  # for everything: a proxy that hangs must not hang the test
+HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+
+Case = dict[str, Any]
+Result = dict[str, Any]
+
+
+def corpus() -> list[Case]:
+    cases: list[Case] = json.loads((FOLDER / "corpus.json").read_text())["cases"]
+    return cases
+
+
+def reference() -> dict[str, Result]:
+    results: dict[str, Result] = json.loads((FOLDER / "envoy-1.40.0.json").read_text())["results"]
+    return results
+
+
+def address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def bootstrap(ports: list[tuple[int, int]]) -> dict[str, Any]:
+    """``envoy-plain.yaml`` once per lane; ``ports``: (listen, upstream)."""
+    return {
+        "admin": {"address": address(free_port())},
+        "static_resources": {
+            "listeners": [listener(lane, listen) for lane, (listen, _) in enumerate(ports)],
+            "clusters": [cluster(lane, upstream) for lane, (_, upstream) in enumerate(ports)],
+        },
+    }
+
+
+def listener(lane: int, port: int) -> dict[str, Any]:
+    route = {"match": {"prefix": "/"}, "route": {"cluster": f"up{lane}"}}
+    hcm = {
+        "@type": HCM,
+        "stat_prefix": "in",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]
+    return {"name": f"in{lane}", "address": address(port), "filter_chains": [{"filters": filters}]}
+
+
+def cluster(lane: int, port: int) -> dict[str, Any]:
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
+    return {
+        "name": f"up{lane}",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": f"up{lane}", "endpoints": endpoints},
+    }
+
+
+class Lanes:
+    """The upstreams' side and the clients' side of a run; ``verdicts``: case → (class, reason)."""
+
+    def __init__(self, proxy_class: type[ProxyProcess], cases: list[Case], lanes: int = LANES) -> None:
+        self.proxy_class = proxy_class
+        self.cases = cases
+        self.lanes = lanes
+        self.results: dict[str, Result] = {}
+        self.verdicts: dict[str, tuple[str, str]] = {}
+
+    def run(self) -> Counter[str]:
+        """Run everything; the number of cases in each class."""
+        asyncio.run(self._run())
+        return Counter(verdict for verdict, _ in self.verdicts.values())
+
+    async def _run(self) -> None:
+        upstreams = [run.Upstream() for _ in range(self.lanes)]
+        ports = [(free_port(), await upstream.start("127.0.0.1", 0)) for upstream in upstreams]
+        try:
+            with self.proxy_class(bootstrap(ports)) as proxy:
+                async with asyncio.timeout(BOUND_S):
+                    await self._all(upstreams, [port for port, _ in ports])
+                if proxy.process is not None and proxy.process.poll() is not None:
+                    raise AssertionError(f"the proxy died:\n{proxy.output()[-4000:]}")
+        finally:
+            for upstream in upstreams:
+                upstream.server.close()
+                await upstream.hang_up()
+            await asyncio.sleep(0.05)  # transports close one turn later
+
+    async def _all(self, upstreams: list[Any], ports: list[int]) -> None:
+        todo = list(reversed(self.cases))
+        lanes = zip(ports, upstreams, strict=True)
+        await asyncio.gather(*(self._lane(todo, port, upstream) for port, upstream in lanes))
+        await self._look_again(ports[0], upstreams[0])
+
+    async def _lane(self, todo: list[Case], port: int, upstream: Any) -> None:
+        warm = {"id": "warm-up", "send": "GET / HTTP/1.1\r\nHost: t.test\r\n\r\n"}
+        await run.run_case(warm, "127.0.0.1", port, upstream, QUIET_S, TIMEOUT_S)
+        while todo:
+            await self._case(todo.pop(), port, upstream, 1.0)
+
+    async def _case(self, case: Case, port: int, upstream: Any, patience: float) -> None:
+        result = await run.run_case(
+            case, "127.0.0.1", port, upstream, QUIET_S * patience, TIMEOUT_S * patience
+        )
+        self.results[case["id"]] = result
+        theirs = REFERENCE[case["id"]]
+        self.verdicts[case["id"]] = compare.classify(case, theirs, result)
+
+    async def _look_again(self, port: int, upstream: Any) -> None:
+        for case in self.cases:
+            if self.verdicts[case["id"]][0] in ("broken", "smuggling-risk", "laxer", "altered"):
+                await self._case(case, port, upstream, PATIENCE)
+
+    def summary(self) -> str:
+        """One line of figures, then every case that is neither the same nor cosmetic."""
+        counts = Counter(verdict for verdict, _ in self.verdicts.values())
+        lines = [
+            f"{len(self.verdicts)} cases: " + ", ".join(f"{name} {counts[name]}" for name in compare.ORDER)
+        ]
+        for name in compare.ORDER[:-2]:
+            lines += [
+                f"{name:15} {case:42} {why}"
+                for case, (verdict, why) in self.verdicts.items()
+                if verdict == name
+            ]
+        return "\n".join(lines)
+
+
+REFERENCE = reference()
