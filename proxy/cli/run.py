@@ -27,6 +27,7 @@ MEANINGLESS = (
     ("--hot-restart-version", False),
     ("--ignore-unknown-dynamic-fields", False),
     ("--log-format-escaped", False),
+    ("--log-stacktrace-single-entry", False),
     ("--reject-unknown-dynamic-fields", False),
     ("--skip-deprecated-logs", False),
     ("--skip-hot-restart-on-no-parent", False),
@@ -66,7 +67,8 @@ def parser() -> argparse.ArgumentParser:
     add("--file-flush-min-size-kb", type=int, default=64, metavar="KB", help="access-log files")
     add("--admin-address-path", metavar="FILE", help="write the admin address there")
     add("--local-address-ip-version", choices=("v4", "v6"), default="v4")
-    add("--allow-unknown-static-fields", action="store_true", help="unknown fields are warnings")
+    add("--allow-unknown-static-fields", "--allow-unknown-fields", action="store_true",
+        help="unknown fields are warnings")  # fmt: skip
     add("--restart-epoch", type=int, default=0, metavar="N")
     add("--base-id", type=int, default=0, metavar="N")
     add(

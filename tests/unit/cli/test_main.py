@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from proxy.cli import main as cli
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Which verb was run with which arguments."""
+    calls: list[tuple[str, list[str]]] = []
+
+    def stub(module: str) -> SimpleNamespace:
+        return SimpleNamespace(main=lambda arguments: calls.append((module, arguments)) or 7)
+
+    monkeypatch.setattr(cli, "import_module", stub)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "rest"),
+    [
+        (["run", "-c", "x"], "proxy.cli.run", ["-c", "x"]),
+        (["-c", "x"], "proxy.cli.run", ["-c", "x"]),
+        (["--mode", "validate", "-c", "x"], "proxy.cli.run", ["--mode", "validate", "-c", "x"]),
+        (["validate", "x"], "proxy.cli.validate", ["x"]),
+        (["demo", "--once"], "proxy.cli.demo", ["--once"]),
+        (["--version"], "proxy.cli.version", []),
+        (["-V"], "proxy.cli.version", []),
+    ],
+)
+def test_verbs_and_their_absence(seen, arguments, module, rest):
+    assert cli.main(arguments) == 7
+    assert seen == [(module, rest)]
+
+
+def test_help_is_an_answer_and_silence_a_mistake(seen, capsys):
+    assert cli.main(["--help"]) == 0
+    assert cli.main([]) == 2
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in cli.VERBS)
+    assert seen == []
+
+
+def test_an_unknown_verb_is_named(seen, capsys):
+    assert cli.main(["walk"]) == 2
+    assert "'walk' is not a verb" in capsys.readouterr().err
+
+
+def test_an_interrupt_has_the_shell_s_code(monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", lambda name: SimpleNamespace(main=interrupted))
+    assert cli.main(["run"]) == 130
+
+
+def test_every_verb_s_module_has_a_main():
+    for module, _ in cli.VERBS.values():
+        __import__(module)
+        assert callable(sys.modules[module].main)

@@ -1,0 +1,90 @@
+"""The command line of ``run``, without serving anything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from proxy.cli import run
+from proxy.server.options import DEFAULTS
+from tests.support.envoy import ENVOY_MISSING, envoy_binary
+
+
+def parse(*arguments: str):
+    return run.parser().parse_args([*arguments])
+
+
+def test_what_is_not_said_is_as_the_options_have_it():
+    options = run.to_options(parse("-c", "x"))
+    for name in ("drain_time_s", "mode", "concurrency", "log_level", "log_format", "file_flush_interval_ms"):
+        assert getattr(options, name) == getattr(DEFAULTS, name), name
+
+
+@pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)
+def test_every_flag_of_envoy_parses():
+    page = subprocess.run([envoy_binary(), "--help"], capture_output=True, text=True, timeout=20).stdout
+    names = {word.strip("[],") for word in page.split() if word.startswith(("--", "[--"))}
+    flags = {name for name in names if name[2:3].isalpha()} - {"--help", "--version", "--ignore_rest"}
+    known = {name for action in run.parser()._actions for name in action.option_strings}
+    assert len(flags) > 30
+    assert sorted(flags - known) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--socket-mode", "600"], "--socket-mode"),
+        (["--concurrency", "4"], "--concurrency"),
+        (["--restart-epoch", "1", "--enable-core-dump"], "--enable-core-dump, --restart-epoch"),
+    ],
+)
+def test_flags_without_meaning_give_one_warning(arguments, named, capsys):
+    run._warn_of_meaningless(parse("-c", "x", *arguments))
+    assert capsys.readouterr().err == f"outrider: warning: no effect here: {named}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--disable-hot-restart"], ["--concurrency", "1"], ["--cpuset-threads"]]
+)
+def test_flags_that_ask_for_what_we_do_anyway_give_none(arguments, capsys):
+    run._warn_of_meaningless(parse("-c", "x", *arguments))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "is needed"),
+        (["--listen", "1"], "go together"),
+        (["--upstream", "http://a:1"], "go together"),
+        (["-c", "x", "--listen", "1", "--upstream", "http://a:1"], "cannot be combined"),
+        (["--listen", "x", "--upstream", "http://a:1"], "invalid literal"),
+        (["--listen", "70000", "--upstream", "http://a:1"], "70000"),
+        (["--listen", "1", "--upstream", "https://a:1"], "http://host:port"),
+        (["--listen", "1", "--upstream", "http://a:1/path"], "prefix_rewrite"),
+    ],
+)
+def test_what_cannot_be_run_is_said_with_exit_code_2(arguments, reason, capsys):
+    assert run.main(arguments) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_quick_start_listens_everywhere_and_its_admin_on_loopback():
+    bootstrap = run.quick_bootstrap("10000", "http://backend", "9901", None)
+    (listener,) = bootstrap["static_resources"]["listeners"]
+    assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 10000}
+    assert bootstrap["admin"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 9901}
+    assert "tracing" not in json.dumps(listener)
+
+
+def test_the_quick_start_reports_spans_where_it_is_told():
+    bootstrap = run.quick_bootstrap("[::1]:1", "http://backend:81", None, "http://zipkin:9411")
+    (listener,) = bootstrap["static_resources"]["listeners"]
+    assert listener["address"]["socket_address"] == {"address": "::1", "port_value": 1}
+    assert [cluster["name"] for cluster in bootstrap["static_resources"]["clusters"]] == [
+        "upstream",
+        "zipkin",
+    ]
+    assert "USE_B3_WITH_W3C_PROPAGATION" in json.dumps(listener)

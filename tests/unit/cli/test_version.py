@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import proxy
+from proxy.cli import version
+
+
+def test_version_names_itself_and_the_api_it_reads(capsys):
+    assert version.main([]) == 0
+    assert (
+        capsys.readouterr().out
+        == f"outrider {proxy.__version__} (configuration: Envoy API v3 as of 1.40.0)\n"
+    )
+
+
+def test_version_takes_nothing(capsys):
+    assert version.main(["x"]) == 2
+    assert capsys.readouterr().err
