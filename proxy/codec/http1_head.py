@@ -108,7 +108,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     except httptools.HttpParserError:
         return read_request(_tidy(head), count)
     line = head[: head.find(b"\r\n")].split(b" ")
-    if len(line) != 3 or line[0] not in METHODS:
+    if len(line) != 3 or not line[1] or line[0] not in METHODS:
         raise refusal(head)
     method, path, version = line
     scheme = b""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.codec.http1 import Http1ClientCodec, Http1Settings
 from tests.unit.codec.support import Client, Recorder, Server
+from tests.unit.codec.test_http1_corpus import CASES, pieces
 
 TRAILERS = Http1Settings(enable_trailers=True)
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789-_.!#$%&'*+^`|~", min_size=1, max_size=12).map(
@@ -235,6 +236,23 @@ def test_mutated_requests_raise_nothing_but_codec_errors(
     ]
     for stream in whole.streams:
         if stream.heads:
+            assert_can_be_sent_on(stream)
+
+
+CORPUS = [pieces(case["send"])[0] for case in CASES if case["group"] != "response"]
+HOSTILE = st.sampled_from([b"".join(parts) for parts in CORPUS if sum(map(len, parts)) < 3000])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(HOSTILE, min_size=1, max_size=2), st.lists(MUTATION, min_size=1, max_size=5), CUTS)
+def test_mutated_hostile_requests_raise_nothing_but_codec_errors(
+    requests: list[bytes], mutations: Any, places: list[int]
+) -> None:
+    server = Server(answers=True)
+    server.feed(*cut(mutate(b"".join(requests), mutations), places))
+    assert len(server.errors) <= 1
+    for stream in server.streams:
+        if stream.heads and stream.request.path:  # CONNECT has none and is never sent on
             assert_can_be_sent_on(stream)
 
 

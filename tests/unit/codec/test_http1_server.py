@@ -113,6 +113,7 @@ def test_absolute_form_replaces_host(target: bytes, scheme: bytes, authority: by
         (b"M-SEARCH / HTTP/1.1", b"http1.codec_error"),
         (b"GET  / HTTP/1.1", b"http1.codec_error"),
         (b"GET / HTTP/1.1 ", b"http1.codec_error"),
+        (b"GET  HTTP/1.1", b"http1.codec_error"),
         (b"GET / HTTP/1.10", b"http1.codec_error"),
         (b"GET / http/1.1", b"http1.codec_error"),
         (b"GET /\x00 HTTP/1.1", b"http1.invalid_characters"),
