@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from proxy.base.errors import ConfigError, ConfigRefused
@@ -16,6 +18,42 @@ class Locator(Protocol):
 
 
 MAX_FINDINGS = 1000  # of each sort: nobody reads more, and a hostile file could have millions
+
+
+# A cluster that could be missing, or under another name, in what was compiled.
+_CLUSTER = re.compile(r"static_resources\.clusters(\[\d+\](\.name)?)?$")
+_UNKNOWN_CLUSTER = ("unknown cluster", "unknown weighted cluster")
+_LAST_STEP = re.compile(r'(\[\d+\]|\["(?:[^"\\]|\\.)*"\]|\.?[^.\[\]"]+)$')
+
+
+def _parent(path: str) -> str:
+    return path[: path.rfind(match[0])] if (match := _LAST_STEP.search(path)) else ""
+
+
+def _around(path: str) -> Iterator[str]:
+    """The path itself and those of everything around it, but not of the whole document."""
+    while path:
+        yield path
+        path = _parent(path)
+
+
+def _follows_from(first: Sequence[ConfigError]) -> Callable[[ConfigError], bool]:
+    """Whether a finding could come from one of the first: it is about something around what is missing or, when it
+    says that something is wrong, about any part of the message in which it is missing."""
+    around = {path for finding in first for path in _around(finding.path)}
+    messages = {_parent(finding.path) for finding in first} - {""}
+    clusters = any(_CLUSTER.match(finding.path) for finding in first)
+
+    def follows(finding: ConfigError) -> bool:
+        if finding.path in around or (clusters and finding.message.startswith(_UNKNOWN_CLUSTER)):
+            return True
+        return finding.kind == "invalid" and not messages.isdisjoint(_around(finding.path))
+
+    return follows
+
+
+def _place(finding: ConfigError) -> tuple[str, int, int]:
+    return finding.file or "", finding.line or 0, finding.column or 0
 
 
 class Errors:
@@ -44,6 +82,23 @@ class Errors:
             return
         place = locator.locate(path) if locator is not None else (None, None, None)
         self.add(ConfigError(path, message, *place, kind=kind))
+
+    def settle(self, known: int) -> None:
+        """Leave out what only follows from other findings, and put the rest in the order of the text.
+
+        known: so many findings (the first ones) are about values that could not be read or break a rule, and are
+        therefore missing or wrong in what was compiled afterwards. Later findings that could come from that are left
+        out; so are warnings about parts of what is refused.
+        """
+        first, later = self.findings[:known], self.findings[known:]
+        if first:
+            follows = _follows_from(first)
+            later = [finding for finding in later if not follows(finding)]
+        self.findings = sorted([*first, *later], key=_place)
+        refused = {finding.path for finding in self.findings}
+        self.warnings = sorted(
+            (one for one in self.warnings if refused.isdisjoint(_around(one.path))), key=_place
+        )
 
     def __bool__(self) -> bool:
         """Whether anything refuses the configuration."""

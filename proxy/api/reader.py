@@ -23,7 +23,7 @@ A proto3 scalar without presence that equals its default counts as unset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -258,20 +258,30 @@ class Reader:
         """A finding at the field ("" = the message itself) that refuses the configuration; compiling goes on."""
         self._find(field, message, "invalid")
 
-    def unsupported(
-        self, field: str, message: str = "is not supported", *, covers: Sequence[str] = ()
-    ) -> None:
+    def unsupported(self, field: str, message: str = "is not supported", *, whole: bool = True) -> None:
         """A finding of kind "unsupported" at the field, when it is set ("" = the message itself, always).
 
         message: the whole sentence ("HTTP/2 to upstreams is not supported yet"). The finding speaks for everything
-        below the field, and for the fields in ``covers``: those that only make sense together with it.
+        below the field, unless ``whole`` is False: that is then looked at as well.
         """
         if field:
             self._mark(field)
             if not self.has(field):
                 return
         self._find(field, message, "unsupported")
-        self._settled.update((field, *covers))
+        if whole:
+            self._settled.add(field)
+
+    def settle(self, *fields: str) -> None:
+        """Of these fields nothing more is said: a finding already made refuses the configuration because of them.
+
+        Never to be called without such a finding: it would drop what the operator wrote in silence.
+        """
+        self._settled.update(fields)
+
+    def is_settled(self, field: str) -> bool:
+        """Whether a finding has spoken for the field."""
+        return field in self._settled
 
     def warn(self, field: str, message: str) -> None:
         """A warning at the field ("" = the message itself)."""

@@ -45,13 +45,15 @@ def compile_connection_manager(
     scope = context.stats.scope("http").scope(stat_prefix)
     hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
     if reader.enum("codec_type") not in ("AUTO", "HTTP1"):
-        reader.unsupported("codec_type", "HTTP/2 and HTTP/3 from downstream are not supported yet; AUTO and HTTP1 are")
+        reader.unsupported(
+            "codec_type", "HTTP/2 and HTTP/3 from downstream are not supported yet; AUTO and HTTP1 are"
+        )
     _compile_timeouts(reader, hcm)
     _compile_limits(reader, hcm)
     hcm.forwarding = _compile_forwarding(reader, context)
     routes = reader.sub("route_config")
     if routes is not None:
-        hcm.route_table = compile_route_table(routes, context)
+        hcm.route_table = compile_route_table(routes, context, context.clusters.clusters)
         vhosts = context.stats.scope("vhost")
         for vhost in hcm.route_table.virtual_hosts:
             vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))

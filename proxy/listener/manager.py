@@ -12,6 +12,8 @@ from proxy.listener.listener import Listener, ListenerStats, NetworkFilter
 from proxy.network.dispatcher import Dispatcher
 
 LISTENER = "envoy.config.listener.v3.Listener"
+NETWORK_FILTERS = "envoy.filters.network."
+RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 COUNTERS = (
     *("listener_added", "listener_create_failure", "listener_create_success", "listener_in_place_updated"),
     *("listener_modified", "listener_removed", "listener_stopped"),
@@ -94,13 +96,7 @@ class ListenerManager:
 @reads(LISTENER)
 def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispatcher) -> Listener | None:
     """One listener with one filter chain that ends in the HTTP connection manager."""
-    address = reader.sub("address")
-    place = _compile_address(address) if address is not None else None
-    if place is None:
-        if address is None:
-            reader.fail("address", "a listener needs an address")
-        return None
-    ip, port, compat = place
+    ip, port, compat = _compile_place(reader)
     scope_name = Listener.scope_name(ip, port)
     name = reader.text("name") or scope_name
     listener = Listener(name, ip, port, dispatcher, reader.message)
@@ -110,16 +106,39 @@ def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispat
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
     own = replace(context, scope=scope, direction=reader.enum("traffic_direction"))
-    chain = _the_chain(reader)
-    if chain is not None:
+    reader.ignore("bypass_overload_manager", why="there is no overload manager")
+    reader.ignore("ignore_global_conn_limit", why="there is no limit over all listeners")
+    reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
+    _refuse_listener_filters(reader.each("listener_filters"))
+    buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
+    for chain in _chains(reader):
         found = _compile_chain(chain, own)
         if found is None:
-            return listener
+            continue
         listener.filter = found
         hcm: Any = getattr(found, "hcm", None)
         if hcm is not None:
-            hcm.buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
+            hcm.buffer_limit_bytes = buffer_limit_bytes
     return listener
+
+
+@reads(LISTENER)
+def _compile_place(reader: Reader) -> tuple[str, int, bool]:
+    """(ip, port, also IPv4) of a listener; any place when it has none and was refused."""
+    address = reader.sub("address")
+    if address is None:
+        reader.fail("address", "a listener needs an address")
+        return "0.0.0.0", 0, False
+    address.unsupported("pipe", "listening on a unix domain socket is not supported yet; socket_address is")
+    address.unsupported("envoy_internal_address", "internal listeners are not supported; socket_address is")
+    return _compile_address(address) or ("0.0.0.0", 0, False)
+
+
+@reads("envoy.config.listener.v3.ListenerFilter")
+def _refuse_listener_filters(readers: list[Reader]) -> None:
+    for reader in readers:
+        config = reader.sub("typed_config")
+        reader.unsupported("", f"listener filter {config.type_name if config else ''} is not supported yet")
 
 
 @reads("envoy.config.core.v3.Address")
@@ -130,48 +149,80 @@ def _compile_address(reader: Reader) -> tuple[str, int, bool] | None:
         return None
     ip = address.text("address")
     if address.enum("protocol") != "TCP":
-        address.unsupported("protocol", "only TCP is supported")
+        address.unsupported("protocol", "listening on UDP is not supported")
     try:
         ip_address(ip)
     except ValueError:
-        address.fail("address", f"{ip!r} is not an IP address; listeners need one")
+        address.fail("address", f'"{ip}" is not an IP address; a listener needs one')
         return None
     return ip, address.number("port_value"), address.flag("ipv4_compat")
 
 
 @reads(LISTENER)
-def _the_chain(reader: Reader) -> Reader | None:
-    """The only filter chain: of filter_chains, or the default one. Matching between several comes later."""
+def _chains(reader: Reader) -> list[Reader]:
+    """The filter chains; one, when the listener is not refused. Choosing between several comes later."""
     chains = reader.each("filter_chains")
     default = reader.sub("default_filter_chain")
-    if len(chains) > 1 or (chains and default is not None):
-        reader.unsupported("filter_chains", "only one filter chain per listener is supported")
-        return None
-    if chains:
-        return chains[0]
-    if default is None:
-        reader.fail("filter_chains", "no filter chains specified")
-    return default
+    every = [*chains, default] if default is not None else chains
+    if not every:
+        reader.fail("filter_chains", "a listener needs a filter chain")
+    elif len(every) > 1:
+        message = f"choosing between {len(every)} filter chains is not supported yet; a listener has one"
+        reader.unsupported("filter_chains", message, whole=False)
+        for chain in every:
+            chain.settle("filter_chain_match")
+    return every
 
 
 @reads("envoy.config.listener.v3.FilterChain")
 def _compile_chain(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
     reader.text("name")
-    match = reader.sub("filter_chain_match")
-    if match is not None and any(True for _ in match.message.ListFields()):
-        reader.unsupported("filter_chain_match", "choosing between filter chains is not supported")
+    _check_match(reader)
+    _check_transport_socket(reader.sub("transport_socket"))
     filters = reader.each("filters")
-    if len(filters) != 1:
+    if not filters:
+        reader.fail("filters", "a filter chain needs a filter, the HTTP connection manager")
+    built = [_compile_filter(each, context) for each in filters]
+    if len(built) > 1 and None not in built:
+        reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")
+    return built[-1] if built else None
+
+
+@reads("envoy.config.listener.v3.FilterChain")
+def _check_match(reader: Reader) -> None:
+    """A match that matches everything is fine; ``_chains`` has spoken where there are several chains."""
+    match = reader.sub("filter_chain_match")
+    if match is not None and match.message.ListFields() and not reader.is_settled("filter_chain_match"):
         reader.unsupported(
-            "filters", "a filter chain must hold exactly one filter, the HTTP connection manager"
+            "filter_chain_match",
+            "is not supported yet: the filter chain of a listener takes every connection",
         )
-        return None
-    filters[0].text("name")
-    config = filters[0].any("typed_config")
+
+
+@reads("envoy.config.core.v3.TransportSocket")
+def _check_transport_socket(reader: Reader | None) -> None:
+    """Plain TCP only: raw_buffer or nothing."""
+    if reader is None:
+        return
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is not None and config.type_name == RAW_BUFFER:
+        return
+    kind = config.type_name if config is not None else name
+    what = "TLS from downstream" if kind.endswith("DownstreamTlsContext") else f"transport socket {kind}"
+    reader.unsupported("", f"{what} is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is")
+
+
+@reads("envoy.config.listener.v3.Filter")
+def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
+    reader.text("name")  # Envoy chooses by the type alone; the name is for people
+    config = reader.any("typed_config")
     if config is None:
+        if reader.which("config_type") is None:
+            reader.fail("typed_config", 'is missing: a filter is chosen by its "@type", not by its name')
         return None
     if not context.registry.has(config.type_name):
-        filters[0].unsupported("typed_config", f"network filter {config.type_name} is not supported")
+        reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))
         return None
     built: NetworkFilter = context.registry.resolve(config.type_name)(config, context)
     return built

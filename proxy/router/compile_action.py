@@ -21,6 +21,19 @@ _NOT_FOUND_STATUS = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SER
 _MAX_TOTAL_WEIGHT = (1 << 32) - 1
 
 
+@reads(
+    "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.VirtualHost",
+    "envoy.config.route.v3.Route",
+    "envoy.config.route.v3.WeightedCluster.ClusterWeight",
+)
+def refuse_per_filter_config(reader: Reader) -> None:
+    """typed_per_filter_config, at any level: no filter takes one yet."""
+    reader.unsupported(
+        "typed_per_filter_config", "configuration of HTTP filters per route is not supported yet"
+    )
+
+
 @reads("envoy.config.route.v3.RouteAction")
 def compile_action(
     reader: Reader,
@@ -29,6 +42,7 @@ def compile_action(
     matched: Matched,
 ) -> RouteAction:
     """envoy.config.route.v3.RouteAction, but for weighted_clusters."""
+    reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail("cluster", f"unknown cluster '{action.cluster}'")
@@ -139,6 +153,7 @@ class WeightedPick:
 @reads("envoy.config.route.v3.WeightedCluster.ClusterWeight")
 def _compile_variant(reader: Reader, route: Route, known_clusters: Container[str] | None) -> Route:
     """The route as it is when this cluster is drawn. The cluster's header operations always come first."""
+    refuse_per_filter_config(reader)
     name = reader.text("name")
     header = reader.text("cluster_header").lower().encode()
     if bool(name) == bool(header):

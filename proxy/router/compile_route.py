@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from proxy.api.reader import Reader, reads
-from proxy.router.compile_action import compile_action, compile_weighted
+from proxy.router.compile_action import compile_action, compile_weighted, refuse_per_filter_config
 from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
@@ -56,6 +56,7 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
     _compile_tracing(reader, route)
+    refuse_per_filter_config(reader)
     reader.ignore("metadata", why="nothing reads the metadata of routes yet")
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
     pick = _compile_action(reader, route, inherited, path_match.matched)

@@ -45,7 +45,9 @@ class VirtualHost:
         self.include_request_attempt_count = False
         self.include_attempt_count_in_response = False
         self.require_tls = "NONE"
-        self.stats: Any = None  # http.stats.VirtualHostStats, set by the connection manager that serves the table
+        self.stats: Any = (
+            None  # http.stats.VirtualHostStats, set by the connection manager that serves the table
+        )
 
 
 class RouteAction:

@@ -14,6 +14,7 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
+from proxy.router.compile_action import refuse_per_filter_config
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
@@ -206,6 +207,7 @@ def compile_route_table(
     common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
     common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
+    refuse_per_filter_config(reader)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
     domains = Domains()
     facts = []
@@ -240,6 +242,7 @@ def _compile_host(
     facts.include_request_attempt_count = reader.flag("include_request_attempt_count")
     facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
     facts.require_tls = reader.enum("require_tls")
+    refuse_per_filter_config(reader)
     retry = reader.sub("retry_policy")
     inherited = Inherited(
         facts,

@@ -138,9 +138,22 @@ def compile_bootstrap(
         _compile_resources(resources, clusters, listeners, context)
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
+    _refuse(root)
     for finding in unread(root):
         loaded.errors.add(finding)
     return Parts(loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s)
+
+
+@reads(BOOTSTRAP)
+def _refuse(reader: Reader) -> None:
+    """What people are most likely to have, in words that say what to do; any other field nobody reads is refused too."""
+    reader.unsupported(
+        "dynamic_resources",
+        "xDS is not supported yet: listeners and clusters must stand in static_resources",
+    )
+    reader.unsupported("layered_runtime", "runtime layers are not supported: defaults are used everywhere")
+    reader.unsupported("overload_manager", "the overload manager is not supported yet")
+    reader.unsupported("stats_sinks", "stats sinks are not supported yet; /stats/prometheus is")
 
 
 @reads("envoy.config.metrics.v3.StatsConfig")

@@ -242,6 +242,7 @@ async def serve(options: Options, loaded: Loaded) -> int:
     """From a loaded bootstrap to the end of the process; the exit code."""
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
+    loaded.errors.settle(0)
     report(loaded)
     loaded.errors.raise_if_any()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -267,18 +268,26 @@ def validate(options: Options) -> Loaded:
     loaded = load_bootstrap(
         options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
     )
-    if loaded.errors:
-        return loaded
+    check(loaded, options)
+    return loaded
+
+
+def check(loaded: Loaded, options: Options) -> None:
+    """Compile, and keep nothing but the findings. What could not be read is left out, and the rest looked at."""
+    known = len(loaded.errors.findings)
     loop = asyncio.new_event_loop()
+    store = Store()
+    dispatcher = Dispatcher(loop, Clock(), store.counter("server.envoy_bug_failures"))
     try:
-        store = Store()
-        dispatcher = Dispatcher(loop, Clock(), store.counter("server.envoy_bug_failures"))
         parts = compile_bootstrap(loaded, options, dispatcher, store, os.environ, AiodnsResolver())
         close_all(parts.context)
-        dispatcher.close()
+    except Exception:
+        if not known:  # compile functions may rely on the rules of the API, which are broken then
+            raise
     finally:
+        dispatcher.close()
         loop.close()
-    return loaded
+    loaded.errors.settle(known)
 
 
 def run(options: Options) -> int:
@@ -289,7 +298,9 @@ def run(options: Options) -> int:
     loaded = load_bootstrap(
         options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
     )
-    loaded.errors.raise_if_any()
+    if loaded.errors:
+        check(loaded, options)
+        loaded.errors.raise_if_any()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(options, loaded))

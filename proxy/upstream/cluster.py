@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.upstream.context import UpstreamContext
 
+LOAD_BALANCERS = "envoy.load_balancing_policies."
 _POLICIES = {
     "ROUND_ROBIN": "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
     "LEAST_REQUEST": "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
@@ -190,6 +191,7 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
     dns = _compile_discovery(reader)
     assignment = reader.sub("load_assignment")
     check_transport_socket(reader)
+    _refuse_health(reader)
     config = ClusterConfig(
         name=reader.text("name"),
         alt_stat_name=reader.text("alt_stat_name"),
@@ -210,14 +212,22 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
 @reads("envoy.config.cluster.v3.Cluster")
 def _compile_discovery(reader: Reader) -> DnsSettings | None:
     """None for STATIC; every other type but STRICT_DNS is refused."""
-    reader.unsupported("cluster_type", "STATIC and STRICT_DNS clusters")
+    reader.unsupported("cluster_type", "is not supported: write type, STATIC or STRICT_DNS")
     kind = reader.enum("type")
-    if kind == "STRICT_DNS":
-        return compile_dns_settings(reader)
-    if kind != "STATIC":
-        reader.unsupported("type", f"{kind}; STATIC and STRICT_DNS are")
-    ignore_dns_settings(reader)
-    return None
+    if kind == "STATIC":
+        ignore_dns_settings(reader)
+        return None
+    if kind != "STRICT_DNS":
+        reader.unsupported("type", f"{kind} is not supported yet; STATIC and STRICT_DNS are")
+        reader.settle("eds_cluster_config")
+    return compile_dns_settings(reader)
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def _refuse_health(reader: Reader) -> None:
+    """What would take hosts out of the rotation, by names that say more than the fields'."""
+    reader.unsupported("health_checks", "active health checks are not supported yet")
+    reader.unsupported("outlier_detection", "outlier detection is not supported yet")
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -239,7 +249,8 @@ def _compile_balancer(reader: Reader, context: UpstreamContext) -> Callable[[], 
     if policy is not None:
         return _compile_typed_policy(policy, context)
     if name not in _POLICIES:
-        reader.unsupported("lb_policy", f"{name}; ROUND_ROBIN and LEAST_REQUEST are")
+        reader.unsupported("lb_policy", f"{name} is not supported yet; ROUND_ROBIN and LEAST_REQUEST are")
+        reader.settle("ring_hash_lb_config", "maglev_lb_config", "original_dst_lb_config")
         name = "ROUND_ROBIN"
     config = reader.sub("round_robin_lb_config" if name == "ROUND_ROBIN" else "least_request_lb_config")
     return _factory(_POLICIES[name], config, context)
@@ -247,18 +258,29 @@ def _compile_balancer(reader: Reader, context: UpstreamContext) -> Callable[[], 
 
 @reads("envoy.config.cluster.v3.LoadBalancingPolicy")
 def _compile_typed_policy(reader: Reader, context: UpstreamContext) -> Callable[[], LoadBalancer]:
-    """The first policy that is known here, as the API says; the ones before it get a warning."""
+    """The first policy of the list. Envoy knows them all, so it would never come to one after it."""
+    chosen: Reader | None = None
     for entry in reader.each("policies"):
-        extension = entry.sub("typed_extension_config")
-        config = extension.any("typed_config") if extension is not None else None
-        if extension is None or config is None:
+        if chosen is not None:
+            entry.ignore("typed_extension_config", why="the policy before it is used")
             continue
-        name = extension.text("name")
-        if context.registry.has(config.type_name):
-            return _factory(config.type_name, config, context)
-        extension.unsupported("", f'load balancing policy "{name}" ({config.type_name})')
-    reader.fail("policies", "no supported load balancing policy")
-    return _factory(_POLICIES["ROUND_ROBIN"], None, context)
+        extension = entry.sub("typed_extension_config")
+        if extension is None:
+            entry.fail("typed_extension_config", "is missing")
+            continue
+        config = extension.any("typed_config")
+        if config is None:
+            continue
+        extension.text("name")  # the type decides; the name is for people
+        chosen = config
+        if not context.registry.has(config.type_name):
+            message = context.registry.unknown("load balancing policy", config.type_name, LOAD_BALANCERS)
+            extension.unsupported("", message)
+    if not reader.has("policies"):
+        reader.fail("policies", "a load balancing policy is needed")
+    if chosen is None or not context.registry.has(chosen.type_name):
+        return _factory(_POLICIES["ROUND_ROBIN"], None, context)
+    return _factory(chosen.type_name, chosen, context)
 
 
 def _factory(message: str, config: Reader | None, context: UpstreamContext) -> Callable[[], LoadBalancer]:

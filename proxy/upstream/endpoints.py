@@ -62,13 +62,18 @@ def _compile_endpoint(
     if endpoint is None or address is None:
         reader.fail("endpoint", "an address is needed")
         return None
+    endpoint.ignore("health_check_config", why="there are no active health checks")
     socket_address = address.sub("socket_address")
     if socket_address is None:
         kind = address.which("address")
         if kind is None:
             address.fail("", "an address is needed")
-        address.unsupported("pipe", "unix domain sockets are not supported yet as upstreams; socket_address is")
-        address.unsupported("envoy_internal_address", "internal listeners are not supported; socket_address is")
+        address.unsupported(
+            "pipe", "unix domain sockets are not supported yet as upstreams; socket_address is"
+        )
+        address.unsupported(
+            "envoy_internal_address", "internal listeners are not supported; socket_address is"
+        )
         return None
     name, port = _compile_address(socket_address, resolves_names)
     hostname = endpoint.text("hostname") or (name if resolves_names else "")

@@ -162,7 +162,9 @@ def _check_resolver(reader: Reader | None) -> None:
     if config is None:
         return
     if config.type_name != _CARES:
-        reader.unsupported("", f"DNS resolver {config.type_name} is not supported; envoy.network.dns_resolver.cares is")
+        reader.unsupported(
+            "", f"DNS resolver {config.type_name} is not supported; envoy.network.dns_resolver.cares is"
+        )
         return
     reader.warn("", "has no effect here: names are resolved by c-ares with its own limits")
     config.ignore(

@@ -135,7 +135,7 @@ def test_findings() -> None:
     cluster.fail("", "is odd")
     errors = cluster.errors
     assert [str(finding) for finding in errors.findings] == [
-        "c.yaml:8:1: metadata: is not supported: no subsets here",
+        "c.yaml:8:1: metadata: no subsets here",
         "c.yaml:1:1: name: is taken",
         "c.yaml:1:1: is odd",
     ]

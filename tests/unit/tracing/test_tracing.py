@@ -340,7 +340,7 @@ def test_long_paths_are_cut() -> None:
                     "typed_config": {"@type": "type.googleapis.com/envoy.config.trace.v3.DatadogConfig"},
                 }
             },
-            "provider.typed_config",
+            "provider",
             "unsupported",
         ),
     ],

@@ -38,6 +38,9 @@ class Router(Filter):
         self.find_cluster = context.clusters.clusters.get
         self.ids = context.ids
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
+        config.unsupported(
+            "start_child_span", "is not supported; tracing.spawn_upstream_span of the connection manager is"
+        )
         config.wrapped("dynamic_stats", True)  # ours are made on first use whatever it says
 
     # -- the request ---------------------------------------------------------------------------------------------
