@@ -20,6 +20,24 @@ class Response(Message):
     closed: bool = False
 
 
+def read_response(wire: Wire, head_only: bool = False) -> Response:
+    """The next response of a wire; ``head_only`` for the answer to a HEAD."""
+    head = wire.head()
+    _, _, rest = head.start_line.partition(" ")
+    status, _, reason = rest.partition(" ")
+    response = Response(head.raw_head, head.start_line, head.headers, status=int(status), reason=reason)
+    if head_only or response.status < 200 or response.status in (204, 304):
+        return response
+    if (response.one("transfer-encoding") or "").lower() == "chunked":
+        wire.chunked(response)
+    elif (length := response.one("content-length")) is not None:
+        response.body = wire.exactly(int(length))
+    else:
+        response.body = wire.rest()
+        response.closed = True
+    return response
+
+
 class Client:
     """One raw connection to 127.0.0.1:port."""
 
@@ -36,20 +54,7 @@ class Client:
 
     def read(self, head_only: bool = False) -> Response:
         """The next response; ``head_only`` for the answer to a HEAD. Raises Closed, TimeoutError."""
-        head = self.wire.head()
-        _, _, rest = head.start_line.partition(" ")
-        status, _, reason = rest.partition(" ")
-        response = Response(head.raw_head, head.start_line, head.headers, status=int(status), reason=reason)
-        if head_only or response.status < 200 or response.status in (204, 304):
-            return response
-        if (response.one("transfer-encoding") or "").lower() == "chunked":
-            self.wire.chunked(response)
-        elif (length := response.one("content-length")) is not None:
-            response.body = self.wire.exactly(int(length))
-        else:
-            response.body = self.wire.rest()
-            response.closed = True
-        return response
+        return read_response(self.wire, head_only)
 
     def is_closed(self, within_s: float = 5.0) -> bool:
         """Whether the proxy ends the connection within the time, sending nothing more."""
