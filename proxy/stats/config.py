@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,19 @@ from proxy.stats.tags import DEFAULT_RULES, Rule, Tag, TagExtractor, first_word_
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.stats.store import Store
+
+# What Python's re does not know of ECMAScript: classes by name, within brackets.
+_POSIX_CLASS = re.compile(r"\[:(\w+):\]")
+_POSIX = {
+    "digit": "0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "alpha": "a-zA-Z",
+    "alnum": "0-9a-zA-Z",
+    "xdigit": "0-9a-fA-F",
+    "space": r"\s",
+    "w": r"\w",
+}
 
 Accepts = Callable[[str], bool]
 
@@ -59,13 +73,25 @@ def _compile_tags(reader: Reader, fixed_tags: tuple[Tag, ...]) -> TagExtractor:
 
 def _compile_rule(specifier: Reader, name: str) -> list[Rule]:
     regex = specifier.text("regex")
-    pattern = _compile_regex(specifier, regex)
+    pattern = _compile_tag_regex(specifier, regex)
     if pattern is None:
         return []
     if not pattern.groups:
         specifier.fail("regex", "the regex needs a group around what is to be cut out of the stat name")
         return []
     return [Rule(name, pattern, first_word_of(regex))]
+
+
+def _compile_tag_regex(reader: Reader, regex: str) -> Any:
+    """As ``_compile_regex``. Envoy reads the regex of a tag as ECMAScript, where RE2 lacks something (Istio's bootstrap
+    looks ahead with "(?="): Python's re has it. It sees stat names only, which come from the configuration."""
+    if "(?=" not in regex and "(?!" not in regex:
+        return _compile_regex(reader, regex)
+    try:
+        return re.compile(_POSIX_CLASS.sub(lambda match: _POSIX.get(match[1], match[0]), regex))
+    except re.error as error:
+        reader.fail("regex", f"is no regular expression: {error}")
+        return None
 
 
 def _compile_regex(reader: Reader, regex: str) -> Any:

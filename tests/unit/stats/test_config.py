@@ -59,6 +59,15 @@ def test_custom_tags() -> None:
     assert not unread(reader)
 
 
+def test_a_tag_regex_may_look_ahead_as_in_istios_bootstrap() -> None:
+    regex = r"^listener(?=\.).*?\.http\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)"
+    store, reader = compiled({"stats_tags": [{"tag_name": "prefix", "regex": regex}]})
+    assert not findings(reader)
+    assert Tag("prefix", "10.0.0.1_80") in store.tags.extract("listener.x.http.10.0.0.1_80.rq")[1]
+    _, reader = compiled({"stats_tags": [{"tag_name": "prefix", "regex": "(?=x"}]})
+    assert "is no regular expression" in "".join(findings(reader))
+
+
 def test_without_all_defaults_named_ones_can_be_kept() -> None:
     store, reader = compiled(
         {"use_all_default_tags": False, "stats_tags": [{"tag_name": "envoy.response_code"}]}
