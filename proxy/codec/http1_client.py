@@ -290,6 +290,11 @@ class Http1ClientCodec:
         """The connection broke: nothing ends cleanly, not even a body that runs to the close."""
         self._fail(CONNECTION_TERMINATION, b"")
 
+    @property
+    def peer_closes(self) -> bool:
+        """Whether the last response's head said that the host closes the connection after it."""
+        return not self._keep_alive
+
     def detach(self) -> None:
         """The connection is gone: cut the links."""
         self.decoder = self._held = self._chunks = None

@@ -141,10 +141,6 @@ class ConnectionManager:
         value = headers.get(b"expect")
         return value is not None and value.lower() == b"100-continue"
 
-    def count_status(self, status: int) -> None:
-        """One response head of ours, final or informational."""
-        self.codes.record(status)
-
     def complete(self, stream: ActiveStream) -> None:
         """The only place where a request is counted as completed, its span ended and its log line written."""
         stats = self.stats

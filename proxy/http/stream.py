@@ -152,8 +152,11 @@ class ActiveStream(StreamInfo):
         if end:
             self.decode_ended = True
             self.rx_end_at = self.started_at
-        else:
-            self._arm_body_timers(headers)
+        elif hcm.request_timeout_s:
+            self.request_deadline = self.started_at + hcm.request_timeout_s
+            self.connection.watch(self.request_deadline)
+        if headers.known & EXPECT:
+            self._answer_expect(headers)
         path = headers.path
         if (path[:1] != b"/" or b"#" in path or not headers.known & HOST) and not hcm.admit(self, headers):
             return
@@ -169,14 +172,11 @@ class ActiveStream(StreamInfo):
             return
         self.continue_decoding()
 
-    def _arm_body_timers(self, headers: RequestHeaders) -> None:
-        hcm = self.hcm
-        if hcm.request_timeout_s:
-            self.request_deadline = self.started_at + hcm.request_timeout_s
-            self.connection.watch(self.request_deadline)
-        if headers.known & EXPECT and hcm.answers_expect(headers):
+    def _answer_expect(self, headers: RequestHeaders) -> None:
+        """``expect: 100-continue`` is answered by us and does not travel on (RFC 9110 section 10.1.1, and Envoy)."""
+        if self.hcm.answers_expect(headers):
             headers.remove(b"expect")
-            hcm.count_status(100)
+            self.hcm.codes.record(100)
             self.codec.informational(self, CONTINUE_100)
             self.connection.touch()
 
@@ -292,8 +292,8 @@ class ActiveStream(StreamInfo):
         self.encode_ended = end
         if self.chain.encode_headers:
             self._continue_headers(end)
-            return
-        self._write_headers(headers, end)
+        else:
+            self._write_headers(headers, end)
 
     def continue_encoding(self) -> None:
         """Go on with the response; called by whoever returned STOP."""
@@ -322,6 +322,8 @@ class ActiveStream(StreamInfo):
 
     def _write_headers(self, headers: ResponseHeaders, end: bool) -> None:
         hcm = self.hcm
+        if hcm.tracing is not None:
+            hcm.tracing.respond(self, headers)
         hcm.forwarding.response(self, headers)
         if hcm.draining:
             self.codec.goaway()

@@ -164,6 +164,8 @@ class DownstreamConnection:
         try:
             if self.stream is not None:
                 self.stream.on_write_unblocked()
+            else:
+                self.touch()  # pipelined requests may have waited for this
             self.dispatcher.flush()
         except Exception as error:
             self._fence(error)
@@ -248,8 +250,11 @@ class DownstreamConnection:
             self._hold(HOLD_CODEC)
         elif self.held & HOLD_CODEC:
             self._release(HOLD_CODEC)
-        if self.stream is None and not self.dirty:
-            self.touch()
+        if self.stream is None:
+            if codec.has_input and not codec.blocked:
+                self._head_begins()
+            if not self.dirty:
+                self.touch()
 
     def _refuse(self, error: CodecError) -> None:
         """The only place that answers a client's bad bytes."""
@@ -266,10 +271,8 @@ class DownstreamConnection:
         elif codec.blocked:
             if not self.write_blocked:  # else resume_writing comes back here through a flush
                 self._feed(b"")
-        elif codec.has_input:
-            self._head_begins()
-        else:
-            self._close_gently()
+        elif not codec.has_input:
+            self._close_gently()  # draining
 
     def _head_begins(self) -> None:
         """A part of a request head has come: the rest must follow within request_headers_timeout."""

@@ -19,6 +19,7 @@ from proxy.base.errors import (
 )
 from proxy.codec.http1 import Http1ClientCodec
 from proxy.network.downstream import address_text
+from proxy.network.keepalive import set_keepalive
 
 if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
@@ -45,6 +46,7 @@ class UpstreamConnection:
         "pool_state",
         "requests_served",
         "created_at",
+        "connected_at",
         # state
         "request",
         "open",
@@ -63,7 +65,7 @@ class UpstreamConnection:
         self.pool = pool
         self.host = host
         self.transport: asyncio.Transport | None = None
-        self.codec = Http1ClientCodec()
+        self.codec = Http1ClientCodec(pool.cluster.codec_settings)
         self.connection_id = dispatcher.next_connection_id()
         self.local_address = ""
         self.remote_address = host.address
@@ -71,6 +73,7 @@ class UpstreamConnection:
         self.pool_state = 0
         self.requests_served = 0
         self.created_at = 0.0
+        self.connected_at = 0.0
         self.request: UpstreamRequest | None = None
         self.open = False
         self.closed = False
@@ -117,11 +120,13 @@ class UpstreamConnection:
         self.connect_deadline = inf
         self.transport.set_write_buffer_limits(high=self.pool.cluster.buffer_limit_bytes)
         self.local_address = address_text(transport.get_extra_info("sockname"))
+        set_keepalive(transport.get_extra_info("socket"), self.pool.cluster.keepalive)
+        self.connected_at = self.dispatcher.clock.monotonic()
         try:
             self.pool.on_connected(self)
             idle_s = self.pool.cluster.idle_timeout_s
             if idle_s:
-                self.idle_since = self.dispatcher.clock.monotonic()
+                self.idle_since = self.connected_at
                 self.dispatcher.timers.watch(self, self.idle_since + idle_s)
             self.dispatcher.flush()
         except Exception as error:
@@ -135,16 +140,13 @@ class UpstreamConnection:
         try:
             if request is not None and request.stream is not None:
                 request.stream.upstream_bytes_received += len(data)
-            self._feed(data)
+            codec = self.codec
+            codec.feed(data)
+            if codec.response_done or codec.closing:
+                self._response_over()
             self.dispatcher.flush()
         except Exception as error:
             self._fence(error)
-
-    def _feed(self, data: bytes) -> None:
-        codec = self.codec
-        codec.feed(data)
-        if codec.response_done or codec.closing:
-            self._response_over()
 
     def _response_over(self) -> None:
         """The response is whole, or the codec has given up: back to the pool, or away."""
@@ -161,6 +163,8 @@ class UpstreamConnection:
             self.pool.on_idle(self)
             return
         if request is not None and codec.response_done:
+            if codec.peer_closes:
+                self.pool.stats.upstream_cx_close_notify.value += 1
             self.pool.on_stream_done(self)
         self.close()
 

@@ -24,6 +24,8 @@ class UpstreamStream(Protocol):
 
     codec: Codec
     connection_id: int
+    created_at: float  # monotonic seconds: when connecting began, and when it was done
+    connected_at: float
     local_address: str
     remote_address: str
     requests_served: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from proxy.api.reader import reads
+from proxy.codec.http1 import Http1Settings
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
 from proxy.upstream.dns import DnsSettings, EndpointConfig, StrictDns
 from proxy.upstream.endpoints import compile_endpoints, compile_metadata, compile_overprovisioning
@@ -70,6 +71,7 @@ class Cluster:
         "buffer_limit_bytes",
         "choose_host",
         "clock",
+        "codec_settings",
         "codes",
         "config",
         "connect_timeout_s",
@@ -112,6 +114,7 @@ class Cluster:
         self.idle_timeout_s = config.http.idle_timeout_s
         self.max_requests_per_connection = config.http.max_requests_per_connection
         self.keepalive = config.keepalive
+        self.codec_settings = Http1Settings()
         self.connector = context.connector
         self.clock = context.clock
         self.hosts: list[Host] = []

@@ -77,9 +77,7 @@ class Router(Filter):
         self._answer(stream, route, reply.status, reply.body, head)
 
     @staticmethod
-    def _answer(
-        stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders
-    ) -> None:
+    def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:
         route.finalize_response(head, stream)  # the code is not set yet, as in Envoy
         stream.local_reply(status, body, b"direct_response", 0, head.fields)
 
@@ -124,8 +122,10 @@ class Router(Filter):
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
         if stream.hcm.tracing is not None:
             stream.hcm.tracing.inject(stream, headers)
-        if stream.decode_ended:
-            self._request_complete(stream)
+        if stream.decode_ended and stream.timeout_s:  # as _request_complete, without the call
+            stream.route_deadline = deadline = stream.rx_end_at + stream.timeout_s
+            if deadline < stream.connection.due:
+                stream.connection.watch(deadline)
         self._try(stream)
 
     @staticmethod
@@ -191,6 +191,7 @@ class Router(Filter):
         if request is not None:
             request.encode_data(data, end)
             if end and request.sent:
+                stream.upstream_tx_end_at = stream.rx_end_at
                 self._arm_try(stream)
         return None
 
@@ -200,6 +201,7 @@ class Router(Filter):
         if request is not None:
             request.encode_trailers(trailers)
             if request.sent:
+                stream.upstream_tx_end_at = stream.rx_end_at
                 self._arm_try(stream)
         return None
 
@@ -231,7 +233,12 @@ class Router(Filter):
         stream.upstream_local_address = connection.local_address
         stream.upstream_remote_address = connection.remote_address
         stream.upstream_connection_id = connection.connection_id
-        stream.upstream_tx_start_at = stream.hcm.monotonic()
+        stream.upstream_protocol = b"HTTP/1.1"
+        now = stream.upstream_tx_start_at = stream.hcm.monotonic()
+        stream.upstream_connect_start_at = connection.created_at
+        stream.upstream_connected_at = connection.connected_at
+        if stream.decode_ended:
+            stream.upstream_tx_end_at = now
         if stream.connection.write_blocked:
             connection.hold_reading()  # an earlier, pipelined response still waits to be read
         if stream.per_try_timeout_s and stream.decode_ended:
@@ -282,6 +289,8 @@ class Router(Filter):
 
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         stream: ActiveStream = request.stream
+        if not stream.upstream_rx_body_start_at:
+            stream.upstream_rx_body_start_at = stream.hcm.monotonic()
         if end:
             now = stream.upstream_rx_end_at = stream.hcm.monotonic()
             stream.upstream = None
@@ -324,10 +333,18 @@ class Router(Filter):
             self._count_no_retry(stream, retry)
             return False
         if stream.try_span is not None:
-            self._end_try_span(stream, headers.status)
+            self._end_try_span(stream, headers.status, canceled=True)
+        self._note_attempt(stream)
         request.cancel()
         self._schedule_retry(stream, delay_s)
         return True
+
+    @staticmethod
+    def _note_attempt(stream: ActiveStream) -> None:
+        """%UPSTREAM_HOSTS_ATTEMPTED% and the like: a try is given up for another."""
+        if stream.upstream_attempts is None:
+            stream.upstream_attempts = []
+        stream.upstream_attempts.append((stream.upstream_host, stream.upstream_connection_id))
 
     def _count_no_retry(self, stream: ActiveStream, retry: RetryState) -> None:
         stats = stream.cluster.stats
@@ -367,7 +384,7 @@ class Router(Filter):
         else:
             request.host.rq_error += 1
         if stream.try_span is not None:
-            self._end_try_span(stream, 0, reason.flag, reason.text)
+            self._end_try_span(stream, 0, reason.flag, reason.text, sent=request.sent)
         if stream.encode_started:
             stream.flags |= reason.flag
             self._end_retries(stream)
@@ -377,6 +394,7 @@ class Router(Filter):
         if retry is not None:
             delay_s = retry.should_retry_reset(reason, request.sent)
             if delay_s is not None:
+                self._note_attempt(stream)
                 self._schedule_retry(stream, delay_s)
                 return
             self._count_no_retry(stream, retry)
@@ -423,12 +441,18 @@ class Router(Filter):
             stream.retry.finish()
 
     def _end_try_span(
-        self, stream: ActiveStream, status: int, flags: int = 0, reason: bytes = b"", canceled: bool = False
+        self,
+        stream: ActiveStream,
+        status: int,
+        flags: int = 0,
+        reason: bytes = b"",
+        canceled: bool = False,
+        sent: bool = True,
     ) -> None:
         span, stream.try_span = stream.try_span, None
         tracing = stream.hcm.tracing
         if tracing is not None:
-            protocol = b"HTTP/1.1" if status else b"-"
+            protocol = b"HTTP/1.1" if sent else b"-"
             tracing.finish_upstream(
                 span, stream, status, flags, protocol=protocol, reset_reason=reason, canceled=canceled
             )
