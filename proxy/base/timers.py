@@ -28,15 +28,21 @@ class Timed(Protocol):
 class TimerWheel:
     """Slots of ``tick_s`` seconds; each holds the items to look at in that slot."""
 
-    __slots__ = ("_slots", "_order", "tick_s", "on_earlier")
+    __slots__ = ("_slots", "_order", "on_earlier", "on_error", "tick_s")
 
-    def __init__(self, tick_s: float = 0.01, on_earlier: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        tick_s: float = 0.01,
+        on_earlier: Callable[[float], None] | None = None,
+        on_error: Callable[[Timed, Exception], None] | None = None,
+    ) -> None:
+        """on_earlier: told when the earliest due time moves forward (the driver re-arms itself); on_error: told when
+        an item raises, so that the others still get their turn (without it the error goes to the driver)."""
         self.tick_s = tick_s
         self._slots: dict[int, set[Timed]] = {}
         self._order: list[int] = []  # a heap of slot numbers, each once
-        self.on_earlier = (
-            on_earlier  # told when the earliest due time moves forward (the driver re-arms itself)
-        )
+        self.on_earlier = on_earlier
+        self.on_error = on_error
 
     def watch(self, item: Timed, when: float) -> None:
         """Look at ``item`` no later than ``when``. Costs one comparison when it already is looked at earlier."""
@@ -53,7 +59,7 @@ class TimerWheel:
             item.due = inf
 
     def next_due(self) -> float:
-        """The earliest time at which turn() has something to do; ``inf`` when never."""
+        """The earliest time (of a slot) at which turn() has something to do; ``inf`` when never."""
         while self._order and not self._slots.get(self._order[0]):
             self._slots.pop(heapq.heappop(self._order), None)
         return self._order[0] * self.tick_s if self._order else inf
@@ -62,12 +68,17 @@ class TimerWheel:
         """Ask every item whose time has come, and put it back where its answer says."""
         while self.next_due() <= now:
             slot = heapq.heappop(self._order)
-            due = slot * self.tick_s
             for item in self._slots.pop(slot):
-                if item.due != due:  # forgotten or moved by an item before it
+                if item.due == inf or self._slot(item.due) != slot:  # forgotten or moved by an item before it
                     continue
                 item.due = inf
-                again = item.on_due(now)
+                try:
+                    again = item.on_due(now)
+                except Exception as error:
+                    if self.on_error is None:
+                        raise
+                    self.on_error(item, error)
+                    continue
                 if again < item.due:
                     # Never the slot that is being emptied: an item that asks for "now" waits one tick.
                     self.watch(item, max(again, now + self.tick_s))
@@ -77,7 +88,7 @@ class TimerWheel:
 
     def _enter(self, item: Timed, when: float) -> None:
         slot = self._slot(when)
-        item.due = slot * self.tick_s
+        item.due = when
         items = self._slots.get(slot)
         if items is not None:
             items.add(item)
@@ -85,11 +96,11 @@ class TimerWheel:
         self._slots[slot] = {item}
         earliest = self.next_due()
         heapq.heappush(self._order, slot)
-        if self.on_earlier is not None and item.due < earliest:
-            self.on_earlier(item.due)
+        if self.on_earlier is not None and slot * self.tick_s < earliest:
+            self.on_earlier(slot * self.tick_s)
 
     def _leave(self, item: Timed) -> None:
-        items = self._slots.get(round(item.due / self.tick_s))
+        items = self._slots.get(self._slot(item.due))
         if items is not None:
             items.discard(item)
 

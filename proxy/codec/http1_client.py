@@ -48,6 +48,8 @@ from proxy.codec.interface import StreamDecoder
 HEAD, LENGTH, CHUNKED, CLOSE = range(4)
 STEERING_BITS = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP
 
+BODILESS_STATUS = frozenset((204, 304))
+
 #: Requests without a body that need not say so (Envoy: HeaderUtility::requestShouldHaveNoBody).
 BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 _NO_SETTINGS = Http1Settings()
@@ -119,7 +121,12 @@ class Http1ClientCodec:
                     return
                 state = self._state
                 if state == HEAD:
-                    at = self._read_head(data, at)
+                    end = data.find(b"\r\n\r\n", at) + 4 if self._held is None else 0
+                    if end > 3:  # the whole head is here
+                        self._take_head(data if end - at == size else data[at:end], end < size)
+                        at = end
+                    else:
+                        at = self._read_head(data, at)
                 elif state == LENGTH:
                     at = self._read_length(data, at)
                 elif state == CHUNKED:
@@ -137,20 +144,15 @@ class Http1ClientCodec:
             self.reusable = False
 
     def _read_head(self, data: bytes, at: int) -> int:
+        """A head that comes in pieces."""
         held = self._held
         if held is None:
-            end = data.find(b"\r\n\r\n", at) + 4
-            if end > 3:
-                head = data if end - at == len(data) else data[at:end]
-            else:
-                held = self._held = HeadBuffer(self._settings.max_response_headers_bytes, b"HTTP/1.")
-        if held is not None:
-            end = held.add(data, at)
-            if end < 0:
-                return len(data)
-            self._held = None
-            head = bytes(held.data)
-        self._take_head(head, end < len(data))
+            held = self._held = HeadBuffer(self._settings.max_response_headers_bytes, b"HTTP/1.")
+        end = held.add(data, at)
+        if end < 0:
+            return len(data)
+        self._held = None
+        self._take_head(bytes(held.data), end < len(data))
         return end
 
     def _take_head(self, head: bytes, more: bool) -> None:
@@ -167,7 +169,16 @@ class Http1ClientCodec:
         if headers.status < 200:
             self._take_informational(decoder, headers)
             return
-        length = self._weigh(headers, is_http11)
+        known = headers.known
+        if (
+            known & STEERING_BITS == CONTENT_LENGTH
+            and not self._is_head
+            and headers.status not in BODILESS_STATUS
+        ):
+            self._keep_alive = is_http11
+            length = message_length(b"", headers.fields)  # the usual response, without _weigh
+        else:
+            length = self._weigh(headers, is_http11)
         if length == 0:
             decoder = self._done(more)
             decoder.decode_headers(headers, True)
@@ -342,7 +353,10 @@ class Http1ClientCodec:
         elif method not in BODILESS:
             lines.append(b"content-length: 0")
         lines += (b"", b"")
-        head = checked(b"\r\n".join(lines), len(lines) + 1)
+        head = b"\r\n".join(lines)
+        ends = len(lines)
+        if head.count(b"\n") != ends or head.count(b"\r") != ends:
+            checked(head, ends + 1)  # raises
         if b" " in path or not path:
             raise ValueError("a request path that is empty or holds a blank")
         self._out.append(head)

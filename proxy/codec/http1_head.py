@@ -77,21 +77,6 @@ def _repeated_fields(head: bytes) -> tuple[list[Field], int]:
     return fields, known
 
 
-def _plain_fields(raw: dict[bytes, bytes]) -> tuple[list[Field], int]:
-    """The fields of a head in which no name repeats."""
-    fields = []
-    known = 0
-    for name, value in raw.items():
-        try:
-            lower, bits = NAMES[name]
-        except KeyError:
-            lower, bits = _learn(name)
-        if bits:
-            known |= bits
-        fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
-    return fields, known
-
-
 def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
 
@@ -117,7 +102,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
         authority = raw.pop(b"Host", None)
         fields: list[Field] = []
         known = 0
-        for name, value in raw.items():  # as _plain_fields, without its frame
+        for name, value in raw.items():  # as in read_response
             try:
                 lower, bits = NAMES[name]
             except KeyError:
@@ -243,10 +228,19 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
     except httptools.HttpParserError:
         raise bad_request() from None
     status, is_http11 = _STATUS_LINES_SEEN[head[: head.find(b"\r\n")]]
-    if len(raw) == count:
-        fields, known = _plain_fields(raw)
-    else:
+    if len(raw) != count:
         fields, known = _repeated_fields(head)
+        return ResponseHeaders(status, fields, known), is_http11
+    fields = []
+    known = 0
+    for name, value in raw.items():
+        try:
+            lower, bits = NAMES[name]
+        except KeyError:
+            lower, bits = _learn(name)
+        if bits:
+            known |= bits
+        fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
     return ResponseHeaders(status, fields, known), is_http11
 
 

@@ -111,7 +111,10 @@ class ResponseWriter:
         if length < 0 or end or self._is_head or status == 304 or status == 204 or status < 200:
             self._frame(lines, status, length, end)
         lines += (b"", b"")
-        head = checked(b"\r\n".join(lines), len(lines))
+        head = b"\r\n".join(lines)
+        ends = len(lines) - 1
+        if head.count(b"\n") != ends or head.count(b"\r") != ends:
+            checked(head, len(lines))  # raises
         self._responding = True
         self._out.append(head)
         self._out_bytes += len(head)
@@ -157,8 +160,8 @@ class ResponseWriter:
                 data = data[: self._write_left]
                 self._goaway = True
             self._write_left -= len(data)
-            if data:
-                self._write(data)
+            self._out.append(data)
+            self._out_bytes += len(data)
         elif framing == BY_CHUNKS:
             out = self._out
             if data:
@@ -199,8 +202,8 @@ class ResponseWriter:
         """A stream that the codec has not begun wants to answer; whether it may."""
         raise NotImplementedError
 
-    def _ended(self, alive: bool) -> None:
-        """The response is written and ``stream`` is None; ``alive``: another request may follow."""
+    def _last_response_done(self) -> None:
+        """The response is written and no other may follow."""
         raise NotImplementedError
 
     def _response_done(self) -> None:
@@ -208,4 +211,7 @@ class ResponseWriter:
         self.stream = None
         self._responding = False
         self._framing = NO_BODY
-        self._ended(self._state == WAIT and self.keep_alive and not self._goaway and not short)
+        if self._state == WAIT and self.keep_alive and not self._goaway and not short:
+            self._state = HEAD  # the next request may come
+        else:
+            self._last_response_done()

@@ -270,12 +270,9 @@ class Http1ServerCodec(ResponseWriter):
         self._stop()
         return True
 
-    def _ended(self, alive: bool) -> None:
-        if alive:
-            self._state = HEAD
-        else:
-            self._stop()
-            self.closing = True
+    def _last_response_done(self) -> None:
+        self._stop()
+        self.closing = True
 
     def reset(self, stream: StreamDecoder, reason: ResetReason) -> None:
         """Give the response up: HTTP/1 can only close."""

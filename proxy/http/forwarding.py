@@ -164,9 +164,15 @@ class Forwarding:
             headers.scheme = headers.scheme or TRANSPORT_SCHEME
         if known & (HOP_BY_HOP | X_ENVOY | CLIENT_CERT):
             self._strip(headers, internal)
-        self._introduce(stream, headers, internal)
+        if internal or self.use_remote_address or self.add_user_agent or self.via:
+            self._introduce(stream, headers, internal)
         if self.generate_request_id:
-            self._request_id(headers, internal)
+            if known & REQUEST_ID:
+                if self.use_remote_address and not internal and not self.preserve_request_id:
+                    headers.set(b"x-request-id", self.ids.request_id())
+            else:
+                headers.fields.append((b"x-request-id", self.ids.request_id()))
+                headers.known |= REQUEST_ID
         return internal
 
     @staticmethod
@@ -257,13 +263,6 @@ class Forwarding:
         if self.via:
             before = headers.joined(b"via")
             headers.set(b"via", before + b", " + self.via if before else self.via)
-
-    def _request_id(self, headers: RequestHeaders, internal: bool) -> None:
-        if not headers.known & REQUEST_ID:
-            headers.fields.append((b"x-request-id", self.ids.request_id()))
-            headers.known |= REQUEST_ID
-        elif self.use_remote_address and not internal and not self.preserve_request_id:
-            headers.set(b"x-request-id", self.ids.request_id())
 
     # -- responses -----------------------------------------------------------------------------------------------
 

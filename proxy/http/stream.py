@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 CONTINUE_100 = ResponseHeaders(100)
 
+#: A part of a body, or its trailers, that waits behind a filter which holds the chain: (data, end, trailers, place up
+#: to which the filters have seen it).
+HeldPart = tuple[bytes, bool, HeaderMap | None, int]
+
 
 class StreamConnection(Protocol):
     """The downstream connection as its streams see it."""
@@ -115,11 +119,11 @@ class ActiveStream(StreamInfo):
         self.internal = False
         self.decode_at = 0
         self.decode_held = -1  # the place of the filter that holds the request, -1 when none does
-        self.decode_buffer: list[tuple[bytes, bool]] | None = None
+        self.decode_buffer: list[HeldPart] | None = None
         self.decode_buffered = 0
         self.encode_at = 0
         self.encode_held = -1
-        self.encode_buffer: list[tuple[bytes, bool]] | None = None
+        self.encode_buffer: list[HeldPart] | None = None
         self.encode_buffered = 0
         self.state: dict[Filter, Any] | None = None
         self.cluster: Any = None
@@ -190,14 +194,17 @@ class ActiveStream(StreamInfo):
             if hook(self) is not None:
                 self.decode_held = place
                 return
-        if self.decode_buffer is not None and self.decode_held < 0:
+        if self.decode_buffer is not None:
             self._flush_decode_buffer()
 
     def _flush_decode_buffer(self) -> None:
+        """What was held goes on behind the filters that have seen it; a later filter may hold it again."""
         buffered, self.decode_buffer, self.decode_buffered = self.decode_buffer, None, 0
-        self.connection.release_reading()
-        for data, end in buffered or ():
-            self._run_data(data, end)
+        for data, end, trailers, seen in buffered or ():
+            if trailers is None:
+                self._run_data(data, end, seen)
+            else:
+                self._run_trailers(trailers, seen)
 
     def decode_data(self, data: bytes, end: bool) -> None:
         """Request body bytes."""
@@ -216,9 +223,12 @@ class ActiveStream(StreamInfo):
         else:
             self._run_data(data, end)
 
-    def _run_data(self, data: bytes, end: bool) -> None:
-        """Through the filters up to the one that holds the chain; what it does not let through is buffered."""
+    def _run_data(self, data: bytes, end: bool, seen: int = -1) -> None:
+        """Through the filters behind ``seen``, up to the one that holds the chain; what it does not let through is
+        buffered."""
         for place, hook in self.chain.decode_data:
+            if place <= seen:
+                continue
             if self.done or self.encode_ended:
                 return
             if 0 <= self.decode_held < place:
@@ -235,10 +245,10 @@ class ActiveStream(StreamInfo):
                 self._buffer_decode(data, end)
                 return
 
-    def _buffer_decode(self, data: bytes, end: bool) -> None:
+    def _buffer_decode(self, data: bytes, end: bool, trailers: HeaderMap | None = None) -> None:
         if self.decode_buffer is None:
             self.decode_buffer = []
-        self.decode_buffer.append((data, end))
+        self.decode_buffer.append((data, end, trailers, self.decode_held))
         self.decode_buffered += len(data)
         if self.decode_buffered > self.hcm.buffer_limit_bytes:
             self.local_reply(413, b"Payload Too Large", b"request_payload_too_large")
@@ -249,9 +259,23 @@ class ActiveStream(StreamInfo):
         self.decode_ended = True
         self.rx_end_at = self.hcm.monotonic()
         self.request_deadline = inf
-        for _, hook in self.chain.decode_trailers:
-            if self.done or hook(self, trailers) is not None:
+        self._run_trailers(trailers)
+
+    def _run_trailers(self, trailers: HeaderMap, seen: int = -1) -> None:
+        """As _run_data: trailers never overtake a body that is held."""
+        for place, hook in self.chain.decode_trailers:
+            if place <= seen:
+                continue
+            if self.done or self.encode_ended:
                 return
+            if 0 <= self.decode_held < place:
+                break
+            if hook(self, trailers) is not None:
+                self.decode_held = place
+            elif place == self.decode_held:
+                self.continue_decoding()
+        if self.decode_held >= 0:
+            self._buffer_decode(b"", True, trailers)
 
     def decode_informational(self, headers: HeaderMap) -> None:
         """Requests have no informational heads."""
@@ -281,6 +305,7 @@ class ActiveStream(StreamInfo):
         """A 1xx head from upstream travels on as it is (RFC 9110 section 15.2); 100 was answered by us already."""
         if headers.status == 100 or self.done or self.encode_started:
             return
+        self.idle_deadline = self.hcm.monotonic() + self.idle_timeout_s
         self.codec.informational(self, headers)
         self.connection.touch()
 
@@ -301,10 +326,12 @@ class ActiveStream(StreamInfo):
         assert self.response_headers is not None
         if self.encode_at <= len(self.chain.encode_headers):
             self._continue_headers(self.encode_ended and self.encode_buffer is None)
-        if self.encode_held < 0 and self.encode_buffer is not None:
-            buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
-            for data, end in buffered:
-                self._run_encode_data(data, end)
+        buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
+        for data, end, trailers, seen in buffered or ():
+            if trailers is None:
+                self._run_encode_data(data, end, seen)
+            else:
+                self._run_encode_trailers(trailers, seen)
 
     def _continue_headers(self, end: bool) -> None:
         entries = self.chain.encode_headers
@@ -329,7 +356,8 @@ class ActiveStream(StreamInfo):
             self.codec.goaway()
             hcm.stats.downstream_cx_drain_close.value += 1
         self.status = headers.status
-        self.tx_start_at = hcm.monotonic()
+        now = self.tx_start_at = hcm.monotonic()
+        self.idle_deadline = now + self.idle_timeout_s
         self.codec.headers(self, headers, end)
         connection = self.connection
         if not connection.dirty:
@@ -353,30 +381,36 @@ class ActiveStream(StreamInfo):
         if end:
             self.finish()
 
-    def _run_encode_data(self, data: bytes, end: bool) -> None:
+    def _run_encode_data(self, data: bytes, end: bool, seen: int = -1) -> None:
+        """As _run_data, the other way."""
         for place, hook in self.chain.encode_data:
+            if place <= seen:
+                continue
+            if self.done:
+                return
             if 0 <= self.encode_held < place:
                 break
             verdict = hook(self, data, end)
-            if self.done:
-                return
             if verdict is None:
                 if place == self.encode_held:
-                    self.encode_held = -1
-                    self._continue_headers(False)
+                    # what is held goes first; the head must not say that nothing follows
+                    self.encode_buffer = self.encode_buffer or []
+                    self.continue_encoding()
             elif isinstance(verdict, bytes):
                 data = verdict
             else:
                 self.encode_held = place
+        if self.done:
+            return
         if self.encode_held >= 0:
             self._buffer_encode(data, end)
         else:
             self._write_data(data, end)
 
-    def _buffer_encode(self, data: bytes, end: bool) -> None:
+    def _buffer_encode(self, data: bytes, end: bool, trailers: HeaderMap | None = None) -> None:
         if self.encode_buffer is None:
             self.encode_buffer = []
-        self.encode_buffer.append((data, end))
+        self.encode_buffer.append((data, end, trailers, self.encode_held))
         self.encode_buffered += len(data)
         if self.encode_buffered > self.hcm.buffer_limit_bytes:
             self.hcm.stats.rs_too_large.value += 1
@@ -394,9 +428,27 @@ class ActiveStream(StreamInfo):
         """Response trailers; the response is complete."""
         self.response_trailers = trailers
         self.encode_ended = True
-        for _, hook in self.chain.encode_trailers:
-            if hook(self, trailers) is not None or self.done:
+        self._run_encode_trailers(trailers)
+
+    def _run_encode_trailers(self, trailers: HeaderMap, seen: int = -1) -> None:
+        """As _run_trailers, the other way."""
+        for place, hook in self.chain.encode_trailers:
+            if place <= seen:
+                continue
+            if self.done:
                 return
+            if 0 <= self.encode_held < place:
+                break
+            if hook(self, trailers) is not None:
+                self.encode_held = place
+            elif place == self.encode_held:
+                self.encode_buffer = self.encode_buffer or []
+                self.continue_encoding()
+        if self.done:
+            return
+        if self.encode_held >= 0:
+            self._buffer_encode(b"", True, trailers)
+            return
         self.codec.trailers(self, trailers)
         self.connection.touch()
         self.finish()

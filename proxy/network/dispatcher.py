@@ -11,7 +11,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
-from proxy.base.timers import TimerWheel
+from proxy.base.timers import Timed, TimerWheel
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -25,6 +25,9 @@ class Flushable(Protocol):
 
     def flush(self) -> None:
         """Write what the codec has."""
+
+    def fence(self, error: Exception) -> None:
+        """Our own mistake: close this connection, no other suffers."""
 
 
 class Dispatcher:
@@ -40,7 +43,7 @@ class Dispatcher:
         self.clock = clock
         self.bugs = bugs
         self.dirty: list[Flushable] = []
-        self.timers = TimerWheel(on_earlier=self._arm)
+        self.timers = TimerWheel(on_earlier=self._arm, on_error=self._on_timer_error)
         self._handle: asyncio.TimerHandle | None = None
         self._wake_at = inf
         self._next_id = 0
@@ -57,12 +60,22 @@ class Dispatcher:
             batch = dirty[:]
             dirty.clear()
             for connection in batch:
-                connection.flush()
+                try:
+                    connection.flush()
+                except Exception as error:
+                    connection.fence(error)
 
     def bug(self, where: str, error: BaseException) -> None:
         """Our own mistake: say so with its traceback, count it; the caller closes the connection."""
         self.bugs.value += 1
         log.error("envoy bug failure in %s", where, exc_info=error)
+
+    def _on_timer_error(self, item: Timed, error: Exception) -> None:
+        fence = getattr(item, "fence", None)
+        if fence is not None:
+            fence(error)
+        else:
+            self.bug("a timer", error)
 
     def _arm(self, when: float) -> None:
         if when >= self._wake_at:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
 
 HOLD_CODEC, HOLD_STREAM, HOLD_CLOSING = 1, 2, 4
+LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
 
 def address_text(name: object) -> str:
@@ -58,6 +59,7 @@ class DownstreamConnection:
         "idle_since",
         "close_deadline",
         "duration_deadline",
+        "unsent",
     )
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
@@ -80,6 +82,7 @@ class DownstreamConnection:
         self.idle_since = 0.0
         self.close_deadline = inf
         self.duration_deadline = inf
+        self.unsent = 0  # while closing: bytes that the client had not taken at the last look
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ class DownstreamConnection:
             self._feed(data)
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
 
     def eof_received(self) -> bool:
         """The client will send no more. Envoy gives such a client no reply, and neither do we."""
@@ -125,7 +128,7 @@ class DownstreamConnection:
             self.codec.eof()
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -168,7 +171,7 @@ class DownstreamConnection:
                 self.touch()  # pipelined requests may have waited for this
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
 
     # -- the codec's and the stream's calls ----------------------------------------------------------------------
 
@@ -216,11 +219,7 @@ class DownstreamConnection:
             # The only write in this room: a peer may leave at any moment, and that is not an error.
             self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
             self.transport.write(output)
-        if (
-            self.stream is None
-            and not self.in_feed
-            and (codec.closing or codec.has_input or self.hcm.draining)
-        ):
+        if self.stream is None and not self.in_feed and (codec.closing or codec.blocked or self.hcm.draining):
             self._between_requests()
 
     def hold_reading(self) -> None:
@@ -297,16 +296,34 @@ class DownstreamConnection:
         if self.closing or not self.open:
             return
         self.closing = True
+        self.idle_since = self.dispatcher.clock.monotonic()
+        self.unsent = self.transport.get_write_buffer_size()
         if self.codec.fully_read or not self.hcm.delayed_close_timeout_s:
             self.transport.close()
-            return
-        if self.held:
-            self.held = 0
-            self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.close_deadline = self.dispatcher.clock.monotonic() + self.hcm.delayed_close_timeout_s
+            if not self.unsent:
+                return
+        else:
+            if self.held:
+                self.held = 0
+                self.transport.resume_reading()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        self.close_deadline = self.idle_since + (self.hcm.delayed_close_timeout_s or 1.0)
         self.watch(self.close_deadline)
+
+    def _linger(self, now: float) -> float:
+        """Closing for a while already. A client that still takes our last bytes may be slow, but not idle for longer
+        than a stream may be; one that has them all, or takes none, is left."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self.unsent:
+            self.unsent = unsent
+            self.idle_since = now
+        elif not unsent or now >= self.idle_since + min(self.hcm.stream_idle_timeout_s, LAST_BYTES_S):
+            self.hcm.stats.downstream_cx_delayed_close_timeout.value += 1
+            self.abort()
+            return inf
+        self.close_deadline = now + (self.hcm.delayed_close_timeout_s or 1.0)
+        return self.close_deadline
 
     def abort(self) -> None:
         """Close at once, dropping what is not written."""
@@ -314,7 +331,7 @@ class DownstreamConnection:
         if self.open:
             self.transport.abort()
 
-    def _fence(self, error: Exception) -> None:
+    def fence(self, error: Exception) -> None:
         """Our own mistake: this connection is closed, no other suffers."""
         self.dispatcher.bug("a downstream connection", error)
         self.abort()
@@ -326,11 +343,10 @@ class DownstreamConnection:
         again = inf
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            stats.downstream_cx_delayed_close_timeout.value += 1
-            self.abort()
-            return inf
+            return self._linger(now)
         if stream is not None:
-            again = stream.check_deadlines(now)
+            # When the stream is over nobody tells the wheel: look for an idle connection no later than this.
+            again = min(stream.check_deadlines(now), now + self.hcm.connection_idle_timeout_s)
         elif now >= self.headers_deadline:
             self.headers_deadline = inf
             stats.downstream_rq_header_timeout.value += 1

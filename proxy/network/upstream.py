@@ -130,7 +130,7 @@ class UpstreamConnection:
                 self.dispatcher.timers.watch(self, self.idle_since + idle_s)
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class UpstreamConnection:
                 self._response_over()
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
 
     def _response_over(self) -> None:
         """The response is whole, or the codec has given up: back to the pool, or away."""
@@ -172,7 +172,9 @@ class UpstreamConnection:
         """The host closes: that may end a body which runs to the close."""
         try:
             request = self.request
-            if request is not None:
+            if request is None:
+                self.pool.on_closed(self, remote=True)  # at once: it must not be handed out any more
+            else:
                 self.codec.eof()
                 self.request = None
                 if self.codec.protocol_error:
@@ -181,7 +183,7 @@ class UpstreamConnection:
                     self.pool.on_stream_done(self)
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
         return False  # the transport closes; connection_lost tells the pool
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -213,7 +215,7 @@ class UpstreamConnection:
                 self.request.owner.on_upstream_write_blocked(self.request, False)
             self.dispatcher.flush()
         except Exception as error:
-            self._fence(error)
+            self.fence(error)
 
     # -- the try's calls -----------------------------------------------------------------------------------------
 
@@ -263,7 +265,8 @@ class UpstreamConnection:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def close(self, reason: ResetReason = LOCAL_CONNECTION_FAILURE) -> None:
-        """Close now; the pool hears of it through connection_lost (or here, with the reason, while connecting)."""
+        """Close now. The pool hears of it at once, so that it cannot hand the connection out before the loop has
+        called connection_lost."""
         if self.closed:
             return
         self.closed = True
@@ -271,12 +274,13 @@ class UpstreamConnection:
         if self.transport is not None:
             self.open = False
             self.transport.abort()
+            self.pool.on_closed(self)
         else:
             if self.opening is not None:
                 self.opening.cancel()
             self.pool.on_connect_failure(self, reason, b"")
 
-    def _fence(self, error: Exception) -> None:
+    def fence(self, error: Exception) -> None:
         self.dispatcher.bug("an upstream connection", error)
         request, self.request = self.request, None
         self.close()
