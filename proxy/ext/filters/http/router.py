@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
     from proxy.upstream.cluster import Cluster
 
+BODY_TOO_LARGE = b"exceeded request buffer limit while retrying upstream"
 OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
 
@@ -173,11 +174,12 @@ class Router(Filter):
         if stream.request_body:
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
-        if stream.request_trailers is not None:
-            request.trailers = stream.request_trailers
-            request.queue = request.queue or []
         stream.upstream = request
-        request.ended = stream.decode_ended
+        if stream.decode_ended and stream.decode_buffer is None:  # else its end is held by a filter before us
+            request.ended = True
+            if stream.request_trailers is not None:
+                request.trailers = stream.request_trailers
+                request.queue = request.queue or []
         request.pool.new_stream(request)
 
     # -- the request's body --------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ class Router(Filter):
         if stream.retry is not None:
             self._keep_for_retry(stream, data)
         request = stream.upstream
-        if request is not None:
+        if request is not None and not stream.done:
             request.encode_data(data, end)
             if end and request.sent:
                 stream.upstream_tx_end_at = stream.rx_end_at
@@ -213,6 +215,9 @@ class Router(Filter):
             self._end_retries(stream)
             stream.retry = stream.request_body = None
             stream.request_body_bytes = 0
+            if stream.upstream is None:  # a retry was to come, and now nobody has the body's beginning
+                stream.retry_deadline = inf
+                stream.local_reply(507, BODY_TOO_LARGE, b"request_payload_exceeded_retry_buffer_limit")
             return
         if stream.request_body is None:
             stream.request_body = []
