@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.codec.http1 import Http1Settings
     from proxy.router.route_table import RouteTable
     from proxy.tracing.tracing import HttpTracing
+    from proxy.upstream.stats import ClusterStats
 
 
 class ConnectionManager:
@@ -160,6 +161,10 @@ class ConnectionManager:
             vhost.rs_body_size.record(sent)
             if stream.status:
                 vhost.codes.record(stream.status)
+        if stream.cluster is not None:
+            stats_of_cluster: ClusterStats = stream.cluster.stats
+            stats_of_cluster.upstream_rq_body_size.record(received)
+            stats_of_cluster.upstream_rs_body_size.record(sent)
         if self.tracing is not None:
             self.tracing.finish(stream)
         for access_log in self.access_logs:

@@ -32,7 +32,10 @@ _FOLLOWS = {
     "upstream_rq_pending_active": "upstream_rq_pending_total",
 }
 
-_UNITS = {"upstream_rq_per_cx": ""}
+_UNITS = {"upstream_rq_per_cx": "", "upstream_rq_body_size": "bytes", "upstream_rs_body_size": "bytes"}
+
+#: Envoy has these only with track_cluster_stats.request_response_sizes; here they are always kept.
+BODY_SIZES = ("upstream_rq_body_size", "upstream_rs_body_size")
 
 
 class ClusterStats:
@@ -115,6 +118,7 @@ class ClusterStats:
     upstream_rq_0rtt: Counter
     upstream_rq_active: Gauge
     upstream_rq_active_overflow: Counter
+    upstream_rq_body_size: Histogram
     upstream_rq_cancelled: Counter
     upstream_rq_maintenance_mode: Counter
     upstream_rq_max_duration_reached: Counter
@@ -137,6 +141,7 @@ class ClusterStats:
     upstream_rq_timeout: Counter
     upstream_rq_total: Counter
     upstream_rq_tx_reset: Counter
+    upstream_rs_body_size: Histogram
     version: Gauge
     warming_state: Gauge
 

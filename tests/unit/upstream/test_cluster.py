@@ -11,6 +11,7 @@ from proxy.api.reader import unread
 from proxy.upstream.circuit_breaker import Thresholds
 from proxy.upstream.cluster import ClusterConfig, compile_cluster
 from proxy.upstream.options import TcpKeepalive
+from proxy.upstream.stats import BODY_SIZES
 from tests.support.fake_upstream import CLUSTER, World, assignment, endpoint
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -188,7 +189,7 @@ def test_every_stat_of_envoy_exists_at_zero_from_the_start() -> None:
     world.cluster()
     names = {*world.stats.counters, *world.stats.gauges, *world.stats.histograms}
     ours = {name.removeprefix("cluster.back.") for name in names if name.startswith("cluster.")}
-    assert ours == set(SEEN_FROM_ENVOY)
+    assert ours == {*SEEN_FROM_ENVOY, *BODY_SIZES}
     assert world.used() == {}
 
 
