@@ -1,0 +1,74 @@
+"""The bootstraps that Istio's agent writes: read whole, and what is not supported in them is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.base.errors import ConfigError
+from proxy.server.main import validate
+from proxy.server.options import Options
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "istio" / "bootstrap"
+FILES = sorted(FOLDER.glob("*_golden.json"))
+
+pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
+
+OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
+EVERYWHERE = {
+    "application_log_config",
+    "bootstrap_extensions",
+    "cluster_manager",
+    "deferred_stat_options",
+    "dynamic_resources",
+    "layered_runtime",
+    "overload_manager",
+    *(
+        f"static_resources.clusters[{at}].{OPTIONS}.explicit_http_config.http2_protocol_options"
+        for at in (2, 3)
+    ),
+    *(
+        f"static_resources.clusters[{at}].load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe"
+        for at in (2, 3)
+    ),
+}
+COMPRESSORS = {
+    f"static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[{at}]"
+    for at in range(3)
+}
+#: what one file has more than the others
+MORE = {
+    "running_golden.json": {"stats_sinks", "tracing"},
+    "tracing_tls_golden.json": {"tracing", "static_resources.clusters[4].transport_socket"},
+    "tracing_zipkin_golden.json": {"tracing"},
+}
+WITHOUT_COMPRESSORS = {"stats_compression_golden.json"}
+
+
+def findings(path: Path) -> list[ConfigError]:
+    return validate(Options(config_path=str(path))).errors.findings
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
+def test_everything_is_read_and_what_is_unsupported_is_named(path: Path) -> None:
+    found = findings(path)
+    assert {one.kind for one in found} == {"unsupported"}
+    lines = path.read_text().splitlines()
+    for one in found:
+        assert one.file == str(path)
+        assert one.line is not None and one.column is not None
+        last = one.path.rpartition(".")[2].partition("[")[0]
+        text = lines[one.line - 1][one.column - 1 :]
+        assert text.startswith((f'"{last}"', "{")), (one, text)
+    paths = [one.path for one in found]
+    assert len(set(paths)) == len(paths), "each is named once"
+    expected = EVERYWHERE | MORE.get(path.name, set())
+    assert set(paths) == (expected if path.name in WITHOUT_COMPRESSORS else expected | COMPRESSORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
+def test_warnings_name_their_line_as_well(path: Path) -> None:
+    warnings = validate(Options(config_path=str(path))).errors.warnings
+    assert warnings
+    assert all(one.kind == "warning" and one.line is not None for one in warnings)
