@@ -270,8 +270,9 @@ def _warn_of_meaningless(args: argparse.Namespace) -> None:
     ]
     if args.concurrency not in (0, 1):
         given.append("--concurrency")
-    if args.restart_epoch:
-        given.append("--restart-epoch")
+    for name in ("restart_epoch", "base_id", "drain_strategy", "parent_shutdown_time_s"):
+        if getattr(args, name) != getattr(DEFAULTS, name):
+            given.append("--" + name.replace("_", "-"))
     if given:
         sys.stderr.write(f"outrider: warning: no effect here: {', '.join(given)}\n")
 

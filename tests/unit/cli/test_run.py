@@ -38,6 +38,8 @@ def test_every_flag_of_envoy_parses():
         (["--socket-mode", "600"], "--socket-mode"),
         (["--concurrency", "4"], "--concurrency"),
         (["--restart-epoch", "1", "--enable-core-dump"], "--enable-core-dump, --restart-epoch"),
+        (["--base-id", "2", "--drain-strategy", "immediate"], "--base-id, --drain-strategy"),
+        (["--parent-shutdown-time-s", "60"], "--parent-shutdown-time-s"),
     ],
 )
 def test_flags_without_meaning_give_one_warning(arguments, named, capsys):
