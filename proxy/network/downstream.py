@@ -264,6 +264,8 @@ class DownstreamConnection:
         stream.refuse(error)
 
     def _between_requests(self) -> None:
+        if self.closing or not self.open:
+            return  # what has come of further requests is not wanted any more
         codec = self.codec
         if codec.closing:
             self._close_gently()
