@@ -166,10 +166,32 @@ def test_the_filter_works_as_written(tmp_path, upstream: Upstream):
         assert get(port).one("x-greeting") == "good morning"
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
-    assert len(targets) > 10
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+PAGES = [
+    "README.md",
+    "SECURITY.md",
+    "ARCHITECTURE.md",
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
+
+
+def test_documented_flags_and_endpoints_exist():
+    from proxy.admin.server import ROUTES
+    from proxy.cli.run import parser
+
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    known = {name for action in parser()._actions for name in action.option_strings}
+    known |= {"--once", "--requests", "--output", "--folder"}  # the demo's
+    assert sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known) == []
+    table = text.split("## Admin interface")[1].split("\n## ")[0]
+    paths = set(re.findall(r"`(/[a-z_/]+)`", table))
+    assert paths == {endpoint.path for endpoint in ROUTES} - {"/", "/runtime_modify"}
 
 
 def test_named_tests_and_targets_exist():
