@@ -193,7 +193,7 @@ class ActiveStream(StreamInfo):
             self.decode_at += 1  # before the call: a hook may itself call continue_decoding()
             if hook(self) is not None:
                 self.decode_held = place
-                return
+                break
         if self.decode_buffer is not None:
             self._flush_decode_buffer()
 

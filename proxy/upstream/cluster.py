@@ -114,7 +114,7 @@ class Cluster:
         self.idle_timeout_s = config.http.idle_timeout_s
         self.max_requests_per_connection = config.http.max_requests_per_connection
         self.keepalive = config.keepalive
-        self.codec_settings = Http1Settings()
+        self.codec_settings = Http1Settings(enable_trailers=config.http.enable_trailers)
         self.connector = context.connector
         self.clock = context.clock
         self.hosts: list[Host] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proxy.api.reader import reads
@@ -22,10 +22,12 @@ _DEFAULT_IDLE_TIMEOUT_S = 3600.0
 
 @dataclass(slots=True, frozen=True)
 class HttpOptions:
-    """idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit."""
+    """idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit; enable_trailers: pass HTTP/1
+    trailers on, both ways."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
+    enable_trailers: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,7 +44,7 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
     """typed_extension_protocol_options, or the older fields of the cluster itself. HTTP/1 only."""
     cluster.unsupported("http2_protocol_options", HTTP2)
     older = cluster.sub("common_http_protocol_options")
-    cluster.sub("http_protocol_options")  # an empty one says HTTP/1; fields set in it are found unread
+    trailers = _compile_http1(cluster.sub("http_protocol_options"))
     max_requests = cluster.wrapped("max_requests_per_connection", 0)
     options = HttpOptions(max_requests_per_connection=max_requests)
     if older is not None:
@@ -52,7 +54,7 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
             options = _compile_protocol_options(entry, max_requests)
         else:
             entry.unsupported("", f'protocol options "{key}" are not supported')
-    return options
+    return replace(options, enable_trailers=True) if trailers else options
 
 
 @reads(HTTP_PROTOCOL_OPTIONS)
@@ -63,13 +65,20 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     if explicit is not None:
         explicit.unsupported("http2_protocol_options", HTTP2)
         explicit.unsupported("http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 is")
-        explicit.sub("http_protocol_options")
     common = reader.sub("common_http_protocol_options")
-    return (
+    options = (
         _compile_common(common, max_requests)
         if common is not None
         else HttpOptions(max_requests_per_connection=max_requests)
     )
+    trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
+    return replace(options, enable_trailers=trailers)
+
+
+@reads("envoy.config.core.v3.Http1ProtocolOptions")
+def _compile_http1(reader: Reader | None) -> bool:
+    """enable_trailers; an empty message only says HTTP/1, and other fields set in it are found unread."""
+    return reader is not None and reader.flag("enable_trailers")
 
 
 @reads("envoy.config.core.v3.HttpProtocolOptions")
