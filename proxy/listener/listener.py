@@ -70,6 +70,7 @@ class Listener:
         "backlog",
         "bound",
         "connections",
+        "direction",
         "dispatcher",
         "draining",
         "filter",
@@ -88,6 +89,7 @@ class Listener:
         self.bound = self.address
         self.dispatcher = dispatcher
         self.message = message
+        self.direction = "UNSPECIFIED"  # traffic_direction
         self.backlog = 128
         self.reuse_port = True
         self.ipv4_compat = False

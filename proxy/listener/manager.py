@@ -46,7 +46,9 @@ class ListenerManager:
         if listener is None:
             return None
         if any(other.name == listener.name for other in self.listeners):
-            reader.fail("name", f"a listener named {listener.name} is defined twice")
+            reader.unsupported(
+                "name", f'there is a listener "{listener.name}" already; Envoy would replace it'
+            )
         self.listeners.append(listener)
         self._added.value += 1
         return listener
@@ -68,18 +70,22 @@ class ListenerManager:
             self._created.value += 1
         self.active.set(len(self.listeners))
 
-    def drain(self) -> None:
-        """Take no new connections, let go of idle ones."""
-        for listener in self.listeners:
+    def drain(self, directions: set[str] | None = None) -> None:
+        """Take no new connections, let go of idle ones. directions: only listeners of these traffic_directions."""
+        chosen = self._of(directions)
+        for listener in chosen:
             listener.stop_accepting()
             listener.drain()
-        self._draining.set(len(self.listeners))
-        self.active.set(0)
+        self._draining.set(len(chosen))
+        self.active.set(len(self.listeners) - len(chosen))
 
-    def start_draining(self) -> None:
+    def start_draining(self, directions: set[str] | None = None) -> None:
         """Envoy's graceful drain: still accepting, but every response closes its connection."""
-        for listener in self.listeners:
+        for listener in self._of(directions):
             listener.drain()
+
+    def _of(self, directions: set[str] | None) -> list[Listener]:
+        return [each for each in self.listeners if directions is None or each.direction in directions]
 
     @property
     def connections(self) -> int:
@@ -105,7 +111,8 @@ def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispat
     listener.reuse_port = reader.wrapped("enable_reuse_port", True)
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
-    own = replace(context, scope=scope, direction=reader.enum("traffic_direction"))
+    listener.direction = reader.enum("traffic_direction")
+    own = replace(context, scope=scope, direction=listener.direction)
     reader.ignore("bypass_overload_manager", why="there is no overload manager")
     reader.ignore("ignore_global_conn_limit", why="there is no limit over all listeners")
     reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
@@ -147,7 +154,7 @@ def _compile_address(reader: Reader) -> tuple[str, int, bool] | None:
     address = reader.sub("socket_address")
     if address is None:
         return None
-    ip = address.text("address")
+    ip, port, compat = address.text("address"), address.number("port_value"), address.flag("ipv4_compat")
     if address.enum("protocol") != "TCP":
         address.unsupported("protocol", "listening on UDP is not supported")
     try:
@@ -155,7 +162,7 @@ def _compile_address(reader: Reader) -> tuple[str, int, bool] | None:
     except ValueError:
         address.fail("address", f'"{ip}" is not an IP address; a listener needs one')
         return None
-    return ip, address.number("port_value"), address.flag("ipv4_compat")
+    return ip, port, compat
 
 
 @reads(LISTENER)

@@ -62,11 +62,16 @@ class Server:
         self._state = self.store.gauge("server.state")
         self._live = self.store.gauge("server.live")
         self._workers_started = self.store.gauge("listener_manager.workers_started")
+        self._uptime = self.store.gauge("server.uptime")
+        self._connections = self.store.gauge("server.total_connections")
+        self.store.gauge("server.concurrency").set(1)
+        self.store.gauge("server.hot_restart_epoch").set(options.restart_epoch)
         self._state.set(PRE_INITIALIZING)
         self._healthy = True
         self._draining = False
         self._drain_alarm = Alarm(self.dispatcher.timers, self._drain_over)
         self._flush_alarm = Alarm(self.dispatcher.timers, self._flush_stats)
+        self._fold_alarm = Alarm(self.dispatcher.timers, self._fold_stats)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -90,6 +95,7 @@ class Server:
         self._live.set(1)
         self._freeze()
         self._flush_stats()
+        self._fold_stats()
         self.ready.set()
         for listener in parts.listeners.listeners:
             log.info("listener %s serves on %s:%d", listener.name, *listener.bound)
@@ -113,8 +119,14 @@ class Server:
         gc.set_threshold(50_000, 20, 50)
 
     def _flush_stats(self) -> None:
+        self._uptime.set(int(self.clock.wall() - self.started_at))
+        self._connections.set(self.parts.listeners.connections)
         self.store.flush()
         self._flush_alarm.at(self.clock.monotonic() + self.parts.flush_interval_s)
+
+    def _fold_stats(self) -> None:
+        self.store.fold()
+        self._fold_alarm.at(self.clock.monotonic() + 1.0)
 
     def on_signal(self) -> None:
         """SIGTERM, SIGINT: the first drains, the second ends at once."""
@@ -168,8 +180,8 @@ class Server:
     async def _send_last_spans(self) -> None:
         for listener in self.parts.listeners.listeners:
             hcm = getattr(listener.filter, "hcm", None)
-            if hcm is not None and hcm.tracing is not None and hcm.tracing.tracer is not None:
-                hcm.tracing.tracer.flush()
+            if hcm is not None and hcm.tracing is not None:
+                hcm.tracing.flush()
         self.dispatcher.flush()
         deadline = self.clock.monotonic() + LAST_SPANS_S
         while self.parts.client.calls and self.clock.monotonic() < deadline:
@@ -214,10 +226,12 @@ class Server:
         self._live.set(1 if healthy else 0)
 
     def drain(self, inbound_only: bool, graceful: bool, skip_exit: bool) -> None:
+        inbound = {"INBOUND"} if inbound_only else None
         if graceful:
-            self.parts.listeners.start_draining()
+            self.parts.listeners.start_draining(inbound)
         else:
-            self.parts.listeners.drain()
+            self.parts.listeners.drain(inbound)
+        # skip_exit matters only to a proxy that exits when it has drained; this one leaves that to signals
 
     def reopen_logs(self) -> None:
         reopen_all(self.parts.context)
