@@ -36,6 +36,8 @@ from proxy.api.pool import (
 from proxy.api.scalars import Wrong, nearest, shown
 from proxy.api.yaml_text import MAX_DEPTH
 
+UNKNOWN_FIELD = "is no field of "  # how the sentence about a field that the message does not have begins
+
 Report = Callable[[str, str, str], None]  # (path, message, kind)
 
 _WRAPPERS = frozenset(
@@ -213,7 +215,7 @@ class Converter:
             message = 'has the merge key "<<", which Envoy does not take'
         else:
             known = [field.name for field in descriptor.fields]
-            message = f"is no field of {descriptor.full_name}{nearest(name, known)}"
+            message = f"{UNKNOWN_FIELD}{descriptor.full_name}{nearest(name, known)}"
         self._say(message, self._unknown_kind, name if name.isidentifier() else key_step(name))
         self._path.append("")
 

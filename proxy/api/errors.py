@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from proxy.api.marks import parent_path, paths_around
 from proxy.base.errors import ConfigError, ConfigRefused
 
 
@@ -23,31 +24,22 @@ MAX_FINDINGS = 1000  # of each sort: nobody reads more, and a hostile file could
 # A cluster that could be missing, or under another name, in what was compiled.
 _CLUSTER = re.compile(r"static_resources\.clusters(\[\d+\](\.name)?)?$")
 _UNKNOWN_CLUSTER = ("unknown cluster", "unknown weighted cluster")
-_LAST_STEP = re.compile(r'(\[\d+\]|\["(?:[^"\\]|\\.)*"\]|\.?[^.\[\]"]+)$')
-
-
-def _parent(path: str) -> str:
-    return path[: path.rfind(match[0])] if (match := _LAST_STEP.search(path)) else ""
-
-
-def _around(path: str) -> Iterator[str]:
-    """The path itself and those of everything around it, but not of the whole document."""
-    while path:
-        yield path
-        path = _parent(path)
 
 
 def _follows_from(first: Sequence[ConfigError]) -> Callable[[ConfigError], bool]:
     """Whether a finding could come from one of the first: it is about something around what is missing or, when it
     says that something is wrong, about any part of the message in which it is missing."""
-    around = {path for finding in first for path in _around(finding.path)}
-    messages = {_parent(finding.path) for finding in first} - {""}
-    clusters = any(_CLUSTER.match(finding.path) for finding in first)
+    around = {path for finding in first for path in paths_around(finding.path)}
+    messages = {parent_path(finding.path) for finding in first} - {""}
+    clusters = any(
+        _CLUSTER.match(parent_path(finding.path) if "is no field" in finding.message else finding.path)
+        for finding in first
+    )
 
     def follows(finding: ConfigError) -> bool:
         if finding.path in around or (clusters and finding.message.startswith(_UNKNOWN_CLUSTER)):
             return True
-        return finding.kind == "invalid" and not messages.isdisjoint(_around(finding.path))
+        return finding.kind == "invalid" and not messages.isdisjoint(paths_around(finding.path))
 
     return follows
 
@@ -97,7 +89,7 @@ class Errors:
         self.findings = sorted([*first, *later], key=_place)
         refused = {finding.path for finding in self.findings}
         self.warnings = sorted(
-            (one for one in self.warnings if refused.isdisjoint(_around(one.path))), key=_place
+            (one for one in self.warnings if refused.isdisjoint(paths_around(one.path))), key=_place
         )
 
     def __bool__(self) -> bool:

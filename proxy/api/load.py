@@ -13,10 +13,10 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
-from proxy.api.convert import Converter
+from proxy.api.convert import UNKNOWN_FIELD, Converter
 from proxy.api.errors import Errors
 from proxy.api.json_text import mark_json, read_json
-from proxy.api.marks import TextLocator
+from proxy.api.marks import TextLocator, parent_path, paths_around
 from proxy.api.pool import new_message, pool
 from proxy.api.reader import Reader
 from proxy.api.validate import ONEOF_UNSET, validate
@@ -25,6 +25,8 @@ from proxy.base.errors import ConfigError
 
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 MAX_BYTES = 64 * 1024 * 1024
+# How messages begin that say that something is not there.
+ABSENT = ("must be set", "must not be empty", "must have at least")
 # How the overlay given on the command line is called in findings.
 CONFIG_YAML = "--config-yaml"
 
@@ -54,8 +56,10 @@ class _Text:
     text: str
     is_json: bool
 
-    def read(self) -> Any:
-        return read_json(self.text) if self.is_json else read_yaml(self.text)
+    def read(self) -> tuple[Any, list[TextError]]:
+        """The value, and what in the text has no effect. Raises TextError."""
+        notes: list[TextError] = []
+        return read_json(self.text) if self.is_json else read_yaml(self.text, notes), notes
 
 
 def load_bootstrap(
@@ -154,10 +158,12 @@ class _Loading:
             self._refuse(text.file, f"is larger than {MAX_BYTES // (1024 * 1024)} MiB")
             return
         try:
-            value = text.read()
+            value, notes = text.read()
         except TextError as error:
             self._refuse(text.file, error.message, error.line, error.column)
             return
+        for note in notes:
+            self.errors.add(ConfigError("", note.message, text.file, note.line, note.column, "warning"))
         if value is None or value == "":
             self._refuse(text.file, "is empty")
             return
@@ -181,24 +187,39 @@ class _Loading:
         it goes, unless nothing of it could be read."""
         locator = TextLocator([_source(text) for text in self._texts])
         if not self.errors or self._texts:
-            wrong = [finding.path for finding in self.errors.findings]
-            validate(self.message, partial(self._broken_rule, locator, wrong))
+            validate(self.message, partial(self._broken_rule, locator, _Unread(self.errors.findings)))
         self.errors.findings.sort(
             key=lambda finding: (finding.file or "", finding.line or 0, finding.column or 0)
         )
         return Loaded(self.message, self.errors, locator)
 
-    def _broken_rule(
-        self, locator: TextLocator, wrong: list[str], path: str, message: str, kind: str
-    ) -> None:
-        """Keep a violation, unless it only follows from a value that could not be read."""
-        follows = any(
-            bad == path
-            or (message.startswith(ONEOF_UNSET) and bad.startswith(path) and bad[len(path)] == ".")
-            for bad in wrong
-        )
-        if not follows:
+    def _broken_rule(self, locator: TextLocator, unread: _Unread, path: str, message: str, kind: str) -> None:
+        """Keep a violation, unless it only follows from what could not be read."""
+        if not unread.explains(path, message):
             self.errors.at(locator, path, message, kind)
+
+
+class _Unread:
+    """What could not be read of a message, and therefore is missing in it."""
+
+    __slots__ = ("misspelt", "owners", "paths")
+
+    def __init__(self, findings: list[ConfigError]) -> None:
+        """owners: of values that could not be read; misspelt: messages with fields that do not exist"""
+        self.paths = {finding.path for finding in findings} - {""}
+        self.owners = {parent_path(path) for path in self.paths}
+        self.misspelt = {
+            parent_path(finding.path) for finding in findings if finding.message.startswith(UNKNOWN_FIELD)
+        }
+
+    def explains(self, path: str, message: str) -> bool:
+        """Whether the violation only follows: of a value below one that could not be read; or something is missing
+        where something else was misspelt."""
+        if message.startswith(ONEOF_UNSET):
+            return path in self.owners or not self.paths.isdisjoint(paths_around(path))
+        if message.startswith(ABSENT) and parent_path(path) in self.misspelt:
+            return True
+        return not self.paths.isdisjoint(paths_around(path))
 
 
 def _source(text: _Text) -> tuple[str, Any]:

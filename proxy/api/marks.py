@@ -8,7 +8,7 @@ made only when a place is asked for, so a configuration without findings pays no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 Place = tuple[str | None, int | None, int | None]
 
@@ -72,6 +72,21 @@ def child_path(path: str, name: str) -> str:
 def join_paths(path: str, inner: str) -> str:
     """A path inside the message at ``path``; either may be empty."""
     return path + inner if inner.startswith("[") or not inner or not path else f"{path}.{inner}"
+
+
+def parent_path(path: str) -> str:
+    """The path one step up; "" for the document and for its own fields."""
+    before = (
+        '["' if path.endswith('"]') else "[" if path.endswith("]") else "."
+    )  # quotes within keys are escaped
+    return path[: max(path.rfind(before), 0)]
+
+
+def paths_around(path: str) -> Iterator[str]:
+    """The path itself and those of everything around it, but not of the whole document."""
+    while path:
+        yield path
+        path = parent_path(path)
 
 
 def key_step(key: object) -> str:

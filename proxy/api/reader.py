@@ -205,11 +205,14 @@ class Reader:
         return getattr(self.message, field).value if self.message.HasField(field) else default
 
     def seconds(self, field: str, default: float | None = None) -> float | None:
-        """A google.protobuf.Duration in seconds; the default when unset."""
+        """A google.protobuf.Duration in seconds; the default when unset. A negative one is a finding."""
         self._mark(field)
         if not self.message.HasField(field):
             return default
         duration = getattr(self.message, field)
+        if duration.seconds < 0 or duration.nanos < 0:
+            self.fail(field, "must not be negative")
+            return default
         return float(duration.seconds + duration.nanos / 1e9)
 
     def percent(self, field: str, default: float) -> float:

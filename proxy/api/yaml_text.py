@@ -18,6 +18,8 @@ from proxy.api.marks import Mark
 MAX_DEPTH = 100
 # What aliases may add, counted in nodes and in 64-byte pieces of text: far above real use, far below a "YAML bomb".
 MAX_ALIASED = 500_000
+# What has no effect and is said to have none: more of that is read by nobody.
+MAX_NOTES = 100
 _PIECE = 64
 
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
@@ -61,10 +63,11 @@ def _key(event: Any) -> str:
 class Values:
     """Plain Python values: dict, list, str, int, bool, None."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_notes")
 
-    def __init__(self) -> None:
+    def __init__(self, notes: list[TextError]) -> None:
         self._known: dict[str, Any] = {}
+        self._notes = notes
 
     def scalar(self, event: Any) -> Any:
         """The value of a scalar event."""
@@ -80,8 +83,21 @@ class Values:
         return _resolve(text)
 
     def mapping(self, event: Any, pairs: list[tuple[Any, Any]]) -> Any:
-        """A dict; the last of equal keys wins."""
-        return {_key(key): value for key, value in pairs if key.tag != "!ignore"}
+        """A dict; the last of equal keys wins, and a note says so."""
+        kept = [(_key(key), value) for key, value in pairs if key.tag != "!ignore"]
+        value = dict(kept)
+        if len(value) != len(kept):
+            self._note_repeated([key for key, _ in pairs if key.tag != "!ignore"])
+        return value
+
+    def _note_repeated(self, keys: list[Any]) -> None:
+        lines: dict[str, int] = {}
+        for event in keys:
+            name, mark = _key(event), event.start_mark
+            if name in lines and len(self._notes) < MAX_NOTES:
+                message = f'has "{name[:60]}" a second time; what stands at line {lines[name]} is not used'
+                self._notes.append(_error(mark, message))
+            lines[name] = mark.line + 1
 
     def sequence(self, event: Any, items: list[Any]) -> Any:
         """The list itself."""
@@ -112,9 +128,13 @@ class Marks:
         return mark
 
 
-def read_yaml(text: str) -> Any:
-    """The first document as plain values; None for an empty one. Raises TextError."""
-    return _compose(text, Values())
+def read_yaml(text: str, notes: list[TextError] | None = None) -> Any:
+    """The first document as plain values; None for an empty one. Raises TextError.
+
+    notes: gets what stands in the text and has no effect, as Envoy reads it: repeated keys, further documents
+    """
+    notes = notes if notes is not None else []
+    return _compose(text, Values(notes), notes)
 
 
 def mark_yaml(text: str) -> Mark | None:
@@ -196,6 +216,13 @@ class _Composer:
                 break
         return self.result
 
+    def further(self, events: Iterator[Any]) -> TextError | None:
+        """A note about what follows the first document, when something does."""
+        event = next(events)
+        if type(event) is not self.yaml.DocumentStartEvent:
+            return None
+        return _error(event.start_mark, "begins another document here; only the first one is used")
+
     def _scalar(self, event: Any) -> None:
         stack = self.stack
         if stack and (frame := stack[-1]).pairs is not None and frame.key is None:
@@ -255,12 +282,14 @@ def _error(mark: Any, message: str) -> TextError:
     return TextError(message, mark.line + 1, mark.column + 1)
 
 
-def _compose(text: str, builder: _Builder) -> Any:
+def _compose(text: str, builder: _Builder, notes: list[TextError] | None = None) -> Any:
     import yaml  # only when a configuration is YAML
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _Composer(builder, yaml).run(yaml.parse(text, Loader=loader))
+        events = yaml.parse(text, Loader=loader)
+        composer = _Composer(builder, yaml)
+        value = composer.run(events)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         context = error.context or ""
@@ -269,6 +298,16 @@ def _compose(text: str, builder: _Builder) -> Any:
         message = f"is no valid YAML: {'; '.join(part for part in (context, error.problem) if part)}"
         raise TextError(message, mark.line + 1, mark.column + 1) if mark else TextError(message) from error
     except yaml.reader.ReaderError as error:
-        raise TextError(f"is no valid YAML: {error.reason}") from error
+        before = text.encode()[: error.position]  # libyaml counts bytes
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise TextError(f"is no valid YAML: {error.reason}", line, column) from error
     except yaml.YAMLError as error:
         raise TextError(f"is no valid YAML: {error}") from error
+    if notes is not None:
+        try:
+            note = composer.further(events)
+        except (yaml.YAMLError, StopIteration):  # nobody reads it
+            note = None
+        if note is not None:
+            notes.append(note)
+    return value

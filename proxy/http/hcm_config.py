@@ -73,8 +73,10 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
     filters: list[Filter] = []
     readers = reader.each("http_filters")
     if not readers:
-        reader.fail(
-            "http_filters", "the filter chain is empty; its last filter must be envoy.filters.http.router"
+        reader.unsupported(
+            "",
+            "without http_filters no request is answered; the last one is envoy.filters.http.router",
+            whole=False,
         )
     for at, each in enumerate(readers):
         each.text("name")  # Envoy chooses by the type alone; the name is for people

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from proxy.api.errors import Errors
@@ -210,4 +211,9 @@ def _compile_admin(reader: Reader | None) -> AdminConfig | None:
     place = address.sub("socket_address") if address is not None else None
     if place is None:
         return None
-    return AdminConfig(place.text("address"), place.number("port_value"))
+    config = AdminConfig(place.text("address"), place.number("port_value"))
+    try:
+        ip_address(config.ip)
+    except ValueError:
+        place.fail("address", f'"{config.ip}" is not an IP address; the admin interface needs one')
+    return config

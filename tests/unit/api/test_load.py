@@ -92,10 +92,7 @@ def test_json_findings_have_their_place(tmp_path: Path) -> None:
     places = {
         (finding.line, finding.column, finding.path) for finding in load_bootstrap(path).errors.findings
     }
-    assert places == {
-        (3, 17, "static_resources.clusters[0].nam"),
-        (3, 16, "static_resources.clusters[0].name"),
-    }
+    assert places == {(3, 17, "static_resources.clusters[0].nam")}, "that name is missing only follows"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +174,10 @@ def test_real_bootstraps_are_all_read() -> None:
     for path in files:
         findings = load_bootstrap(str(path)).errors.findings
         if path.parent.name in CONTRIB:
-            assert all("names a type that Envoy 1.40 without contrib extensions does not have" in each.message for each in findings)
+            assert all(
+                "names a type that Envoy 1.40 without contrib extensions does not have" in each.message
+                for each in findings
+            )
         else:
             assert findings == [], path
 

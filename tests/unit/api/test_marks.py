@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from proxy.api.json_text import mark_json
-from proxy.api.marks import TextLocator, child_path, join_paths, key_step
+from proxy.api.marks import TextLocator, child_path, join_paths, key_step, parent_path, paths_around
 from proxy.api.yaml_text import mark_yaml
 
 BASE = """\
@@ -90,3 +90,24 @@ def test_paths() -> None:
     assert key_step('x"y\\') == '["x\\"y\\\\"]'
     nested = TextLocator([("f", partial(mark_json, '{"a": {"x\\"]y": {"b": 1}}}'))])
     assert nested.locate("a" + key_step('x"]y') + ".b") == ("f", 1, 18)
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        ("admin", ""),
+        ("a.b_c", "a"),
+        ("a.b[12]", "a.b"),
+        ("a[0].b", "a[0]"),
+        ('a["x.y[0]"]', "a"),
+        (join_paths("a", key_step('q"]["')), "a"),
+        ('a.b["@type"]', "a.b"),
+        ("", ""),
+    ],
+)
+def test_one_step_up(path: str, above: str) -> None:
+    assert parent_path(path) == above
+
+
+def test_everything_around() -> None:
+    assert list(paths_around("a[0].b")) == ["a[0].b", "a[0]", "a"]

@@ -148,6 +148,74 @@ def test_findings() -> None:
     assert len(caught.value.findings) == 3
 
 
+def test_a_finding_speaks_for_what_is_below() -> None:
+    cluster = reader()
+    for field in ("name", "connect_timeout", "lb_policy", "respect_dns_ttl", "metadata"):
+        cluster.ignore(field, why="it does not matter here")
+    cluster.sub("circuit_breakers")
+    cluster.unsupported("circuit_breakers", "breakers are not supported")
+    for entry in cluster.entries("typed_extension_protocol_options").values():
+        entry.unsupported("", "is not known")
+    cluster.settle("common_lb_config")
+    assert cluster.is_settled("common_lb_config")
+    assert [finding.path for finding in unread(cluster)] == ["per_connection_buffer_limit_bytes"]
+
+
+def test_a_finding_may_leave_what_is_below_to_others() -> None:
+    cluster = reader()
+    breakers = cluster.sub("circuit_breakers")
+    assert breakers is not None
+    breakers.each("thresholds")
+    cluster.unsupported("circuit_breakers", "breakers are not supported", whole=False)
+    assert "circuit_breakers.thresholds[0].max_requests" in {finding.path for finding in unread(cluster)}
+
+
+def test_a_negative_duration_is_a_finding() -> None:
+    route = reader("cluster: a\ntimeout: -1s", "envoy.config.route.v3.RouteAction")
+    assert route.seconds("timeout", 5.0) == 5.0
+    assert [str(one) for one in route.errors.findings] == ["c.yaml:2:1: timeout: must not be negative"]
+
+
+def settled(first: list[tuple[str, str]], later: list[tuple[str, str, str]]) -> list[str]:
+    errors = Errors()
+    for path, message in first:
+        errors.at(None, path, message)
+    known = len(errors.findings)
+    for path, message, kind in later:
+        errors.at(None, path, message, kind)
+    errors.settle(known)
+    return [one.path for one in errors.findings[known:]] + [f"!{one.path}" for one in errors.warnings]
+
+
+def test_what_only_follows_is_left_out() -> None:
+    first = [("listeners[0].filters[0].stat_prefx", "is no field of X")]
+    assert settled(
+        first,
+        [
+            ("listeners[0].filters[0].stat_prefix", "is missing", "invalid"),
+            ("listeners[0].filters[0].routes[1].cluster", "unknown cluster", "invalid"),
+            ("listeners[0].filters", "there are none", "unsupported"),
+            ("listeners[0].filters[0].upgrades", "is not supported", "unsupported"),
+            ("listeners[1].filters[0].routes", "is missing", "invalid"),
+        ],
+    ) == ["listeners[0].filters[0].upgrades", "listeners[1].filters[0].routes"]
+
+
+def test_clusters_that_could_not_be_read_are_not_missed() -> None:
+    unknown = [("listeners[0].route.cluster", "unknown cluster 'a'", "invalid")]
+    assert settled([("static_resources.clusters[0].nam", "is no field of Cluster")], unknown) == []
+    assert settled([("static_resources.clusters[0].type", "has no value X")], unknown) == [unknown[0][0]]
+
+
+def test_no_warnings_about_parts_of_what_is_refused() -> None:
+    later = [
+        ("a.b", "is not supported", "unsupported"),
+        ("a.b.c", "is deprecated", "warning"),
+        ("a.bc", "is deprecated", "warning"),
+    ]
+    assert settled([], later) == ["a.b", "!a.bc"]
+
+
 def test_the_same_finding_is_kept_once() -> None:
     errors = Errors()
     for _ in range(2):

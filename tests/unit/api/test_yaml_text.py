@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.api.yaml_text import MAX_DEPTH, TextError, mark_yaml, plain, read_yaml
+from proxy.api.yaml_text import MAX_DEPTH, MAX_NOTES, TextError, mark_yaml, plain, read_yaml
 
 # What Envoy 1.40.0's /config_dump shows for these as values of a Struct.
 PLAIN: list[tuple[str, Any]] = [
@@ -44,6 +44,22 @@ def test_keys_are_text() -> None:
 def test_last_of_equal_keys_wins_and_merge_keys_are_keys() -> None:
     assert read_yaml("a: 1\na: 2") == {"a": 2}
     assert read_yaml("x: &x {a: 1}\ny: {<<: *x}")["y"] == {"<<": {"a": 1}}
+
+
+def test_what_has_no_effect_is_noted_with_its_place() -> None:
+    notes: list[TextError] = []
+    assert read_yaml("a: 1\nb: {c: 1, c: 2}\n!ignore a: 3\na: 4\n---\nz: [", notes) == {"a": 4, "b": {"c": 2}}
+    assert [(note.line, note.column, note.message) for note in notes] == [
+        (2, 11, 'has "c" a second time; what stands at line 2 is not used'),
+        (4, 1, 'has "a" a second time; what stands at line 1 is not used'),
+        (5, 1, "begins another document here; only the first one is used"),
+    ]
+    notes.clear()
+    read_yaml("a: 1\n...\n", notes)
+    read_yaml("- a\n", notes)
+    assert notes == []
+    read_yaml("a: 1\n" * 1000, notes)
+    assert len(notes) == MAX_NOTES
 
 
 def test_ignored_keys_still_anchor() -> None:
