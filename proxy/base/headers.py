@@ -88,6 +88,7 @@ KNOWN: dict[bytes, int] = {
             b"x-envoy-decorator-operation",
             b"x-envoy-ip-tags",
             b"x-envoy-original-path",
+            b"x-envoy-original-url",
             b"x-envoy-original-host",
             b"x-envoy-attempt-count",
             b"x-envoy-upstream-service-time",

@@ -64,9 +64,10 @@ EDGE = EXTERNAL | {
     b"x-envoy-downstream-service-cluster",
     b"x-envoy-downstream-service-node",
     b"x-envoy-decorator-operation",
+    b"x-envoy-original-path",
 }
 #: Connection may not name these away: the next hop's trust hangs on them.
-PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host", b"cookie"))
+PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host"))
 
 RESPONSE_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"transfer-encoding")

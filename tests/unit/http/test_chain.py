@@ -174,7 +174,7 @@ def test_two_filters_may_hold_one_after_the_other():
 
 
 def test_a_filter_may_hold_data_only():
-    talk, seen, (_, b, _) = chain(decode_data=[STOP])
+    talk, _, (_, b, _) = chain(decode_data=[STOP])
     talk.client(POST + b"abc")
     assert talk.upstream(0).got.endswith(b"\r\n\r\n"), "the head has gone"
     b.stream.continue_decoding()
