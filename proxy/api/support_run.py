@@ -203,12 +203,11 @@ class _Body:
 
     def _joined(self, node: ast.JoinedStr) -> Value:
         parts = []
-        for part in node.values:
+        for part in node.values:  # all of them, whatever the first is: each may read a field
             inner = part.value if isinstance(part, ast.FormattedValue) else part
-            texts = [text for kind, text in self.value(inner) if kind == "text"]
-            if not texts:
-                return NOTHING
-            parts.append(texts)
+            parts.append([text for kind, text in self.value(inner) if kind == "text"])
+        if not all(parts):
+            return NOTHING
         return frozenset(("text", "".join(words)) for words in product(*parts))
 
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp) -> Value:

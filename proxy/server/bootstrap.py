@@ -97,7 +97,19 @@ def compile_bootstrap(
     resolver: Resolver,
 ) -> Parts:
     """Compile everything; all findings are in ``Parts.errors``. Opens no listener and resolves no name."""
-    root = loaded.reader()
+    return _compile(loaded.reader(), loaded, options, dispatcher, store, environ, resolver)
+
+
+@reads(BOOTSTRAP)
+def _compile(
+    root: Reader,
+    loaded: Loaded,
+    options: Options,
+    dispatcher: Dispatcher,
+    store: Store,
+    environ: Mapping[str, str],
+    resolver: Resolver,
+) -> Parts:
     registry = Registry(extension_lines())
     ids = Ids()
     clock = dispatcher.clock
