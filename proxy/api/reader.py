@@ -62,7 +62,17 @@ def reads(*type_names: str) -> Callable[[_Compile], _Compile]:
 class Reader:
     """One protobuf message being compiled. ``message`` is for dumps; compile from the methods only."""
 
-    __slots__ = ("_children", "_errors", "_locator", "_read", "_settled", "message", "path", "type_name")
+    __slots__ = (
+        "_children",
+        "_errors",
+        "_fields",
+        "_locator",
+        "_read",
+        "_settled",
+        "message",
+        "path",
+        "type_name",
+    )
 
     def __init__(
         self, message: Message, path: str = "", errors: Errors | None = None, locator: Locator | None = None
@@ -70,6 +80,7 @@ class Reader:
         self.message = message
         self.path = path
         self.type_name: str = message.DESCRIPTOR.full_name
+        self._fields = _known.get(self.type_name) or _fields_of(message)
         self._errors = errors if errors is not None else Errors()
         self._locator = locator
         self._read: set[str] = set()
@@ -317,9 +328,10 @@ class Reader:
 
     def _field(self, field: str) -> FieldDescriptor:
         """The descriptor; a name the message does not have is a bug of the caller."""
-        if field not in self.message.DESCRIPTOR.fields_by_name:
-            raise KeyError(f"{self.type_name} has no field {field}")
-        return cast(FieldDescriptor, self.message.DESCRIPTOR.fields_by_name[field])
+        try:
+            return self._fields[field]
+        except KeyError:
+            raise KeyError(f"{self.type_name} has no field {field}") from None
 
     def _mark(self, field: str) -> FieldDescriptor:
         self._read.add(field)
@@ -355,6 +367,15 @@ def _unread_children(child: Any) -> Iterator[str]:
     elif isinstance(child, dict):
         for one in child.values():
             yield from _unread_children(one)
+
+
+# By message, since protobuf makes a new object for each look-up.
+_known: dict[str, dict[str, FieldDescriptor]] = {}
+
+
+def _fields_of(message: Message) -> dict[str, FieldDescriptor]:
+    fields = {field.name: cast(FieldDescriptor, field) for field in message.DESCRIPTOR.fields}
+    return _known.setdefault(message.DESCRIPTOR.full_name, fields)
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:

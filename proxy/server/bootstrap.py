@@ -81,8 +81,9 @@ def extension_lines() -> list[Line]:
     from importlib.metadata import entry_points
 
     lines = list(EXTENSIONS)
+    installed = entry_points()  # reads a file of every installed package
     for group in ("filters", "tracers", "load_balancers", "access_loggers"):
-        for entry in entry_points(group=f"outrider.{group}"):
+        for entry in installed.select(group=f"outrider.{group}"):
             name, _, message = entry.name.partition(" ")
             lines.append((name, message or name, entry.value))
     return lines

@@ -8,7 +8,7 @@ Several workers: each has a Store; ``names()`` is sent once, ``values()`` afterw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -133,7 +133,8 @@ class Store:
 
     def counter(self, name: str) -> Counter:
         """The counter of that full name, made when it is new."""
-        return self.counters.get(name) or self._keep(self.counters, name, Counter())
+        found = self.counters.get(name)
+        return found if found is not None else self._keep(self.counters, name, Counter())
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge of that full name, made when it is new."""
@@ -224,6 +225,11 @@ class Scope:
     def counter(self, name: str) -> Counter:
         """The counter ``prefix`` + name."""
         return self.store.counter(self.prefix + sanitise(name))
+
+    def counters(self, names: Sequence[str]) -> list[Counter]:
+        """The counters ``prefix`` + each of the names, which need no cleaning. Clusters have so many."""
+        prefix, store = self.prefix, self.store
+        return [store.counter(prefix + name) for name in names]
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge ``prefix`` + name; follows: see Gauge."""

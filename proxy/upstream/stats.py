@@ -147,18 +147,21 @@ class ClusterStats:
 
     def __init__(self, scope: Scope) -> None:
         """scope: "cluster.<name>."."""
-        for name, kind in ClusterStats.__annotations__.items():
+        for name, counter in zip(_COUNTERS, scope.counters(_COUNTER_NAMES), strict=True):
+            setattr(self, name, counter)
+        for name, kind in _OTHERS:
             stat_name = _DOTTED.get(name, name)
-            stat: Counter | Gauge | Histogram
-            if kind == "Counter":
-                stat = scope.counter(stat_name)
-            elif kind == "Gauge":
+            if kind == "Gauge":
                 followed = _FOLLOWS.get(name)
-                stat = scope.gauge(stat_name, scope.counter(followed) if followed else None)
+                setattr(self, name, scope.gauge(stat_name, scope.counter(followed) if followed else None))
             else:
-                stat = scope.histogram(stat_name, _UNITS.get(name, "ms"))
-            setattr(self, name, stat)
+                setattr(self, name, scope.histogram(stat_name, _UNITS.get(name, "ms")))
         scope.store.alias(scope.prefix + "external.upstream_rq_time", self.upstream_rq_time)
+
+
+_COUNTERS = [name for name, kind in ClusterStats.__annotations__.items() if kind == "Counter"]
+_COUNTER_NAMES = [_DOTTED.get(name, name) for name in _COUNTERS]
+_OTHERS = [(name, kind) for name, kind in ClusterStats.__annotations__.items() if kind != "Counter"]
 
 
 class ClusterCodes:
@@ -172,6 +175,8 @@ class ClusterCodes:
     __slots__ = ("record", "record_time")
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
-        scope.counter("upstream_rq_completed")  # exists from the start, its external twin with the first response
+        scope.counter(
+            "upstream_rq_completed"
+        )  # exists from the start, its external twin with the first response
         self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
         self.record_time = stats.upstream_rq_time.record
