@@ -31,7 +31,8 @@ OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
 
 class Router(Filter):
-    """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own."""
+    """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
+    the virtual host asks for."""
 
     __slots__ = ("find_cluster", "ids", "suppress_envoy_headers")
 
@@ -42,7 +43,8 @@ class Router(Filter):
         config.unsupported(
             "start_child_span", "is not supported; tracing.spawn_upstream_span of the connection manager is"
         )
-        config.wrapped("dynamic_stats", True)  # ours are made on first use whatever it says
+        if not config.wrapped("dynamic_stats", True):
+            config.ignore("dynamic_stats", why="responses are counted by code whatever it says")
 
     # -- the request ---------------------------------------------------------------------------------------------
 
@@ -114,7 +116,7 @@ class Router(Filter):
                 else:
                     headers.fields.append((b"x-envoy-expected-rq-timeout-ms", expected))
                     headers.known |= X_ENVOY
-        if route.virtual_host.include_request_attempt_count and not self.suppress_envoy_headers:
+        if route.virtual_host.include_request_attempt_count:
             headers.set(b"x-envoy-attempt-count", b"1")
         if action.rewrites:
             action.finalize_request(headers, stream, not self.suppress_envoy_headers)
@@ -210,7 +212,7 @@ class Router(Filter):
     def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
         """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
         stream.request_body_bytes += len(data)
-        if stream.request_body_bytes > stream.cluster.buffer_limit_bytes:
+        if stream.request_body_bytes > stream.hcm.buffer_limit_bytes:  # the listener's, as in Envoy
             stream.cluster.stats.retry_or_shadow_abandoned.value += 1
             self._end_retries(stream)
             stream.retry = stream.request_body = None
@@ -373,10 +375,9 @@ class Router(Filter):
         stream.retry_deadline = inf
         headers = stream.request_headers
         assert headers is not None
-        if not self.suppress_envoy_headers:
-            self._expect_timeout(stream, headers, now - (stream.rx_end_at or now))
-            if stream.route.virtual_host.include_request_attempt_count:
-                headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
+        self._expect_timeout(stream, headers, now - (stream.rx_end_at or now))
+        if stream.route.virtual_host.include_request_attempt_count:
+            headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
         self._try(stream)
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
@@ -433,7 +434,7 @@ class Router(Filter):
         extra: tuple[Field, ...] = (),
     ) -> None:
         """A local reply for a failed upstream; it says how many tries there were, where the virtual host asks."""
-        if stream.route.virtual_host.include_attempt_count_in_response and not self.suppress_envoy_headers:
+        if stream.route.virtual_host.include_attempt_count_in_response:
             extra = (*extra, (b"x-envoy-attempt-count", b"%d" % stream.attempt_count))
         stream.local_reply(status, body, details, flags, extra)
 

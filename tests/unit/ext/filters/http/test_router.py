@@ -226,6 +226,24 @@ def test_the_attempt_count_goes_up():
     assert talk.client_saw.one("x-envoy-attempt-count") == "2"
 
 
+def test_attempts_are_told_even_when_other_envoy_headers_are_not():
+    router = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        "suppress_envoy_headers": True,
+    }
+    hcm = {"http_filters": [{"name": "router", "typed_config": router}]}
+    talk = Transcript(route(retry_on="reset", num_retries=1), hcm=hcm, vhost=TRIES)
+    talk.client(GET)
+    for attempt in ("1", "2"):
+        last = talk.upstream(talk.upstreams - 1)
+        assert [field for field in last.request.headers if field[0].startswith("x-envoy")] == [
+            ("x-envoy-attempt-count", attempt)
+        ]
+        last.resets()
+        talk.waits(0.1)
+    assert (talk.client_saw.status, talk.client_saw.one("x-envoy-attempt-count")) == (503, "2")
+
+
 def test_a_retry_is_told_the_time_that_is_left():
     talk = Transcript(
         to("a", timeout="10s", retry_policy={"retry_on": "5xx", "retry_back_off": SLOW_BACK_OFF})
@@ -279,7 +297,7 @@ def test_a_chunked_body_with_trailers_is_sent_again():
 
 
 def test_a_body_too_big_to_keep_is_not_tried_again():
-    talk = Transcript(route(retry_on="5xx", num_retries=1), a=SMALL)
+    talk = Transcript(route(retry_on="5xx", num_retries=1), listener=SMALL)
     talk.client(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n" + b"x" * 2000)
     talk.upstream(0).replies(500, b"first")
     talk.waits(1)
@@ -289,7 +307,7 @@ def test_a_body_too_big_to_keep_is_not_tried_again():
 
 
 def test_a_body_that_becomes_too_big_between_two_tries_is_a_507():
-    talk = Transcript(route(retry_on="5xx", num_retries=1, retry_back_off=SLOW_BACK_OFF), a=SMALL)
+    talk = Transcript(route(retry_on="5xx", num_retries=1, retry_back_off=SLOW_BACK_OFF), listener=SMALL)
     talk.client(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n" + b"x" * 500)
     talk.upstream(0).replies(503)
     talk.client(b"x" * 1500)
@@ -375,7 +393,6 @@ def test_no_envoy_headers_when_suppressed():
     talk = Transcript(
         to("a", prefix_rewrite="/x"),
         hcm={"http_filters": [{"name": "router", "typed_config": router}]},
-        vhost={"include_request_attempt_count": True},
     )
     talk.client(GET)
     talk.upstream(0).replies()
