@@ -79,7 +79,7 @@ class MetadataTag:
 
 
 class FormatTag:
-    """``value``: a format string with command operators."""
+    """``value``: a format string with command operators; values that are missing are "", as in Envoy."""
 
     __slots__ = ("formatter", "tag")
 
@@ -142,7 +142,7 @@ def compile_custom_tag(reader: Reader, environ: Mapping[str, str] | None) -> Cus
 
         text = reader.text("value")
         try:
-            return FormatTag(tag, compile_format(text))
+            return FormatTag(tag, compile_format(text, omit_empty=True))
         except ValueError as error:
             reader.fail("value", str(error))
             return None

@@ -331,13 +331,13 @@ def compile_tracing(
 
 
 def compile_operation(reader: Reader, field: str, text: str) -> Formatter | None:
-    """A span name with command operators; None when unset or refused."""
+    """A span name with command operators, "" for values that are missing, as Envoy; None when unset or refused."""
     if not text:
         return None
     from proxy.formatter import compile_format  # only who formats pays for the import
 
     try:
-        return compile_format(text)
+        return compile_format(text, omit_empty=True)
     except ValueError as error:
         reader.fail(field, str(error))
         return None

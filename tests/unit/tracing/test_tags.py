@@ -35,6 +35,8 @@ def value_of(config: dict[str, Any], metadata: dict[str, Any] | None = None) -> 
         ({"request_header": {"name": "x-bad"}}, "\N{REPLACEMENT CHARACTER}"),
         ({"request_header": {"name": "x-none", "default_value": "d"}}, "d"),
         ({"value": "%REQ(:METHOD)% it"}, "GET it"),
+        ({"value": "%REQ(:METHOD)%%REQ(x-none)%"}, "GET"),
+        ({"value": "%REQ(x-none)%"}, ""),
     ],
 )
 def test_values(config: dict[str, Any], value: str) -> None:
