@@ -73,7 +73,6 @@ class StreamInfo:
         "attempt_count",
         "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
         "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
-        "stream_id",  # %STREAM_ID%: x-request-id's own id
         "metadata",  # dict of dynamic metadata or None
         "virtual_cluster_name",
         "custom_flags",  # %CUSTOM_FLAGS%: words that filters add
@@ -132,7 +131,6 @@ class StreamInfo:
         self.attempt_count = 0
         self.span: Any = None
         self.trace: Any = None
-        self.stream_id = b""
         self.metadata: dict[str, Any] | None = None
         self.virtual_cluster_name = b""
         self.custom_flags = b""
@@ -165,3 +163,9 @@ class StreamInfo:
         self.tx_start_at = 0.0
         self.tx_end_at = 0.0
         self.ended_at = 0.0
+
+    @property
+    def stream_id(self) -> bytes:
+        """%STREAM_ID%: the request id as it is now; b"" when there is none."""
+        headers = self.request_headers
+        return (headers.get(b"x-request-id") or b"") if headers is not None else b""

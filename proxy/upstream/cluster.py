@@ -128,6 +128,11 @@ class Cluster:
         if config.dns is not None:
             self.discovery = StrictDns(self, config.endpoints, config.dns, context)
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """filter_metadata by its keys, as plain values (%CLUSTER_METADATA%)."""
+        return self.config.metadata
+
     def start(self) -> None:
         """Find the hosts; ``on_ready(self)`` is called once they are known, which for STATIC is now."""
         self.stats.warming_state.set(0)

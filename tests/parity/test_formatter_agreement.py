@@ -277,7 +277,6 @@ def _stream(data: bytes, facts: dict[str, Any], head: dict[str, str], scene: Sce
     stream.bytes_sent, stream.bytes_received = facts["BYTES_SENT"], facts["BYTES_RECEIVED"]
     stream.route_name = (facts["ROUTE_NAME"] or "").encode()
     stream.cluster_name = (facts["UPSTREAM_CLUSTER"] or "").encode()
-    stream.stream_id = (facts["STREAM_ID"] or "").encode()
     stream.request_header_bytes = facts["DOWNSTREAM_HEADER_BYTES_RECEIVED"]
     stream.response_header_bytes = facts["DOWNSTREAM_HEADER_BYTES_SENT"]
     if facts["UPSTREAM_HOST"]:

@@ -8,7 +8,7 @@ import pytest
 from proxy.access_log.filters import compile_filter
 from proxy.api.reader import Reader, unread
 from proxy.base.errors import ResponseFlag
-from proxy.base.headers import HeaderMap
+from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
 
@@ -132,8 +132,12 @@ def share(numerator: int, denominator: str = "HUNDRED", independent: bool = Fals
     }
 
 
+def identified(request_id: bytes) -> RequestHeaders:
+    return RequestHeaders(b"GET", b"/", b"a", b"http", [(b"x-request-id", request_id)])
+
+
 def test_a_share_goes_by_the_request_id(read: Read, stream: StreamInfo) -> None:
-    stream.stream_id = b"0000002a-0000-4000-8000-000000000000"  # 42
+    stream.request_headers = identified(b"0000002a-0000-4000-8000-000000000000")  # 42
     assert accepts(read, share(43), stream)
     assert not accepts(read, share(42), stream)
     assert not accepts(read, share(42, "MILLION"), stream)
@@ -142,13 +146,13 @@ def test_a_share_goes_by_the_request_id(read: Read, stream: StreamInfo) -> None:
 
 @pytest.mark.parametrize("request_id", [b"", b"abc", b"zzzzzzzz-0000-4000-8000-000000000000"])
 def test_a_share_goes_by_chance_without_a_uuid(read: Read, stream: StreamInfo, request_id: bytes) -> None:
-    stream.stream_id = request_id
+    stream.request_headers = identified(request_id)
     accept = compile_filter(read(FILTER, share(25)), Ids(3))
     assert 150 < sum(accept(stream) for _ in range(1000)) < 350
 
 
 def test_independent_chance(read: Read, stream: StreamInfo) -> None:
-    stream.stream_id = b"00000000-0000-4000-8000-000000000000"
+    stream.request_headers = identified(b"00000000-0000-4000-8000-000000000000")
     accept = compile_filter(read(FILTER, share(5000, "TEN_THOUSAND", independent=True)), Ids(3))
     assert 350 < sum(accept(stream) for _ in range(1000)) < 650
 

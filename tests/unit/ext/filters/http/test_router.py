@@ -429,3 +429,14 @@ def test_request_headers_go_out_in_envoys_order():
     assert request.one("x-envoy-original-path") == "/a/hello?q"
     assert request.one("x-envoy-expected-rq-timeout-ms") == "3000"
     talk.upstream(0).replies()
+
+
+def test_operators_find_the_real_objects():
+    values = {"x-stream": "%STREAM_ID%", "x-cluster": "%CLUSTER_METADATA(k:z)%", "x-host": "%UPSTREAM_HOST%"}
+    added = [{"header": {"key": key, "value": value}} for key, value in values.items()]
+    talk = Transcript(
+        {**route(), "response_headers_to_add": added}, a={"metadata": {"filter_metadata": {"k": {"z": "v"}}}}
+    )
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\nx-request-id: abc\r\n\r\n")
+    talk.upstream(0).replies()
+    assert [talk.client_saw.one(name) for name in values] == ["abc", "v", "127.0.0.1:9001"]
