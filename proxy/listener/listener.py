@@ -121,8 +121,9 @@ class Listener:
         self.bound = (name[0], name[1])
 
     async def serve(self) -> None:
-        """Accept connections."""
-        assert self.socket is not None
+        """Accept connections; nothing when told to stop already."""
+        if self.socket is None:
+            return
         self.server = await self.dispatcher.loop.create_server(
             lambda: self.filter.new_connection(self, self.dispatcher),  # type: ignore[arg-type, return-value]
             sock=self.socket,

@@ -15,6 +15,7 @@ from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.base.stream_info import ConnectionInfo
 from proxy.codec.http1 import Http1ServerCodec
 from proxy.http.stream import ActiveStream
+from proxy.network.keepalive import has_left
 
 if TYPE_CHECKING:
     from proxy.http.connection_manager import ConnectionManager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
 
 HOLD_CODEC, HOLD_STREAM, HOLD_CLOSING = 1, 2, 4
+HELD_LOOK_S = 1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
 LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
 
@@ -346,6 +348,9 @@ class DownstreamConnection:
         stats = self.hcm.stats
         if now >= self.close_deadline:
             return self._linger(now)
+        if self.held and not self.closing and has_left(self.transport.get_extra_info("socket")):
+            self.transport.abort()  # not abort(): it is the client who ends it
+            return inf
         if stream is not None:
             # When the stream is over nobody tells the wheel: look for an idle connection no later than this.
             again = min(stream.check_deadlines(now), now + self.hcm.connection_idle_timeout_s)
@@ -365,6 +370,8 @@ class DownstreamConnection:
             self.duration_deadline = inf
             stats.downstream_cx_max_duration_reached.value += 1
             self.close_idle()
+        if self.held and not self.closing:
+            again = min(again, now + HELD_LOOK_S)
         return min(again, self.close_deadline, self.headers_deadline, self.duration_deadline)
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -372,6 +379,7 @@ class DownstreamConnection:
     def _hold(self, why: int) -> None:
         if not self.held and self.open:
             self.transport.pause_reading()
+            self.watch(self.dispatcher.clock.monotonic() + HELD_LOOK_S)
         self.held |= why
 
     def _release(self, why: int) -> None:

@@ -1,4 +1,5 @@
-"""SO_KEEPALIVE for upstream sockets (envoy.config.core.v3.TcpKeepalive)."""
+"""Is the peer still there? SO_KEEPALIVE for upstream sockets (envoy.config.core.v3.TcpKeepalive), and a look at TCP's own
+state for connections that are not read just now."""
 
 from __future__ import annotations
 
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
 
 class _Socket(Protocol):
     def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
+    def getsockopt(self, level: int, name: int, length: int, /) -> bytes: ...
+
+
+#: The first byte of Linux's struct tcp_info: the peer has sent FIN (8), or the connection is gone (7).
+_GONE = frozenset((7, 8))
+
+
+def has_left(sock: _Socket | None) -> bool:
+    """Whether the peer has ended a TCP connection, though nobody reads from it. False where the system cannot tell."""
+    if sock is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _GONE
+    except (OSError, IndexError):  # a unix socket has no such option
+        return False
 
 
 def keepalive_options(keepalive: TcpKeepalive) -> list[tuple[int, int, int]]:

@@ -88,9 +88,11 @@ class Server:
         parts.clusters.start()
         self.dispatcher.flush()
         await warm.wait()
-        if self.stopped.is_set():
-            return
+        if self._draining:
+            return  # told to stop before it began
         await parts.listeners.serve()
+        if self._draining:
+            return
         self._workers_started.set(1)
         self._state.set(LIVE)
         self._live.set(1)

@@ -1,0 +1,174 @@
+"""The end: SIGTERM finishes what runs, lets go of what idles, and is bounded; a second signal does not wait."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import time
+
+import pytest
+
+from tests.support.client import Client, get, request
+from tests.support.config import bootstrap, cluster, file_log, http_listener, route_to, virtual_host
+from tests.support.messages import Closed
+from tests.support.outrider import Outrider
+from tests.support.ports import free_port
+from tests.support.upstream import Send, Stall, Wait, reply
+
+
+def ends_within(proxy, seconds: float) -> float:
+    began = time.monotonic()
+    assert proxy.wait(seconds) == 0
+    log = proxy.output()
+    assert "Traceback" not in log and "bug failure" not in log, log[-3000:]
+    return time.monotonic() - began
+
+
+def test_with_nobody_there_it_ends_at_once(start_outrider, simple):
+    proxy = start_outrider(simple)
+    proxy.signal(signal.SIGTERM)
+    assert ends_within(proxy, 5) < 2
+
+
+def test_idle_connections_are_closed_and_new_ones_refused(start_outrider, simple, port):
+    proxy = start_outrider(simple)
+    with Client(port) as idle, Client(port) as used:
+        used.send(request("GET", "/")).read()
+        proxy.signal(signal.SIGTERM)
+        assert idle.is_closed(2) and used.is_closed(2)
+        with pytest.raises((ConnectionError, Closed)):
+            get(port)
+    assert ends_within(proxy, 5) < 2
+
+
+def test_what_runs_is_finished_and_says_close(start_outrider, simple, port, upstream):
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n"
+    upstream.script = lambda each: (
+        [Wait(0.6), reply(200, b"late")]
+        if each.path == "/late"
+        else [Send(head + b"x" * 100_000), Wait(0.6), Send(b"x" * 200_000)]
+    )
+    proxy = start_outrider(simple)
+    with Client(port) as late, Client(port) as begun, Client(port) as upload:
+        late.send(request("GET", "/late"))
+        begun.send(request("GET", "/begun"))
+        upload.send(request("POST", "/late", [("Content-Length", "10")]) + b"01234")
+        upstream.wait_for(2)
+        time.sleep(0.1)
+        proxy.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        upload.send(b"56789")
+        for client in (late, upload):
+            answer = client.read()
+            assert (answer.status, answer.body, answer.one("connection")) == (200, b"late", "close")
+            assert client.is_closed(2)
+        assert len(begun.read().body) == 300_000
+        assert begun.is_closed(2)
+    ends_within(proxy, 5)
+
+
+def test_half_a_head_does_not_hold_the_end_up_for_long(start_outrider, simple, port):
+    proxy = start_outrider(simple, "--drain-time-s", "1")
+    with Client(port) as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        time.sleep(0.1)
+        proxy.signal(signal.SIGTERM)
+        assert ends_within(proxy, 5) < 3
+
+
+def test_a_head_that_is_completed_while_draining_is_answered(start_outrider, simple, port):
+    proxy = start_outrider(simple)
+    with Client(port) as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        time.sleep(0.1)
+        proxy.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        answer = client.send(b"Host: a\r\n\r\n").read()
+        assert (answer.status, answer.one("connection")) == (200, "close")
+    ends_within(proxy, 5)
+
+
+def test_a_client_that_does_not_read_does_not_hold_it_up(start_outrider, simple, port, upstream):
+    upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n"), Send(b"x" * 9_000_000)]
+    proxy = start_outrider(simple, "--drain-time-s", "1")
+    with Client(port) as client:
+        client.send(request("GET", "/"))
+        time.sleep(0.3)
+        proxy.signal(signal.SIGTERM)
+        assert 0.5 < ends_within(proxy, 6) < 3
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["time", "signal"])
+def test_what_is_cut_off_is_logged(start_outrider, port, upstream, second):
+    """The drain time is over, or a second signal came: the request that still ran has its line."""
+    upstream.script = [Stall()]
+    hcm = {"access_log": [file_log("access.log", json={"path": "%REQ(:PATH)%", "flags": "%RESPONSE_FLAGS%"})]}
+    listener = http_listener(port, [virtual_host([route_to("up")])], hcm=hcm)
+    config = bootstrap(free_port(), [listener], [cluster("up", upstream.port)])
+    proxy = start_outrider(config, "--drain-time-s", "20" if second else "1", flush_ms=None)
+    with Client(port) as client:
+        client.send(request("GET", "/stuck"))
+        upstream.wait_for(1)
+        proxy.signal(signal.SIGTERM)
+        if second:
+            time.sleep(0.3)
+            assert proxy.process.poll() is None
+            proxy.signal(signal.SIGTERM)
+        assert ends_within(proxy, 6) < 4
+    lines = (proxy.folder / "access.log").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["/stuck"]
+
+
+def test_sigint_drains_too(start_outrider, simple, port, upstream):
+    upstream.script = [Wait(0.3), reply()]
+    proxy = start_outrider(simple)
+    with Client(port) as client:
+        client.send(request("GET", "/"))
+        upstream.wait_for(1)
+        proxy.signal(signal.SIGINT)
+        assert client.read().status == 200
+    ends_within(proxy, 5)
+
+
+def test_quitquitquit_drains(start_outrider, simple, port, upstream):
+    upstream.script = [Wait(0.3), reply()]
+    proxy = start_outrider(simple)
+    with Client(port) as client:
+        client.send(request("GET", "/"))
+        upstream.wait_for(1)
+        assert proxy.admin("/quitquitquit", "POST") == (200, "OK\n")
+        assert client.read().status == 200
+    ends_within(proxy, 5)
+
+
+def test_drain_listeners_gracefully_keeps_serving(start_outrider, simple, port):
+    proxy = start_outrider(simple)
+    with Client(port) as idle:
+        assert proxy.admin("/drain_listeners?graceful", "POST")[0] == 200
+        assert idle.is_closed(2)
+    for _ in range(3):
+        assert get(port).one("connection") == "close"
+    proxy.signal(signal.SIGTERM)
+    assert ends_within(proxy, 5) < 2
+
+
+class Early(Outrider):
+    """Counts as started as soon as the admin interface answers anything."""
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self.admin("/ready")[0])
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def test_a_signal_before_it_serves(port, tmp_path):
+    """Names are being resolved: it does not serve yet, and still goes."""
+    up = cluster("up", 1, type="STRICT_DNS")
+    place = up["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]
+    place["address"] = "never.invalid"
+    config = bootstrap(free_port(), [http_listener(port, [virtual_host([route_to("up")])])], [up])
+    with Early(config, folder=tmp_path) as proxy:
+        proxy.signal(signal.SIGTERM)
+        assert ends_within(proxy, 8) < 4
