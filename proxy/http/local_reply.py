@@ -6,17 +6,25 @@ from collections.abc import Sequence
 
 from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, ResponseHeaders
 
+OF_BODY = CONTENT_LENGTH | CONTENT_TYPE
+LENGTH_ONLY = frozenset((b"content-length",))
+BODY_FIELDS = LENGTH_ONLY | {b"content-type"}
+
 
 def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> ResponseHeaders:
     """The head of a local reply: what the route and the reason add, then content-length and content-type, before
-    everything else, as Envoy writes them.
+    everything else, as Envoy writes them. A content-type that was added stays the only one; a length never does.
 
     A reply without a body has neither: the codec adds ``content-length: 0`` where the protocol wants it.
     """
-    if not body:
-        return ResponseHeaders(status, list(extra))
-    fields = [*extra, (b"content-length", b"%d" % len(body)), (b"content-type", b"text/plain")]
-    return ResponseHeaders(status, fields, CONTENT_LENGTH | CONTENT_TYPE if not extra else None)
+    headers = ResponseHeaders(status, list(extra))
+    if headers.known & OF_BODY:
+        headers.remove_all(LENGTH_ONLY if body else BODY_FIELDS)
+    if body:
+        headers.add(b"content-length", b"%d" % len(body))
+        if b"content-type" not in headers:
+            headers.add(b"content-type", b"text/plain")
+    return headers
 
 
 def reset_body(reason_text: bytes, retried: bool) -> bytes:

@@ -38,6 +38,12 @@ def redirects(world: World) -> Config:
         answer("/created", 201, "made"),
         answer("/nothing", 204),
         answer("/unavailable", 503, "down for repairs"),
+        {**answer("/json", 200, "{}"), "response_headers_to_add": [add("content-type", "application/json")]},
+        {
+            **answer("/bare", 200),
+            "response_headers_to_add": [add("content-type", "text/css"), add("content-length", "5")],
+        },
+        {**answer("/length", 200, "{}"), "response_headers_to_add": [add("content-length", "5")]},
         route_to("up"),
     ]
     return world.bootstrap([virtual_host(routes)])
@@ -45,7 +51,7 @@ def redirects(world: World) -> Config:
 
 def follow(world: World) -> None:
     paths = ["/moved?q=2", "/host?q=2", "/https", "/port?a=b", "/strip?gone=1", "/old/page?q=1"]
-    paths += ["/teapot", "/created", "/nothing", "/unavailable", "/else"]
+    paths += ["/teapot", "/created", "/nothing", "/unavailable", "/json", "/bare", "/length", "/else"]
     world.talk(*(request("GET", path, host="example.com:8080") for path in paths))
     world.talk(request("HEAD", "/teapot"), heads=(0,))
 
@@ -91,6 +97,7 @@ def rewrites(world: World) -> Config:
         add("x-from", "%UPSTREAM_CLUSTER%"),
         add("x-served-by", "route"),
         add("x-route", "%ROUTE_NAME%"),
+        add("x-copy", "%RESP(x-served-by)% %RESP(x-private)%"),
     ]
     routes[0]["response_headers_to_remove"] = ["x-private"]
     host = virtual_host(
@@ -197,8 +204,8 @@ SCENARIOS = [
         config=redirects,
         drive=follow,
         upstreams={"up": name_script("up")},
-        lines=12,
-        expect=told(301, 301, 301, 307, 308, 302, 418, 201, 204, 503, 200, 418),
+        lines=15,
+        expect=told(301, 301, 301, 307, 308, 302, 418, 201, 204, 503, 200, 200, 200, 200, 418),
     ),
     Scenario(
         name="rewrites",

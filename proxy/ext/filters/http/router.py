@@ -286,6 +286,7 @@ class Router(Filter):
                 headers.known |= X_ENVOY
         route: Route = stream.route
         if route.response_ops:
+            stream.response_headers = headers  # what %RESP()% reads
             route.finalize_response(headers, stream)
         if route.virtual_host.include_attempt_count_in_response:
             headers.set(b"x-envoy-attempt-count", b"%d" % stream.attempt_count)
@@ -341,6 +342,7 @@ class Router(Filter):
             return False
         if stream.try_span is not None:
             self._end_try_span(stream, headers.status, canceled=True)
+        request.cluster.codes.record_retry(headers.status)
         self._note_attempt(stream)
         request.cancel()
         self._schedule_retry(stream, delay_s)
