@@ -169,14 +169,16 @@ class ClusterCodes:
     the request; nothing is internal by default).
 
     record(status): one response, from upstream or made here for want of one; record_time(elapsed_ms): the time from
-    the whole request to the whole response, in upstream_rq_time. Both hot.
+    the whole request to the whole response, in upstream_rq_time. Both hot. record_retry(status): a response that is
+    thrown away for another try.
     """
 
-    __slots__ = ("record", "record_time")
+    __slots__ = ("record", "record_retry", "record_time")
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
         scope.counter(
             "upstream_rq_completed"
         )  # exists from the start, its external twin with the first response
         self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
+        self.record_retry = CodeStats(scope.scope("retry"), prefix="upstream_rq_").record
         self.record_time = stats.upstream_rq_time.record

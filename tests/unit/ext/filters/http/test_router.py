@@ -201,6 +201,7 @@ def test_retries_end_with_the_last_answer():
     assert talk.stats["cluster.a.upstream_rq_retry"] == 2
     assert talk.stats["cluster.a.upstream_rq_retry_limit_exceeded"] == 1
     assert talk.stats["cluster.a.upstream_rq_503"] == 1, "only the one that was passed on"
+    assert talk.stats["cluster.a.retry.upstream_rq_503"] == 2, "the others"
 
 
 def test_resets_to_the_end_say_so():
