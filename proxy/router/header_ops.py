@@ -10,12 +10,15 @@ Source: envoy.config.core.v3.HeaderValueOption.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import KNOWN, Field, HeaderMap
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter import Formatter, compile_header_value
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 
 APPEND = "APPEND_IF_EXISTS_OR_ADD"
 ADD_IF_ABSENT = "ADD_IF_ABSENT"
@@ -241,7 +244,7 @@ def compile_addition(reader: Reader) -> Addition | None:
 
 @reads("envoy.config.core.v3.HeaderValue")
 def _compile_pair(reader: Reader) -> tuple[bytes, bytes | Formatter] | None:
-    name = reader.text("key").lower()
+    name, text = reader.text("key").lower(), reader.text("value")
     reader.ignore("raw_value", why="Envoy reads only value here")
     if not name:
         reader.fail("key", "value length must be at least 1 characters")
@@ -249,8 +252,11 @@ def _compile_pair(reader: Reader) -> tuple[bytes, bytes | Formatter] | None:
     if name.startswith(":") or name == "host":
         reader.fail("key", ":-prefixed or host headers may not be modified")
         return None
+    if not _NAME.fullmatch(name):  # Envoy takes it, and then answers every request 503 "invalid header name"
+        reader.fail("key", f'"{name}" is no header name')
+        return None
     try:
-        return name.encode(), compile_header_value(reader.text("value"))
+        return name.encode(), compile_header_value(text)
     except ValueError as error:
         reader.fail("value", str(error))
         return None

@@ -122,7 +122,8 @@ class RouteAction:
         """The cluster's name; None when the header that should name it is absent or empty."""
         if self.cluster:
             return self.cluster
-        value = headers.get(self.cluster_header)
+        name = self.cluster_header
+        value = headers.pseudo(name) if name[:1] == b":" or name == b"host" else headers.get(name)
         return value.decode("utf-8", "replace") if value else None
 
     def set_request_ops(self, ops: tuple[RequestOp, ...]) -> None:

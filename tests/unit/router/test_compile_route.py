@@ -82,6 +82,15 @@ def test_cluster_header() -> None:
     assert forward.choose_cluster(request(), stream_of()) is None
 
 
+@pytest.mark.parametrize("name", [":authority", "Host"])
+def test_the_authority_can_name_the_cluster(name: str) -> None:
+    forward = the_route(routes({"match": PREFIX, "route": {"cluster_header": name}})).forward
+    assert forward is not None
+    head = request()
+    head.authority = b"a"
+    assert forward.choose_cluster(head, stream_of()) == "a"
+
+
 def weighted(*clusters: Config, **more: Any) -> Config:
     return routes(
         {

@@ -119,6 +119,7 @@ def test_nothing_to_do_is_no_level() -> None:
     [
         (add("Host", "x"), "header.key", "may not be modified"),
         (add(":path", "x"), "header.key", "may not be modified"),
+        (add("a b", "x"), "header.key", "is no header name"),
         (add("x", "%NOPE%"), "header.value", "NOPE"),
         (add("x", "1", append=False, append_action="ADD_IF_ABSENT"), "append", "not allowed"),
         ({"header": {"value": "1"}}, "header.key", "at least 1"),
