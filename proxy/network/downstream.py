@@ -28,9 +28,14 @@ LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client
 
 
 def address_text(name: object) -> str:
-    """A socket name as "ip:port" ("[ip]:port" for IPv6); unix sockets by their path."""
+    """A socket name as "ip:port" ("[ip]:port" for IPv6); unix sockets by their path.
+
+    An IPv4 peer of a dual-stack socket (ipv4_compat) is told as IPv4, as Envoy does.
+    """
     if isinstance(name, tuple):
         host, port = str(name[0]).partition("%")[0], name[1]
+        if "." in host:
+            host = host.removeprefix("::ffff:")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return str(name or "-")
 
@@ -54,6 +59,7 @@ class DownstreamConnection:
         "write_blocked",
         "held",
         "closing",
+        "left",
         "requests",
         # deadlines
         "due",
@@ -78,6 +84,7 @@ class DownstreamConnection:
         self.write_blocked = False
         self.held = 0
         self.closing = False
+        self.left = False  # the client ended the connection, not we
         self.requests = 0
         self.due = inf
         self.headers_deadline = inf
@@ -127,6 +134,7 @@ class DownstreamConnection:
     def eof_received(self) -> bool:
         """The client will send no more. Envoy gives such a client no reply, and neither do we."""
         try:
+            self._client_left()
             self.codec.eof()
             self.dispatcher.flush()
         except Exception as error:
@@ -138,10 +146,8 @@ class DownstreamConnection:
         stream = self.stream
         stats = self.hcm.stats
         try:
+            self._client_left()
             if stream is not None:
-                stats.downstream_cx_destroy_active_rq.value += 1
-                if not self.closing:
-                    stats.downstream_cx_destroy_remote_active_rq.value += 1
                 stream.on_reset(REMOTE_RESET, b"downstream_remote_disconnect")
             self.dispatcher.flush()
         except Exception as error:
@@ -149,15 +155,26 @@ class DownstreamConnection:
         stats.downstream_cx_active.value -= 1
         stats.downstream_cx_http1_active.value -= 1
         stats.downstream_cx_destroy.value += 1
-        if self.closing:
-            stats.downstream_cx_destroy_local.value += 1
-        else:
+        if self.left:
             stats.downstream_cx_destroy_remote.value += 1
+        else:
+            stats.downstream_cx_destroy_local.value += 1
         length_s = self.dispatcher.clock.monotonic() - self.info.started_at
         stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
         self.dispatcher.timers.forget(self)
         self.listener.closed(self, length_s)
         self.codec.detach()
+
+    def _client_left(self) -> None:
+        """The connection ends: count once who ended it, and whether in the middle of a request."""
+        stats = self.hcm.stats
+        if self.left:
+            return
+        self.left = not self.closing
+        if self.stream is not None:
+            stats.downstream_cx_destroy_active_rq.value += 1
+            if self.left:
+                stats.downstream_cx_destroy_remote_active_rq.value += 1
 
     def pause_writing(self) -> None:
         self.write_blocked = True
@@ -266,7 +283,7 @@ class DownstreamConnection:
         stream.refuse(error)
 
     def _between_requests(self) -> None:
-        if self.closing or not self.open:
+        if self.closing or self.left or not self.open:
             return  # what has come of further requests is not wanted any more
         codec = self.codec
         if codec.closing:
