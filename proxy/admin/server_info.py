@@ -30,8 +30,9 @@ def _node(state: AdminState) -> dict[str, Any]:
     result: dict[str, Any] = {"id": node.id, "cluster": node.cluster}
     if node.metadata:
         result["metadata"] = node.metadata
-    if node.zone:
-        result["locality"] = {"zone": node.zone}
+    locality = {"region": node.region, "zone": node.zone, "sub_zone": node.sub_zone}
+    if any(locality.values()):
+        result["locality"] = locality
     result["user_agent_name"] = "outrider"
     result["extensions"] = [
         {

@@ -56,9 +56,9 @@ def parser() -> argparse.ArgumentParser:
     add("--component-log-level", default="", metavar="A:LEVEL,B:LEVEL")
     add("--log-format", default=DEFAULTS.log_format, metavar="FORMAT", help="Envoy's (spdlog's) pattern")
     add("--log-path", metavar="FILE", help="log there and not to standard error")
-    add("--service-cluster", default="", metavar="NAME", help="node.cluster where the bootstrap has none")
-    add("--service-node", default="", metavar="ID", help="node.id where the bootstrap has none")
-    add("--service-zone", default="", metavar="ZONE", help="node.locality.zone where the bootstrap has none")
+    add("--service-cluster", default="", metavar="NAME", help="node.cluster, before the bootstrap's")
+    add("--service-node", default="", metavar="ID", help="node.id, before the bootstrap's")
+    add("--service-zone", default="", metavar="ZONE", help="node.locality.zone, before the bootstrap's")
     add("--drain-time-s", type=float, default=DEFAULTS.drain_time_s, metavar="S",
         help="how long SIGTERM waits for requests in flight (25)")  # fmt: skip
     add("--drain-strategy", choices=("gradual", "immediate"), default="gradual")

@@ -39,7 +39,9 @@ class Node:
 
     id: str = ""
     cluster: str = ""
+    region: str = ""
     zone: str = ""
+    sub_zone: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

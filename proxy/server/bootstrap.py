@@ -187,7 +187,7 @@ def _compile_resources(
 
 @reads("envoy.config.core.v3.Node")
 def _compile_node(reader: Reader | None, options: Options) -> Node:
-    """bootstrap.node; --service-node, --service-cluster and --service-zone fill what it leaves empty, as in Envoy."""
+    """bootstrap.node; --service-node, --service-cluster and --service-zone go before what it says, as in Envoy."""
     node = Node()
     if reader is not None:
         node.id = reader.text("id")
@@ -195,8 +195,8 @@ def _compile_node(reader: Reader | None, options: Options) -> Node:
         node.metadata = reader.struct("metadata")
         locality = reader.sub("locality")
         if locality is not None:
-            node.zone = locality.text("zone")
-            locality.text("region"), locality.text("sub_zone")
+            node.region, node.zone = locality.text("region"), locality.text("zone")
+            node.sub_zone = locality.text("sub_zone")
         reader.ignore(
             "user_agent_name",
             "user_agent_version",
@@ -207,9 +207,9 @@ def _compile_node(reader: Reader | None, options: Options) -> Node:
             "dynamic_parameters",
             why="it is for a control plane only",
         )
-    node.id = node.id or options.service_node
-    node.cluster = node.cluster or options.service_cluster
-    node.zone = node.zone or options.service_zone
+    node.id = options.service_node or node.id
+    node.cluster = options.service_cluster or node.cluster
+    node.zone = options.service_zone or node.zone
     return node
 
 

@@ -133,6 +133,14 @@ def test_without_a_verb_it_runs(start_outrider, simple, port):
     assert get(port).status == 200
 
 
+def test_the_command_line_names_the_node_before_the_file(start_outrider, simple, port):
+    node = {"id": "file", "cluster": "file", "locality": {"region": "r", "zone": "file"}}
+    flags = ["--service-node", "n", "--service-cluster", "c", "--service-zone", "z"]
+    told = json.loads(start_outrider({**simple, "node": node}, *flags).admin("/server_info")[1])["node"]
+    assert (told["id"], told["cluster"]) == ("n", "c")
+    assert told["locality"] == {"region": "r", "zone": "z", "sub_zone": ""}
+
+
 def test_meaningless_flags_give_one_warning(start_outrider, simple, port):
     proxy = start_outrider(simple, "--cpuset-threads", "--socket-mode", "600", "--enable-core-dump")
     assert get(port).status == 200

@@ -139,7 +139,7 @@ def test_server_info() -> None:
     assert info["uptime_current_epoch"] == "2s"
     assert info["command_line_options"] == {"concurrency": 1, "drain_time": "600s"}
     assert info["node"]["id"] == "n1"
-    assert info["node"]["locality"] == {"zone": "z"}
+    assert info["node"]["locality"] == {"region": "", "zone": "z", "sub_zone": ""}
     assert "envoy.filters.http.router" in [extension["name"] for extension in info["node"]["extensions"]]
 
 
