@@ -1,0 +1,56 @@
+"""One listener: names of its stats, connections counted, the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.listener.listener import Listener
+from proxy.stats.store import Store
+from tests.support.transcript import GET, Transcript
+
+
+@pytest.mark.parametrize("ip, port, name", [("1.2.3.4", 80, "1.2.3.4:80"), ("::1", 80, "[::1]:80")])
+def test_scope_names(ip, port, name):
+    assert Listener.scope_name(ip, port) == name
+
+
+def test_connections_are_counted_and_forgotten():
+    talk = Transcript()
+    prefix = "listener.127.0.0.1_10000."
+    talk.connects()
+    assert talk.stats[prefix + "downstream_cx_total"] == 2
+    assert talk.stats[prefix + "downstream_cx_active"] == 2
+    assert talk.stats[prefix + "worker_0.downstream_cx_active"] == 2
+    talk.client.closes()
+    assert talk.stats[prefix + "downstream_cx_active"] == 1
+    assert talk.stats[prefix + "downstream_cx_destroy"] == 1
+    assert len(talk.listener.connections) == 1
+
+
+def test_a_connection_that_ends_twice_counts_once():
+    talk = Transcript()
+    connection = next(iter(talk.listener.connections))
+    talk.client.closes()
+    talk.listener.closed(connection, 1.0)
+    assert talk.stats["listener.127.0.0.1_10000.downstream_cx_active"] == 0
+
+
+def test_abort_closes_everything_at_once():
+    talk = Transcript()
+    talk.client(GET)
+    talk.listener.abort()
+    talk.loop.run()
+    assert talk.client.pipe.reset
+    assert talk.stats["http.front.downstream_rq_active"] == 0
+
+
+def test_binding_and_letting_go():
+    anything: Any = None
+    listener = Listener("l", "127.0.0.1", 0, anything, None)
+    listener.bind(Store())
+    assert listener.bound[0] == "127.0.0.1" and listener.bound[1] > 0
+    listener.stop_accepting()
+    listener.stop_accepting()
+    assert listener.socket is None

@@ -1,0 +1,20 @@
+"""Defaults that promise something."""
+
+from __future__ import annotations
+
+from proxy.server.options import DEFAULTS, Options
+
+
+def test_a_drain_ends_before_kubernetes_kills():
+    assert DEFAULTS.drain_time_s == 25.0 < 30
+
+
+def test_envoys_defaults():
+    assert (DEFAULTS.file_flush_interval_ms, DEFAULTS.file_flush_min_size_kb) == (10_000, 64)
+    assert DEFAULTS.log_format.startswith("[%Y-%m-%d %T.%e]")
+
+
+def test_options_share_nothing():
+    first, second = Options(), Options()
+    first.stats_tags.append("a:b")
+    assert second.stats_tags == []
