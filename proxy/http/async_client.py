@@ -105,9 +105,12 @@ class AsyncCall:
 class AsyncClient:
     """Implements ``proxy.http.context.HttpClient``. ``calls``: what is under way."""
 
-    __slots__ = ("calls", "clock", "clusters", "timers")
+    __slots__ = ("calls", "clock", "clusters", "local_address", "timers")
 
-    def __init__(self, clusters: ClusterManager, timers: TimerWheel, clock: Clock) -> None:
+    def __init__(
+        self, clusters: ClusterManager, timers: TimerWheel, clock: Clock, local_address: str = "127.0.0.1"
+    ) -> None:
+        self.local_address = local_address.encode()
         self.clusters = clusters
         self.timers = timers
         self.clock = clock
@@ -122,6 +125,9 @@ class AsyncClient:
         if target is None or host is None:
             on_done(0, b"")
             return
+        headers.set(b"x-envoy-internal", b"true")
+        headers.set(b"x-forwarded-for", self.local_address)
+        headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % (timeout_s * 1000.0))
         call = AsyncCall(self, self.clock.monotonic() + timeout_s, on_done)
         self.calls.add(call)
         owner: Any = call

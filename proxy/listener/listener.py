@@ -19,8 +19,8 @@ class NetworkFilter(Protocol):
     def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> DownstreamConnection:
         """The protocol object of one accepted connection."""
 
-    def drain(self) -> None:
-        """Finish what is under way, begin nothing that lasts."""
+    def drain(self, begin: bool = True) -> None:
+        """Finish what is under way, begin nothing that lasts; False: as before."""
 
 
 class ListenerStats:

@@ -84,6 +84,12 @@ class ListenerManager:
         for listener in self._of(directions):
             listener.drain()
 
+    def set_health(self, healthy: bool) -> None:
+        """A process that says it is unhealthy closes its connections with their next response (Envoy's drainClose)."""
+        for listener in self.listeners:
+            if not listener.draining:
+                listener.filter.drain(not healthy)
+
     def _of(self, directions: set[str] | None) -> list[Listener]:
         return [each for each in self.listeners if directions is None or each.direction in directions]
 

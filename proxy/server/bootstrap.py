@@ -129,7 +129,8 @@ def _compile(
         resolver=resolver,
     )
     clusters = ClusterManager(upstream)
-    client = AsyncClient(clusters, dispatcher.timers, clock)
+    local_address = own_address(options.local_address_ip_version)
+    client = AsyncClient(clusters, dispatcher.timers, clock, local_address)
     context = FactoryContext(
         clock=clock,
         timers=dispatcher.timers,
@@ -140,7 +141,7 @@ def _compile(
         registry=registry,
         http_client=client,
         node=node,
-        local_address=own_address(options.local_address_ip_version),
+        local_address=local_address,
         flush_interval_s=options.file_flush_interval_ms / 1000.0,
         flush_min_bytes=options.file_flush_min_size_kb * 1024,
         resource_attributes=resource_attributes(environ),

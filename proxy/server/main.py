@@ -227,6 +227,7 @@ class Server:
 
     def set_health(self, healthy: bool) -> None:
         self._healthy = healthy
+        self.parts.listeners.set_health(healthy)
         self._live.set(1 if healthy else 0)
 
     def drain(self, inbound_only: bool, graceful: bool, skip_exit: bool) -> None:

@@ -29,6 +29,6 @@ class HttpConnectionManagerFilter:
         """The protocol object of one accepted connection."""
         return DownstreamConnection(listener, self.hcm, dispatcher)
 
-    def drain(self) -> None:
-        """Responses carry ``connection: close`` from now on."""
-        self.hcm.draining = True
+    def drain(self, begin: bool = True) -> None:
+        """Responses carry ``connection: close`` from now on, or (False) no longer."""
+        self.hcm.draining = begin
