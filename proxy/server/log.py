@@ -97,6 +97,8 @@ def set_up_logging(options: Options) -> None:
         name, _, level = pair.partition(":")
         if name in LOGGERS:
             set_log_level(name, level)
+        else:
+            logging.getLogger("main").warning("--component-log-level %s has no effect here", pair)
 
 
 def set_log_level(logger: str | None, level: str) -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -324,7 +325,11 @@ def run(options: Options) -> int:
     """Serve until told to stop. Raises ConfigRefused; other failures are logged and give exit code 1."""
     import uvloop
 
-    set_up_logging(options)
+    try:
+        set_up_logging(options)
+    except OSError as error:
+        sys.stderr.write(f"outrider: --log-path cannot be opened: {error}\n")
+        return 1
     with _without_collector():  # until everything is made, see Server._freeze
         return _run(options, uvloop.new_event_loop)
 

@@ -108,6 +108,13 @@ def test_a_file_that_is_not_there_is_refused(verb, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_log_path_that_cannot_be_opened_is_exit_code_1(good, tmp_path):
+    done = outrider("run", "-c", str(good), "--log-path", str(tmp_path / "no" / "log"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("outrider: --log-path cannot be opened: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_port_in_use_is_exit_code_1(good, start_outrider, simple, upstream):
     simple["static_resources"]["listeners"][0]["enable_reuse_port"] = False
     good.write_text(json.dumps(simple))

@@ -64,6 +64,11 @@ def test_levels_of_all_and_of_components(tmp_path):
     assert "][debug][http]" in text and "seen" in text and "not seen" not in text
 
 
+def test_an_unknown_component_is_named(tmp_path):
+    set_up_logging(Options(component_log_level="nothing:info", log_path=str(tmp_path / "log")))
+    assert "--component-log-level nothing:info has no effect here" in (tmp_path / "log").read_text()
+
+
 def test_an_unknown_level():
     with pytest.raises(ValueError, match="'loud' is not a log level"):
         set_log_level(None, "loud")
