@@ -8,6 +8,7 @@ Several workers: each has a Store; ``names()`` is sent once, ``values()`` afterw
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -111,12 +112,13 @@ class Store:
     """
 
     __slots__ = (
-        *("counters", "gauges", "histograms", "texts"),
+        *("_codes", "_counters", "gauges", "histograms", "texts"),
         *("__weakref__", "bounds_for", "limit", "matcher", "overflow", "size", "tags"),
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self.counters: dict[str, Counter] = {}
+        self._counters: dict[str, Counter] = {}
+        self._codes: list[CodeStats] = []
         self.gauges: dict[str, Gauge] = {}
         self.texts: dict[str, TextReadout] = {}
         self.histograms: dict[str, Histogram] = {}
@@ -133,8 +135,19 @@ class Store:
 
     def counter(self, name: str) -> Counter:
         """The counter of that full name, made when it is new."""
-        found = self.counters.get(name)
-        return found if found is not None else self._keep(self.counters, name, Counter())
+        found = self._counters.get(name)
+        return found if found is not None else self._keep(self._counters, name, Counter())
+
+    @property
+    def counters(self) -> dict[str, Counter]:
+        """Every counter by its full name, with the response codes that were recorded until now."""
+        for codes in self._codes:
+            codes.fold()
+        return self._counters
+
+    def add_codes(self, codes: CodeStats) -> None:
+        """Fold these codes whenever counters are looked at, and once a second."""
+        self._codes.append(codes)
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge of that full name, made when it is new."""
@@ -171,7 +184,9 @@ class Store:
             counter.value = 0
 
     def fold(self) -> None:
-        """Fold what histograms have recorded; once a second keeps them small."""
+        """Fold what histograms and response codes have recorded; once a second keeps them small."""
+        for codes in self._codes:
+            codes.fold()
         for histogram in self.histograms.values():
             histogram.fold()
 
@@ -249,34 +264,44 @@ class CodeStats:
 
     scopes: where each response is counted; several when stats always move together (a cluster's plain and external
     codes, say), so that they cost one look-up.
+    record(status): count one response. Hot: it only appends to a list (no Python frame); the store folds the list into
+    counters once a second and before anybody looks at them.
     used_lazily: class counters and ``completed`` appear with the first response; False: they exist at zero at once.
     each_code: also count single codes (Envoy does for upstream_rq_, not for downstream_rq_).
     Codes outside 100..599 are counted as ``<prefix>unknown``, so that a peer cannot invent names.
     """
 
-    __slots__ = ("_codes", "each_code", "prefix", "scopes")
+    __slots__ = ("_known", "_pending", "each_code", "prefix", "record", "scopes")
 
     def __init__(self, *scopes: Scope, prefix: str, used_lazily: bool = True, each_code: bool = True) -> None:
         self.scopes = scopes
         self.prefix = prefix
         self.each_code = each_code
-        self._codes: dict[int, tuple[Counter, ...]] = {}
+        self._known: dict[int, tuple[Counter, ...]] = {}
+        self._pending: list[int] = []
+        self.record = self._pending.append
+        scopes[0].store.add_codes(self)
         if not used_lazily:
             for scope in scopes:
                 for digit in range(1, 6):
                     scope.counter(f"{prefix}{digit}xx")
                 scope.counter(prefix + "completed")
 
-    def record(self, status: int) -> None:
-        """Count one completed response. Hot."""
-        codes = self._codes
-        for counter in codes[status] if status in codes else self._first(status):
-            counter.value += 1
+    def fold(self) -> None:
+        """Count what was recorded since the last time."""
+        if not self._pending:
+            return
+        pending = Tally(self._pending)
+        self._pending.clear()
+        for status, times in pending.items():
+            known = self._known
+            for counter in known[status] if status in known else self._first(status):
+                counter.value += times
 
     def _first(self, status: int) -> tuple[Counter, ...]:
         counters = tuple(counter for scope in self.scopes for counter in self._counters(scope, status))
         if 100 <= status <= 599:
-            self._codes[status] = counters
+            self._known[status] = counters
         return counters
 
     def _counters(self, scope: Scope, status: int) -> tuple[Counter, ...]:

@@ -111,7 +111,7 @@ def test_a_peer_cannot_invent_code_names() -> None:
     codes = CodeStats(store.scope("x"), prefix="rq_")
     for status in range(600, 1000):
         codes.record(status)
-    assert store.counter("x.rq_unknown").value == 400
+    assert store.counters["x.rq_unknown"].value == 400
     assert len(store.counters) == 3  # overflow, unknown, completed
 
 
