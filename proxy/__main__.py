@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def open_standard_streams() -> None:
+    """Give 0, 1 and 2 to /dev/null where the caller closed them: no socket may get such a number (libuv aborts)."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    open_standard_streams()
     from proxy.cli.main import main as command_line
 
     return command_line(sys.argv[1:])

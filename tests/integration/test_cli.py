@@ -115,6 +115,25 @@ def test_a_log_path_that_cannot_be_opened_is_exit_code_1(good, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(good, port, closed):
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *OUTRIDER, "run", "-c", str(good)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert get(port).status == 200
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.02)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+
+
 def test_a_port_in_use_is_exit_code_1(good, start_outrider, simple, upstream):
     simple["static_resources"]["listeners"][0]["enable_reuse_port"] = False
     good.write_text(json.dumps(simple))
