@@ -298,8 +298,12 @@ class Http1ClientCodec:
             self._fail(PROTOCOL_ERROR, b"http1.codec_error")  # as Envoy: cut short
 
     def lost(self) -> None:
-        """The connection broke: nothing ends cleanly, not even a body that runs to the close."""
-        self._fail(CONNECTION_TERMINATION, b"")
+        """The connection broke: nothing ends cleanly, not even a body that runs to the close. A response that had
+        begun was cut short, as by ``eof`` (as Envoy)."""
+        if self._state in (LENGTH, CHUNKED) or self._held is not None:
+            self._fail(PROTOCOL_ERROR, b"http1.codec_error")
+        else:
+            self._fail(CONNECTION_TERMINATION, b"")
 
     @property
     def peer_closes(self) -> bool:

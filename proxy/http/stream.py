@@ -539,7 +539,8 @@ class ActiveStream(StreamInfo):
             return inf
         if now >= self.duration_deadline:
             self.hcm.stats.downstream_rq_max_duration_reached.value += 1
-            self.local_reply(504, b"downstream duration timeout", b"max_duration_timeout")
+            status = 504 if self.decode_ended else 408
+            self.local_reply(status, b"downstream duration timeout", b"max_duration_timeout")
         elif now >= self.request_deadline:
             self.hcm.stats.downstream_rq_timeout.value += 1
             self.codec.goaway()

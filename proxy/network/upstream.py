@@ -192,11 +192,14 @@ class UpstreamConnection:
         self.closed = True
         self.dispatcher.timers.forget(self)
         request, self.request = self.request, None
-        self.codec.detach()
         try:
             self.pool.on_closed(self, remote=not local)
             if request is not None:
-                request.on_reset(CONNECTION_TERMINATION, b"")
+                self.codec.lost()
+                if self.codec.protocol_error:
+                    self.pool.stats.upstream_cx_protocol_error.value += 1
+                request.on_reset(CONNECTION_TERMINATION, b"")  # unless the codec has said more
+            self.codec.detach()
             self.dispatcher.flush()
         except Exception as error:
             self.dispatcher.bug("an upstream connection's end", error)

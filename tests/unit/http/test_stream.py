@@ -311,7 +311,8 @@ def test_an_upstream_that_leaves_in_its_response(how, cut):
     assert talk.client.got.startswith(b"HTTP/1.1 200 OK\r\n")
     assert not talk.client.got.endswith(b"0\r\n\r\n"), "the client must see that it is not whole"
     assert talk.client.is_closed
-    assert talk.last["details"].startswith(b"upstream_reset_after_response_started{")
+    assert talk.last["details"] == b"upstream_reset_after_response_started{protocol_error}"
+    assert talk.last["flags"] == ResponseFlag.UPE
     assert talk.stats["http.front.downstream_rq_tx_reset"] == 1
 
 
@@ -321,7 +322,18 @@ def test_an_upstream_that_leaves_in_its_head(how):
     talk.client(GET)
     talk.upstream(0).sends(b"HTTP/1.1 200 OK\r\ncontent-")
     getattr(talk.upstream(0), how)()
-    assert talk.client_saw.status == (502 if how == "closes" else 503)
+    assert talk.client_saw.status == 502
+    assert talk.last["flags"] == ResponseFlag.UPE
+    assert talk.stats["cluster.a.upstream_cx_protocol_error"] == 1
+
+
+def test_a_reset_never_ends_a_body_that_runs_to_the_close():
+    talk = Transcript()
+    talk.client(GET)
+    talk.upstream(0).sends(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    talk.upstream(0).resets()
+    assert talk.client.is_closed
+    assert not talk.client.got.endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("how", ["resets", "closes"])

@@ -161,6 +161,14 @@ def test_max_stream_duration():
     assert talk.last["details"] == b"max_duration_timeout"
 
 
+def test_max_stream_duration_before_the_request_is_complete():
+    talk = Transcript(to("a", timeout="0s"), hcm={**NEVER, **common(max_stream_duration="3s")})
+    talk.client(POST + b"abc")
+    talk.waits(3.1)
+    assert (talk.client_saw.status, talk.client_saw.one("connection")) == (408, "close")
+    talk.waits(1.1)
+
+
 def test_max_stream_duration_cuts_a_response_that_has_begun():
     talk = Transcript(to("a", timeout="0s"), hcm={**NEVER, **common(max_stream_duration="3s")})
     talk.client(GET)
