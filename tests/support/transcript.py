@@ -19,6 +19,7 @@ import gc
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
@@ -359,9 +360,9 @@ def _cycles() -> Counter[str]:
         gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def ends_clean() -> Iterator[None]:
-    """Checks every transcript of the test when it is over."""
+@contextmanager
+def clean() -> Iterator[None]:
+    """Checks every transcript made inside, when all is over."""
     _open.clear()
     yield
     if not _open:
@@ -373,3 +374,10 @@ def ends_clean() -> Iterator[None]:
         _open.clear()
         found = _cycles()
     assert not found, f"cycles: {found.most_common()}"
+
+
+@pytest.fixture(autouse=True)
+def ends_clean() -> Iterator[None]:
+    """Checks every transcript of the test when it is over."""
+    with clean():
+        yield
