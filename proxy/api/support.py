@@ -9,23 +9,26 @@ import sys
 from pathlib import Path
 
 from proxy.api.pool import UnknownType, descriptor
+from proxy.api.support_found import Found
 from proxy.api.support_run import run_body
-from proxy.api.support_scan import Found, Scan, Sources
+from proxy.api.support_scan import Scan
+from proxy.api.support_sources import Sources
 from proxy.extensions import EXTENSIONS
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DOCUMENT = PACKAGE.parent / "docs" / "support.md"
 # They define Readers or this scan: their parameters are not compile functions'.
-_OWN = ("reader", "support", "support_scan", "support_run", "load")
+_OWN = ("reader", "support", "support_scan", "support_run", "support_found", "support_sources", "load")
 
 _HEAD = """\
 # What of Envoy's API is supported
 
 Generated from the code by `python -m proxy.api.support`; do not edit. Every field of the Envoy 1.40 API is in one of
-three states. *Yes*: it is honoured. *Warning*: it is accepted, has no effect, and a warning names it, because leaving
+these states. *Yes*: it is honoured. *Warning*: it is accepted, has no effect, and a warning names it, because leaving
 it out can change neither traffic nor safety. *Refused*: a configuration that sets it does not start; the finding names
-the field, the file and the line. Messages that are not listed are refused where they would be used. A field that is
-not set is never in the way.
+the field, the file and the line. *In part*: some values, or the field in some places of a configuration, are honoured,
+and the last column says which are not; they are refused, or, where it says so, accepted with a warning. Messages that
+are not listed are refused where they would be used. A field that is not set is never in the way.
 
 """
 
@@ -39,7 +42,9 @@ def scan() -> Found:
 def render(found: Found) -> str:
     """The document."""
     extensions = [(name, message) for name, message, _ in EXTENSIONS if _is_known(message)]
-    names = {message for message, _ in (*found.implemented, *found.ignored, *found.refused)}
+    names = {message for message, _ in (*found.implemented, *found.ignored, *found.refused)} | set(
+        found.messages
+    )
     names |= {message for _, message in extensions}
     lines = [_HEAD + "## Extensions", "", "| extension | configuration |", "|---|---|"]
     lines += [f"| `{name}` | [`{message}`](#{_anchor(message)}) |" for name, message in extensions]
@@ -62,22 +67,36 @@ def _anchor(message: str) -> str:
 
 
 def _message(name: str, found: Found) -> list[str]:
-    lines = [f"## {name}", "", "| field | support | |", "|---|---|---|"]
+    rows = []
     refused = []
     for field in descriptor(name).fields:
-        key = (name, field.name)
-        if key in found.implemented:
-            note = f"in part: {found.refused[key]}" if found.refused.get(key) else ""
-            lines.append(f"| `{field.name}` | yes | {note} |")
-        elif key in found.ignored:
-            lines.append(f"| `{field.name}` | warning | {found.ignored[key]} |")
-        elif found.refused.get(key):
-            lines.append(f"| `{field.name}` | refused | {found.refused[key]} |")
-        else:
+        state, why = _state(name, field.name, found)
+        if state == "refused" and not why:
             refused.append(f"`{field.name}`")
-    if len(lines) == 4:
-        lines = lines[:2] if refused else [*lines[:2], "It has no fields."]
-    return [*lines, "", f"Refused: {', '.join(refused)}."] if refused else lines
+        else:
+            rows.append(f"| `{field.name}` | {state} | {why} |")
+    lines = [f"## {name}"]
+    if found.messages.get(name):
+        lines += ["", f"In part: {' / '.join(found.messages[name])}."]
+    if rows:
+        lines += ["", "| field | support | |", "|---|---|---|", *rows]
+    if refused:
+        lines += ["", f"Refused: {', '.join(refused)}."]
+    return lines if rows or refused else [*lines, "", "It has no fields."]
+
+
+def _state(name: str, field: str, found: Found) -> tuple[str, str]:
+    """(support, why) of a field; refused without a why when nobody reads it."""
+    key = (name, field)
+    ignored, refused = found.ignored.get(key, []), found.refused.get(key, [])
+    if key not in found.implemented and not ignored:
+        return "refused", " / ".join(refused)
+    lacking = [f"refused in {', '.join(found.lacking(name, field))}"] if found.lacking(name, field) else []
+    if key in found.implemented:
+        notes = [f"without effect: {why}" for why in ignored] + refused + lacking
+        return "in part" if notes else "yes", " / ".join(notes)
+    others = [f"otherwise refused: {why}" for why in refused] + lacking
+    return "in part" if others else "warning", " / ".join(ignored + others)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,26 +6,17 @@ import ast
 from collections.abc import Callable
 from itertools import product
 
-from proxy.api.support_scan import (
-    NOTHING,
-    PASS,
-    READS,
-    SILENT,
-    Atom,
-    Env,
-    Function,
-    ReaderCall,
-    Scan,
-    Value,
-)
+from proxy.api.support_scan import PASS, READS, SILENT, ReaderCall, Scan
+from proxy.api.support_sources import NOTHING, Atom, Env, Function, Value
 
 _METHODS = READS | SILENT | {"ignore", "unsupported"}
+_LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _ELEMENT = {"list": "reader", "map": "reader", "text": "text"}
 
 
-def run_body(scan: Scan, function: Function, env: Env) -> Value:
-    """Run a function with the variables it begins with; what it returns."""
-    body = _Body(scan, function, env)
+def run_body(scan: Scan, function: Function, env: Env, is_sure: bool) -> Value:
+    """Run a function with the variables it begins with; what it returns. is_sure: its callers call it always"""
+    body = _Body(scan, function, env, is_sure)
     body.block(function.node.body)
     return body.returned
 
@@ -33,11 +24,12 @@ def run_body(scan: Scan, function: Function, env: Env) -> Value:
 class _Body:
     """One run of a function. Branches run on copies of the variables, which are then joined."""
 
-    def __init__(self, scan: Scan, function: Function, env: Env) -> None:
+    def __init__(self, scan: Scan, function: Function, env: Env, is_sure: bool) -> None:
         self.scan = scan
         self.function = function
         self.env = env
         self.returned: Value = NOTHING
+        self._is_sure = is_sure  # what runs now runs whatever the message holds
 
     # --- statements --------------------------------------------------------------------------------------------
 
@@ -59,7 +51,10 @@ class _Body:
                 self.returned |= self.value(node.value)
         elif isinstance(node, ast.If):
             self.value(node.test)
+            is_sure = self._is_sure and not any(isinstance(inner, _LEAVING) for inner in ast.walk(node))
+            self._is_sure = False
             self._branches([lambda: self._narrowed(node.test, node.body), lambda: self.block(node.orelse)])
+            self._is_sure = is_sure
         elif isinstance(node, ast.For | ast.AsyncFor):
             for _ in range(2):
                 self._loop_target(node.target, node.iter)
@@ -269,10 +264,18 @@ class _Body:
             is_open = is_open or not texts
         said = [keyword.value for keyword in node.keywords if keyword.arg in ("why", "message")]
         said += node.args[1:2] if name == "unsupported" else []
-        words = [text for one in said for kind, text in sorted(self.value(one)) if kind == "text"]
+        words = [text for one in said for text in self._sentences(one)]
         for argument in node.args[1:]:
             self.value(argument)  # a default may hold calls of its own
-        return ReaderCall(fields, is_open, words[0] if words else "")
+        return ReaderCall(fields, is_open, words[0] if words else "", self._is_sure)
+
+    def _sentences(self, node: ast.expr) -> list[str]:
+        """The texts of a reason; what is known at run time only is "..."."""
+        texts = sorted(text for kind, text in self.value(node) if kind == "text")
+        if texts or not isinstance(node, ast.JoinedStr):
+            return texts
+        parts = [self._sentences(part) or ["..."] for part in node.values]
+        return ["".join(words) for words in product(*parts)]
 
     def _callee(self, node: ast.expr) -> Function | None:
         sources = self.scan.sources
@@ -298,7 +301,7 @@ class _Body:
         given = {name: value for name, value in given.items() if value}
         if not any(kind != "text" for value in given.values() for kind, _ in value):
             return NOTHING  # no Reader goes in
-        return self.scan.call(function, given)
+        return self.scan.call(function, given, self._is_sure)
 
 
 def _name(node: ast.expr) -> str:

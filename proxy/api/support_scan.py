@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from itertools import product
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy.api.pool import ANY, descriptor
+from proxy.api.support_found import Found, below, type_of
+from proxy.api.support_sources import NOTHING, Atom, Env, Function, Sources, Value
 
-Atom = tuple[str, str]
-Value = frozenset[Atom]
-Env = dict[str, Value]
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FieldDescriptor
 
-NOTHING: Value = frozenset()
 DYNAMIC = "*"
 READS = frozenset(
     (
@@ -42,151 +41,26 @@ READS = frozenset(
 _CHILDREN = {"sub": "reader", "any": "reader", "each": "list", "entries": "map"}
 SILENT = frozenset({"has", "which", "fail", "warn"})
 PASS = frozenset({"list", "tuple", "sorted", "reversed", "iter", "set", "frozenset"})
-_MAX_CONTEXTS = 20_000
-
-
-@dataclass(slots=True)
-class Function:
-    """A function of the project: where it stands, its class ("" for none), and the names its module knows."""
-
-    module: str
-    name: str
-    owner: str
-    node: ast.FunctionDef | ast.AsyncFunctionDef
-
-    @property
-    def key(self) -> str:
-        """module:Class.name or module:name."""
-        return f"{self.module}:{self.owner}.{self.name}" if self.owner else f"{self.module}:{self.name}"
-
-
-@dataclass(slots=True)
-class Found:
-    """implemented: (message, field) → modules that read it; ignored, refused: → why; problems: what could not be told"""
-
-    implemented: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    ignored: dict[tuple[str, str], str] = field(default_factory=dict)
-    refused: dict[tuple[str, str], str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def problem(self, text: str) -> None:
-        """Keep a problem once."""
-        if text not in self.problems:
-            self.problems.append(text)
-
-
-class Sources:
-    """Every module below a package: its functions, classes, constants and imports by name."""
-
-    def __init__(self, root: Path, skip: Iterable[str] = ()) -> None:
-        self.functions: dict[str, Function] = {}
-        self.bases: dict[str, list[str]] = {}
-        self.names: dict[str, dict[str, str]] = {}
-        self.constants: dict[str, dict[str, ast.expr]] = {}
-        left_out = set(skip)
-        for path in sorted(root.rglob("*.py")):
-            parts = path.relative_to(root.parent).with_suffix("").parts
-            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if module not in left_out:
-                self._module(module, ast.parse(path.read_text(), str(path)))
-
-    def _module(self, module: str, tree: ast.Module) -> None:
-        names = self.names[module] = {}
-        constants = self.constants[module] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                names.update(
-                    {alias.asname or alias.name: f"{node.module}:{alias.name}" for alias in node.names}
-                )
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                self._function(Function(module, node.name, "", node))
-            elif isinstance(node, ast.ClassDef):
-                self._class(module, node)
-            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                constants.update(
-                    {target.id: node.value for target in targets if isinstance(target, ast.Name)}
-                )
-
-    def _function(self, function: Function) -> None:
-        self.functions[function.key] = function
-        if not function.owner:
-            self.names[function.module][function.name] = function.key
-
-    def _class(self, module: str, node: ast.ClassDef) -> None:
-        key = f"{module}:{node.name}"
-        self.names[module][node.name] = key
-        self.bases[key] = [base.id for base in node.bases if isinstance(base, ast.Name)]
-        for child in node.body:
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                self._function(Function(module, child.name, node.name, child))
-
-    def texts(self, module: str, node: ast.expr) -> Value:
-        """The strings an expression made of literals and constants can have."""
-        if isinstance(node, ast.Name):
-            return self.constant(module, node.id)
-        if isinstance(node, ast.JoinedStr):
-            inner = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
-            parts = [self.texts(module, part) for part in inner]
-            return frozenset(("text", "".join(text for _, text in words)) for words in product(*parts))
-        return _literal_texts(node)
-
-    def constant(self, module: str, name: str) -> Value:
-        """The strings of a constant of the module, its own or imported."""
-        home, _, origin = self.names.get(module, {}).get(name, f"{module}:{name}").partition(":")
-        node = self.constants.get(home, {}).get(origin)
-        if node is None or (isinstance(node, ast.Name) and node.id == origin):
-            return NOTHING
-        return self.texts(home, node)
-
-    def origin(self, key: str) -> str:
-        """Where "module:name" is defined, through what packages import from their own modules."""
-        for _ in range(4):
-            module, _, name = key.partition(":")
-            if key in self.functions or key in self.bases or name not in self.names.get(module, {}):
-                break
-            key = self.names[module][name]
-        return key
-
-    def method(self, class_key: str, name: str) -> Function | None:
-        """A method by the key of its class, looked up in the bases as well."""
-        class_key = self.origin(class_key)
-        function = self.functions.get(f"{class_key}.{name}")
-        if function is not None or class_key not in self.bases:
-            return function
-        module = class_key.partition(":")[0]
-        for base in self.bases[class_key]:
-            found = self.method(self.names[module].get(base, ""), name)
-            if found is not None:
-                return found
-        return None
-
-    def callee(self, module: str, name: str) -> Function | None:
-        """What a bare name calls: a function, or the constructor of a class."""
-        key = self.origin(self.names[module].get(name, ""))
-        return self.functions.get(key) or (self.method(key, "__init__") if key in self.bases else None)
-
-
-def _literal_texts(node: ast.expr) -> Value:
-    """The strings of a literal: one, or those of a tuple, list or set."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return frozenset({("text", node.value)})
-    if isinstance(node, ast.Tuple | ast.List | ast.Set):
-        return frozenset().union(*(_literal_texts(item) for item in node.elts))
-    return NOTHING
+# What the Reader reads by itself in a message that stands for a value: (message, fields read, fields ignored).
+_VALUES = {
+    "envoy.type.v3.Percent": (("value",), ()),
+    "envoy.type.v3.FractionalPercent": (("numerator", "denominator"), ()),
+    "envoy.config.core.v3.RuntimeFractionalPercent": (("default_value",), ("runtime_key",)),
+}
+_NO_RUNTIME = "there are no runtime layers, the default value is used"
+_MAX_CONTEXTS = 40_000
 
 
 class Scan:
     """The interpreter. ``found`` grows while functions are run."""
 
-    def __init__(self, sources: Sources, run_body: Callable[[Scan, Function, Env], Value]) -> None:
+    def __init__(self, sources: Sources, run_body: Callable[[Scan, Function, Env, bool], Value]) -> None:
         """run_body: runs one function body with the variables it begins with; gives what it returns"""
         self.sources = sources
         self._run_body = run_body
         self.found = Found()
         self.attributes: dict[str, Env] = {}
-        self._done: dict[tuple[str, tuple[tuple[str, Value], ...]], Value] = {}
+        self._done: dict[tuple[str, bool, tuple[tuple[str, Value], ...]], Value] = {}
         self.reached: set[str] = set()
 
     def run(self, extensions: Iterable[tuple[str, str, str]]) -> Found:
@@ -201,6 +75,7 @@ class Scan:
                 self._root(constructor, [message])
         self._methods()
         self._unreached()
+        self.found.close()
         return self.found
 
     def _decorated(self, function: Function) -> list[str]:
@@ -224,7 +99,7 @@ class Scan:
             except Exception:
                 self.found.problem(f"{function.key}: there is no message {message}")
                 continue
-            self.call(function, {name: frozenset({(kind, message)})})
+            self.call(function, {name: frozenset({(kind, message)})}, True)
 
     def _methods(self) -> None:
         """Methods that use attributes holding Readers; again while they make new attributes known."""
@@ -234,7 +109,7 @@ class Scan:
                     continue
                 for function in list(self.sources.functions.values()):
                     if f"{function.module}:{function.owner}" == class_key and function.name != "__init__":
-                        self.call(function, {}, again=True)
+                        self.call(function, {}, False, again=True)
 
     def _unreached(self) -> None:
         for function in self.sources.functions.values():
@@ -243,9 +118,9 @@ class Scan:
                     f"{function.key}: no message reaches its Reader; decorate it with @reads(...)"
                 )
 
-    def call(self, function: Function, arguments: Env, again: bool = False) -> Value:
-        """Run a function with abstract arguments; what it returns."""
-        key = (function.key, tuple(sorted(arguments.items(), key=lambda item: item[0])))
+    def call(self, function: Function, arguments: Env, is_sure: bool, again: bool = False) -> Value:
+        """Run a function with abstract arguments; what it returns. is_sure: it is called whatever is configured"""
+        key = (function.key, is_sure, tuple(sorted(arguments.items(), key=lambda item: item[0])))
         if key in self._done and not again:
             return self._done[key]
         if len(self._done) > _MAX_CONTEXTS:
@@ -254,7 +129,7 @@ class Scan:
         self._done[key] = self._done.get(key, NOTHING)
         if any(kind != "text" for value in arguments.values() for kind, _ in value):
             self.reached.add(function.key)
-        returned = self._done[key] = self._run_body(self, function, dict(arguments))
+        returned = self._done[key] = self._run_body(self, function, dict(arguments), is_sure)
         return returned
 
     # --- what a Reader's method means --------------------------------------------------------------------------
@@ -262,19 +137,21 @@ class Scan:
     def method(self, where: str, module: str, types: Iterable[str], name: str, call: ReaderCall) -> Value:
         """Note the fields; the value of the call."""
         result: set[Atom] = set()
-        for message in types:
-            if message == DYNAMIC:
+        for text in types:
+            if type_of(text) == DYNAMIC:
                 if name in READS:
                     self.found.problem(f"{where}: the message is known at run time only; use @reads(...)")
                 continue
-            if name in READS:
-                result |= self._read(where, module, message, name, call.fields)
-            elif name == "ignore":
-                self._note(self.found.ignored, message, call.fields, call.text)
-            elif name == "unsupported":
-                self._note(self.found.refused, message, call.fields, call.text)
+            known = descriptor(type_of(text)).fields_by_name
+            for field in call.fields:
+                if name == "unsupported" and (not field or field in known):
+                    self.found.refuse(text, field, call.text, call.always)
+                elif name == "ignore" and field in known:
+                    self.found.ignore(text, field, call.text)
+                elif name in READS and field in known:
+                    result |= self._read(module, text, name, known[field])
         if name in READS or name in ("ignore", "unsupported"):
-            self._check(where, [one for one in types if one != DYNAMIC], call)
+            self._check(where, [type_of(one) for one in types if type_of(one) != DYNAMIC], call)
         return frozenset(result)
 
     def _check(self, where: str, types: list[str], call: ReaderCall) -> None:
@@ -284,37 +161,38 @@ class Scan:
             if name and types and not any(name in descriptor(one).fields_by_name for one in types):
                 self.found.problem(f"{where}: {' and '.join(types)} has no field {name}")
 
-    def _read(self, where: str, module: str, message: str, name: str, fields: Iterable[str]) -> set[Atom]:
-        known = descriptor(message).fields_by_name
-        result: set[Atom] = set()
-        for field_name in fields:
-            if field_name not in known:
-                continue
-            self.found.implemented.setdefault((message, field_name), set()).add(module)
-            kind = _CHILDREN.get(name)
-            child = known[field_name].message_type
-            if kind == "map" and child is not None:
-                child = child.fields_by_name["value"].message_type
-            if kind is not None and child is not None:
-                result.add((kind, DYNAMIC if child.full_name == ANY else child.full_name))
-        return result
+    def _read(self, module: str, text: str, name: str, field: FieldDescriptor) -> set[Atom]:
+        self.found.read(text, field.name, module)
+        kind, child = _CHILDREN.get(name), field.message_type
+        if kind == "map" and child is not None:
+            child = child.fields_by_name["value"].message_type
+        if child is None:
+            return set()
+        inner = below(text, field.name, DYNAMIC if child.full_name == ANY else child.full_name)
+        if kind is None:
+            self._value(module, inner)
+            return set()
+        return {(kind, inner)}
 
-    def _note(
-        self, notes: dict[tuple[str, str], str], message: str, fields: Iterable[str], text: str
-    ) -> None:
-        known = descriptor(message).fields_by_name
-        for name in fields:
-            if name in known:
-                notes.setdefault((message, name), text)
+    def _value(self, module: str, text: str) -> None:
+        read, ignored = _VALUES.get(type_of(text), ((), ()))
+        for name in read:
+            self.found.read(text, name, module)
+        for name in ignored:
+            self.found.ignore(text, name, _NO_RUNTIME)
+        if ignored:
+            self._value(module, below(text, read[0], "envoy.type.v3.FractionalPercent"))
 
 
 @dataclass(slots=True)
 class ReaderCall:
-    """fields: literal names; is_open: a name could not be told; text: the reason or message given"""
+    """fields: literal names; is_open: a name could not be told; text: the reason or message given; always: whatever
+    the message holds"""
 
     fields: list[str]
     is_open: bool
     text: str
+    always: bool
 
 
 def reader_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[tuple[str, str]]:

@@ -151,7 +151,8 @@ def _compile_place(reader: Reader) -> tuple[str, int, bool]:
 def _refuse_listener_filters(readers: list[Reader]) -> None:
     for reader in readers:
         config = reader.sub("typed_config")
-        reader.unsupported("", f"listener filter {config.type_name if config else ''} is not supported yet")
+        name = config.type_name if config is not None else reader.text("name")
+        reader.unsupported("", f"listener filter {name} is not supported yet")
 
 
 @reads("envoy.config.core.v3.Address")

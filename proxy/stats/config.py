@@ -184,7 +184,9 @@ def _compile_string_matcher(reader: Reader) -> Accepts:
         return _TextMatcher(str.endswith, reader.text("suffix"), ignore_case)
     if kind == "contains":
         return _TextMatcher(str.__contains__, reader.text("contains"), ignore_case)
-    reader.unsupported(kind, "is not supported for stat names")
+    if not kind:
+        reader.fail("", "one of exact, prefix, suffix, contains or safe_regex is required")
+    reader.unsupported("custom", "is not supported for stat names")
     return _accept_nothing
 
 

@@ -85,6 +85,7 @@ def _compile_endpoint(
 def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
     if reader.enum("protocol") != "TCP":
         reader.unsupported("protocol", "UDP upstreams are not supported")
+    reader.ignore("ipv4_compat", why="it is for listening on [::]; the address is connected to as it stands")
     name, port = reader.text("address"), reader.number("port_value")
     if resolves_names:
         return name, port

@@ -119,6 +119,8 @@ def check_transport_socket(cluster: Reader) -> None:
 @reads("envoy.config.cluster.v3.Cluster")
 def compile_dns_settings(cluster: Reader) -> DnsSettings:
     """The dns_* fields of a STRICT_DNS cluster."""
+    cluster.unsupported("dns_resolvers", "is not supported: the system's name servers are asked")
+    cluster.unsupported("use_tcp_for_dns_lookups", "is not supported: names are asked for over UDP first")
     refresh_s = cluster.seconds("dns_refresh_rate", 5.0) or 5.0
     base_s, max_s = _compile_failure_refresh(cluster.sub("dns_failure_refresh_rate"))
     _check_resolver(cluster.sub("typed_dns_resolver_config"))

@@ -88,8 +88,7 @@ def _compile_bias(config: Reader) -> float:
     bias = config.sub("active_request_bias")
     if bias is None:
         return 1.0
-    if bias.text("runtime_key"):
-        bias.warn("runtime_key", "has no effect: the default value is used")
+    bias.ignore("runtime_key", why="there are no runtime layers, the default value is used")
     value = bias.real("default_value")
     if value < 0:
         bias.fail("default_value", "must not be negative")

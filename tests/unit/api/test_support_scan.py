@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from proxy.api.support import render
+from proxy.api.support_found import Found
 from proxy.api.support_run import run_body
-from proxy.api.support_scan import Found, Scan, Sources
+from proxy.api.support_scan import Scan
+from proxy.api.support_sources import Sources
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 BREAKERS = "envoy.config.cluster.v3.CircuitBreakers"
@@ -150,10 +152,10 @@ def test_what_is_ignored_and_refused(scan) -> None:  # type: ignore[no-untyped-d
             reader.unsupported("name", "only lower case")
         """
     )
-    assert found.ignored == {(CLUSTER, "alt_stat_name"): "not shown", (CLUSTER, "metadata"): "not shown"}
+    assert found.ignored == {(CLUSTER, "alt_stat_name"): ["not shown"], (CLUSTER, "metadata"): ["not shown"]}
     text = render(found)
     assert f"## {CLUSTER}\n" in text
-    assert "| `name` | yes | in part: only lower case |" in text
+    assert "| `name` | in part | only lower case |" in text
     assert "| `alt_stat_name` | warning | not shown |" in text
     assert "| `dns_jitter` | refused | no jitter |" in text
     assert "`lb_policy`" in text.partition(f"## {CLUSTER}\n")[2].partition("Refused: ")[2]

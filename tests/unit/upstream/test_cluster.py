@@ -402,6 +402,17 @@ def test_name_servers_of_ones_own_are_refused() -> None:
     )
     found = refused(type="STRICT_DNS", typed_dns_resolver_config={"name": "c", "typed_config": resolver})
     assert found == [("typed_dns_resolver_config.typed_config.resolvers", "unsupported")]
+    found = refused(type="STRICT_DNS", dns_resolvers=servers, use_tcp_for_dns_lookups=True)
+    assert found == [("dns_resolvers", "unsupported"), ("use_tcp_for_dns_lookups", "unsupported")]
+
+
+def test_ipv4_compat_of_an_upstream_gets_a_warning() -> None:
+    to = assignment("127.0.0.1:80")
+    to["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["ipv4_compat"] = True
+    _, world = compiled(load_assignment=to)
+    assert world.errors.findings == []
+    (warning,) = world.errors.warnings
+    assert warning.path.endswith("socket_address.ipv4_compat")
 
 
 def test_hosts_for_admin_clusters() -> None:
