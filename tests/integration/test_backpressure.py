@@ -14,7 +14,7 @@ import pytest
 from tests.support.client import Client, request
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.ports import free_port
-from tests.support.quiet import assert_quiet, rss_bytes
+from tests.support.quiet import assert_quiet, rss_bytes, settled
 from tests.support.upstream import Send, reply
 
 MIB = 1 << 20
@@ -94,19 +94,6 @@ def expected(size: int) -> bytes:
     return digest.digest()
 
 
-def settle(moved) -> int:
-    """Wait until nothing moves any more."""
-    last, since = moved(), time.monotonic()
-    deadline = since + 20
-    while time.monotonic() - since < 0.7:
-        assert time.monotonic() < deadline, "it never stops"
-        time.sleep(0.05)
-        now = moved()
-        if now != last:
-            last, since = now, time.monotonic()
-    return last
-
-
 def only_for(upstream: int, port: int) -> Config:
     """Only example.com goes upstream: other hosts are answered here."""
     everything = virtual_host([route_to("up")], ["example.com"])
@@ -143,7 +130,7 @@ def test_a_client_that_does_not_read(start_outrider, port, size, reads_all):
         before = rss_bytes(proxy.pid)
         with Client(port) as client:
             client.send(request("GET", "/"))
-            sent = settle(lambda: hose.moved)
+            sent = settled(lambda: hose.moved)
             assert sent < 60 * MIB, f"{sent} bytes went to somebody who reads none"
             assert rss_bytes(proxy.pid) - before < GROWTH
             assert proxy.stats()["cluster.up.upstream_flow_control_paused_reading_total"] >= 1
@@ -175,7 +162,7 @@ def test_an_upstream_that_does_not_read(start_outrider, port, size, reads_all):
 
             writer = threading.Thread(target=send, daemon=True)
             writer.start()
-            took = settle(lambda: sent[0])
+            took = settled(lambda: sent[0])
             assert took < 60 * MIB, f"{took} bytes were taken for somebody who reads none"
             assert rss_bytes(proxy.pid) - before < GROWTH
             if reads_all:
@@ -202,7 +189,7 @@ def test_others_are_served_meanwhile(start_outrider, simple, port, upstream):
     proxy = start_outrider(simple)
     with Client(port) as stalled, Client(port) as other:
         stalled.send(request("GET", "/big"))
-        time.sleep(0.3)
+        proxy.wait_for_stat("cluster.up.upstream_cx_rx_bytes_total", 100_000)
         began = time.monotonic()
         for _ in range(100):
             assert other.send(request("GET", "/")).read().status == 200

@@ -220,7 +220,7 @@ def test_nothing_new_is_accepted_while_draining(start_outrider, simple, port, up
         busy.send(request("GET", "/"))
         upstream.wait_for(1)
         proxy.signal()
-        time.sleep(0.2)
+        proxy.wait_until_draining()
         with pytest.raises(ConnectionRefusedError):
             Client(port)
         assert busy.read().status == 200

@@ -42,7 +42,7 @@ def test_a_second_signal_leaves_at_once(start_outrider, simple, port, upstream):
         client.send(request("GET", "/"))
         upstream.wait_for(1)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.3)
+        proxy.wait_until_draining()
         assert proxy.process.poll() is None, "left with a request running"
         second = threading.Timer(0.0, proxy.signal, [signal.SIGTERM])
         second.start()

@@ -16,6 +16,8 @@ from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Send, Stall, Wait, reply
 
+RECEIVED = "http.front.downstream_cx_rx_bytes_total"
+
 
 def ends_within(proxy, seconds: float) -> float:
     began = time.monotonic()
@@ -55,9 +57,9 @@ def test_what_runs_is_finished_and_says_close(start_outrider, simple, port, upst
         begun.send(request("GET", "/begun"))
         upload.send(request("POST", "/late", [("Content-Length", "10")]) + b"01234")
         upstream.wait_for(2)
-        time.sleep(0.1)
+        proxy.wait_for_stat("http.front.downstream_rq_total", 3)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.1)
+        proxy.wait_until_draining()
         upload.send(b"56789")
         for client in (late, upload):
             answer = client.read()
@@ -72,7 +74,7 @@ def test_half_a_head_does_not_hold_the_end_up_for_long(start_outrider, simple, p
     proxy = start_outrider(simple, "--drain-time-s", "1")
     with Client(port) as client:
         client.send(b"GET / HTTP/1.1\r\n")
-        time.sleep(0.1)
+        proxy.wait_for_stat(RECEIVED, 16)
         proxy.signal(signal.SIGTERM)
         assert ends_within(proxy, 5) < 3
 
@@ -81,9 +83,9 @@ def test_a_head_that_is_completed_while_draining_is_answered(start_outrider, sim
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(b"GET / HTTP/1.1\r\n")
-        time.sleep(0.1)
+        proxy.wait_for_stat(RECEIVED, 16)
         proxy.signal(signal.SIGTERM)
-        time.sleep(0.1)
+        proxy.wait_until_draining()
         answer = client.send(b"Host: a\r\n\r\n").read()
         assert (answer.status, answer.one("connection")) == (200, "close")
     ends_within(proxy, 5)
@@ -94,7 +96,7 @@ def test_a_client_that_does_not_read_does_not_hold_it_up(start_outrider, simple,
     proxy = start_outrider(simple, "--drain-time-s", "1")
     with Client(port) as client:
         client.send(request("GET", "/"))
-        time.sleep(0.3)
+        proxy.wait_for_stat("cluster.up.upstream_cx_rx_bytes_total", 100_000)
         proxy.signal(signal.SIGTERM)
         assert 0.5 < ends_within(proxy, 6) < 3
 
@@ -112,7 +114,7 @@ def test_what_is_cut_off_is_logged(start_outrider, port, upstream, second):
         upstream.wait_for(1)
         proxy.signal(signal.SIGTERM)
         if second:
-            time.sleep(0.3)
+            proxy.wait_until_draining()
             assert proxy.process.poll() is None
             proxy.signal(signal.SIGTERM)
         assert ends_within(proxy, 6) < 4

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from select import select
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.client import Client, get, request
 from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.messages import Closed
 from tests.support.ports import free_port
-from tests.support.quiet import assert_quiet, cpu_s
+from tests.support.quiet import assert_quiet, cpu_s, settled
 from tests.support.upstream import Close, Reset, Send, Stall, Wait, chunked, reply
 
 POST = request("POST", "/p", body=b"0123456789")
@@ -153,7 +154,7 @@ def test_a_pipeline_nobody_reads(start_outrider, simple, port, upstream):
             client.sock.sendall(request("GET", "/") * 20_000)
         except TimeoutError:
             pass  # the proxy takes no more: as it should
-        time.sleep(0.3)
+        settled(lambda: proxy.stats()["cluster.up.upstream_rq_total"])
         before = cpu_s(proxy.pid)
         time.sleep(0.5)
         assert cpu_s(proxy.pid) - before < 0.2, "it spins"
@@ -167,7 +168,7 @@ def test_a_pipeline_behind_a_slow_reader_comes_out_whole(start_outrider, simple,
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/") * 5)
-        time.sleep(0.5)
+        settled(lambda: proxy.stats()["cluster.up.upstream_cx_rx_bytes_total"])
         for _ in range(5):
             assert len(client.read().body) == 3_000_000
     assert_quiet(proxy)
@@ -248,7 +249,6 @@ def test_too_few_descriptors(start_outrider, simple, port, upstream):
             except (OSError, Closed):
                 refused += 1
         assert answered >= 10
-        time.sleep(0.2)
         before = cpu_s(proxy.pid)
         time.sleep(1.0)
         assert cpu_s(proxy.pid) - before < 0.5, "it spins on accept"
@@ -273,7 +273,7 @@ def test_a_silent_upstream_port(start_outrider, port):
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
-        time.sleep(0.1)
+        assert select([], fillers[:1], [], 5.0)[1], "the place in the backlog is not taken"
         config = bootstrap(
             free_port(),
             [http_listener(port, [virtual_host([route_to("up")])])],

@@ -141,6 +141,10 @@ class ProxyProcess:
             time.sleep(0.02)
         return value
 
+    def wait_until_draining(self) -> None:
+        """Wait until it serves what runs and takes nothing new. Raises ProxyFailed when it does not come to that."""
+        self.wait_for_stat("server.state", 1)
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Send one signal and go on."""
         os.kill(self.pid, number)

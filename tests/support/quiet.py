@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.process import ProxyProcess
@@ -40,6 +41,19 @@ def assert_quiet(proxy: ProxyProcess, timeout_s: float = 5.0) -> None:
     assert proxy.stats()["server.envoy_bug_failures"] == 0
     log = proxy.output()
     assert "bug failure" not in log and "Traceback" not in log, log[-4000:]
+
+
+def settled(moved: Callable[[], int], quiet_s: float = 0.7, timeout_s: float = 20.0) -> int:
+    """Wait until what is counted has not moved for so long; the count. Raises AssertionError when it never stops."""
+    last, since = moved(), time.monotonic()
+    deadline = since + timeout_s
+    while time.monotonic() - since < quiet_s:
+        assert time.monotonic() < deadline, "it never stops"
+        time.sleep(0.05)
+        now = moved()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
 
 
 def rss_bytes(pid: int) -> int:
