@@ -179,7 +179,7 @@ def test_service_name(context: dict[str, Any], name: str | None) -> None:
 
 
 def test_zone_and_ipv6() -> None:
-    span = report(world=World(node=Node("", "c", "z1"), local_address="2001:db8::1"))
+    span = report(world=World(node=Node(cluster="c", zone="z1"), local_address="2001:db8::1"))
     assert span["localEndpoint"] == {"ipv6": "2001:db8::1", "port": 0, "serviceName": "c"}
     assert span["tags"]["zone"] == "z1"
     assert "node_id" not in span["tags"]
