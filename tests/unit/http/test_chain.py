@@ -124,6 +124,22 @@ def test_a_filter_that_stops_a_request_holds_everything_behind_it():
     talk.upstream(0).replies()
 
 
+@pytest.mark.parametrize("raw", [POST + b"abcdef", CHUNKED + b"6\r\nabcdef\r\n0\r\nx-sum: 1\r\n\r\n"])
+def test_a_held_request_that_finds_an_open_connection(raw):
+    """Its head must not say that nothing follows, though the whole request has come."""
+    talk, _, (_, b, _) = chain(decode_headers=[None, STOP], decode_data=STOP, decode_trailers=STOP)
+    talk.client(GET)
+    talk.upstream(0).replies()
+    talk.client(raw)
+    b.stream.continue_decoding()
+    talk.dispatcher.flush()
+    assert talk.upstreams == 1
+    assert talk.upstream(0).request.body == b"abcdef"
+    assert talk.upstream(0).request.trailers == ([] if raw.startswith(POST) else [("x-sum", "1")])
+    talk.upstream(0).replies()
+    assert len(talk.client.responses()) == 2
+
+
 def test_a_filter_may_let_the_request_go_at_its_end():
     talk, seen, _ = chain(decode_headers=STOP, decode_data=[STOP, None])
     talk.client(POST + b"abc")

@@ -447,6 +447,19 @@ def test_a_stalled_upstream_that_ends_lets_the_client_go_on(how):
     assert talk.client.is_closed
 
 
+def test_a_client_is_read_again_when_its_held_request_is_over():
+    talk = Transcript(a={"per_connection_buffer_limit_bytes": 10_000})
+    talk.loop.stall_new = True
+    talk.client(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20000\r\n\r\n" + b"x" * 20_000)
+    assert not talk.client.pipe.reading
+    talk.upstream(0).replies(200, b"enough")
+    talk.loop.stall_new = False
+    talk.client(b"GET /next HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    talk.upstream(talk.upstreams - 1).reads()
+    talk.upstream(talk.upstreams - 1).replies(200, b"next")
+    assert [each.body for each in talk.client.responses()] == [b"enough", b"next"]
+
+
 def test_the_next_response_waits_while_the_last_one_is_not_read():
     talk = Transcript(to("a"), to("a", "/b"), listener={"per_connection_buffer_limit_bytes": 1000})
     talk.client(GET)
