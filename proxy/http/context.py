@@ -68,5 +68,5 @@ class FactoryContext:
     flush_min_bytes: int = 64 * 1024
     direction: str = "UNSPECIFIED"  # traffic_direction of the listener being built
     resource_attributes: dict[str, str] = field(default_factory=dict)  # OTEL_RESOURCE_ATTRIBUTES, merged
-    environ: dict[str, str] | None = None  # environment variables for custom tags; None: nobody gave them
+    environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
     shared: dict[Any, Any] = field(default_factory=dict)

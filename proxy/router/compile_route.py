@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 
 from proxy.api.reader import Reader, reads
@@ -25,7 +25,7 @@ class Inherited:
     """What a route takes from its virtual host and its route configuration.
 
     known_clusters: None when cluster names are not to be checked
-    body_limit: bytes of a direct response's body
+    body_limit: bytes of a direct response's body; environ: environment variables, for bodies that stand in one
     """
 
     virtual_host: VirtualHost
@@ -37,6 +37,7 @@ class Inherited:
     table_response: tuple[HeaderOps, ...] = ()
     most_specific_wins: bool = False
     body_limit: int = DIRECT_BODY_LIMIT
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
         """Levels given from the most specific, in order of evaluation: the last one wins."""
@@ -71,7 +72,7 @@ def _compile_action(reader: Reader, route: Route, inherited: Inherited, matched:
         return None
     direct = reader.sub("direct_response")
     if direct is not None:
-        route.direct_response = compile_direct_response(direct, inherited.body_limit)
+        route.direct_response = compile_direct_response(direct, inherited.environ, inherited.body_limit)
         return None
     forward = reader.sub("route")
     if forward is None:

@@ -5,7 +5,6 @@ Source: envoy.config.route.v3.RedirectAction, DirectResponseAction.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -135,15 +134,16 @@ def compile_redirect(reader: Reader, matched: Matched) -> Redirect:
 
 @reads("envoy.config.route.v3.DirectResponseAction")
 def compile_direct_response(
-    reader: Reader, body_limit: int = DIRECT_BODY_LIMIT, environ: Mapping[str, str] | None = None
+    reader: Reader, environ: Mapping[str, str], body_limit: int = DIRECT_BODY_LIMIT
 ) -> DirectResponse:
-    """envoy.config.route.v3.DirectResponseAction; a body over ``body_limit`` bytes is a finding."""
+    """envoy.config.route.v3.DirectResponseAction; a body over ``body_limit`` bytes is a finding.
+
+    environ: environment variables, for a body that stands in one
+    """
     status = reader.number("status")
     if not 200 <= status < 600:
         reader.fail("status", "value must be inside range [200, 600)")
     source = reader.sub("body")
-    if environ is None:
-        environ = os.environ  # noqa: TID251 (when nothing is injected)
     body = read_data_source(source, environ) if source is not None else b""
     if len(body) > body_limit:
         reader.fail("body", f"response body size is {len(body)} bytes; maximum is {body_limit}")

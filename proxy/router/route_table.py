@@ -29,6 +29,7 @@ class RouteContext(Protocol):
     """What of the FactoryContext a route table uses."""
 
     ids: Ids
+    environ: dict[str, str] | None
 
 
 class _Host:
@@ -206,6 +207,7 @@ def compile_route_table(
     common.table_response = compile_response_ops(reader)
     common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
     common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
+    common.environ = context.environ or {}
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
     refuse_per_filter_config(reader)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
@@ -254,6 +256,7 @@ def _compile_host(
         common.table_response,
         common.most_specific_wins,
         common.body_limit,
+        common.environ,
     )
     reader.ignore("metadata", why="nothing reads the metadata of virtual hosts yet")
     reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")

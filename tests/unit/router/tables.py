@@ -21,8 +21,9 @@ ROUTES = "envoy.config.route.v3"
 class Context:
     """What a route table needs of a FactoryContext."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, environ: dict[str, str] | None = None) -> None:
         self.ids = Ids(seed)
+        self.environ = environ
 
 
 def reader_of(type_name: str, config: Config) -> Reader:
@@ -32,10 +33,12 @@ def reader_of(type_name: str, config: Config) -> Reader:
     return Reader(message)
 
 
-def table_of(config: Config, known: set[str] | None = None, seed: int = 1) -> RouteTable:
+def table_of(
+    config: Config, known: set[str] | None = None, seed: int = 1, environ: dict[str, str] | None = None
+) -> RouteTable:
     """A table that compiles without a finding; every set field read."""
     reader = reader_of(f"{ROUTES}.RouteConfiguration", config)
-    table = compile_route_table(reader, Context(seed), known)
+    table = compile_route_table(reader, Context(seed, environ), known)
     findings = reader.errors.findings + unread(reader)
     assert not findings, "\n".join(map(str, findings))
     return table

@@ -9,7 +9,7 @@ import pytest
 from proxy.api.reader import unread
 from proxy.router.direct import DirectResponse, compile_direct_response, compile_redirect
 from proxy.router.rewrite import Matched
-from tests.unit.router.tables import ROUTES, Config, reader_of, request, stream_of
+from tests.unit.router.tables import ROUTES, Config, findings_of, reader_of, request, stream_of, table_of
 
 REDIRECT, DIRECT = f"{ROUTES}.RedirectAction", f"{ROUTES}.DirectResponseAction"
 
@@ -73,6 +73,17 @@ def test_bodies(tmp_path: Path) -> None:
         assert not reader.errors.findings and not unread(reader)
 
 
+def test_a_body_in_the_environment_of_the_whole_table() -> None:
+    direct = {"status": 200, "body": {"environment_variable": "BODY"}}
+    route = {"match": {"prefix": "/"}, "direct_response": direct}
+    table = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
+    headers = request("/", host="a")
+    found = table_of(table, environ={"BODY": "from outside"}).find(headers, stream_of(headers))
+    assert found is not None and found.direct_response is not None
+    assert found.direct_response.body == b"from outside"
+    assert [finding.kind for finding in findings_of(table)] == ["invalid"]
+
+
 @pytest.mark.parametrize(
     ("config", "path", "words"),
     [
@@ -86,7 +97,7 @@ def test_bodies(tmp_path: Path) -> None:
 )
 def test_refused_direct_responses(config: Config, path: str, words: str) -> None:
     reader = reader_of(DIRECT, config)
-    compile_direct_response(reader, 8, {})
+    compile_direct_response(reader, {}, 8)
     (finding,) = reader.errors.findings
     assert finding.path == path and words in finding.message
 
