@@ -17,7 +17,10 @@ import pytest
 
 from proxy.stats.store import CodeStats
 from tests.integration.test_admin import serving
+from tests.support.client import Client, get, request
+from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.ports import free_port
+from tests.support.upstream import Upstream, reply
 from tests.unit.admin.fake import FakeState
 
 WAIT_S = 40.0
@@ -122,3 +125,49 @@ def test_a_real_prometheus_reads_the_page(prometheus: Any) -> None:
         assert target["lastError"] == ""
         types = api.get("metadata?metric=envoy_cluster_upstream_rq_time")
         assert types["envoy_cluster_upstream_rq_time"][0]["type"] == "histogram"
+
+
+@pytest.mark.system
+@pytest.mark.timeout(120)
+def test_requests_of_a_running_proxy(
+    prometheus: Any, start_outrider: Any, port: int, upstream: Upstream
+) -> None:
+    """Requests by code, durations and sizes, per listener, cluster and virtual host."""
+    upstream.script = lambda each: (
+        [reply(503, b"no")] if each.path == "/broken" else [reply(200, b"x" * 1000)]
+    )
+    shop = virtual_host([route_to("up")], name="shop")
+    admin_port = free_port()
+    proxy = start_outrider(
+        bootstrap(admin_port, [http_listener(port, [shop])], [cluster("up", upstream.port)])
+    )
+    assert [get(port, path).status for path in ("/", "/", "/broken")] == [200, 200, 503]
+    with Client(port) as client:
+        assert client.send(request("POST", "/", [("Content-Length", "70")]) + b"y" * 70).read().status == 200
+    proxy.wait_for_stat("http.front.downstream_rq_completed", 4)
+    api = prometheus(f"127.0.0.1:{admin_port}")
+
+    at = f'envoy_listener_address="127.0.0.1_{port}",envoy_http_conn_manager_prefix="front"'
+    assert api.value(f'envoy_listener_http_downstream_rq_xx{{{at},envoy_response_code_class="2"}}') == 3
+    assert api.value(f'envoy_listener_http_downstream_rq_xx{{{at},envoy_response_code_class="5"}}') == 1
+    front = 'envoy_http_conn_manager_prefix="front"'
+    assert api.value(f'envoy_http_downstream_rq_time_bucket{{{front},le="+Inf"}}') == 4
+    assert api.value(f"envoy_http_downstream_rq_body_size_sum{{{front}}}") == 70
+    assert api.value(f"envoy_http_downstream_rs_body_size_sum{{{front}}}") == 3002
+
+    for metric, where in (
+        ("envoy_cluster", 'envoy_cluster_name="up"'),
+        ("envoy_vhost_vcluster", 'envoy_virtual_host="shop",envoy_virtual_cluster="other"'),
+    ):
+        assert api.value(f'{metric}_upstream_rq{{{where},envoy_response_code="200"}}') == 3
+        assert api.value(f'{metric}_upstream_rq{{{where},envoy_response_code="503"}}') == 1
+        assert api.value(f"{metric}_upstream_rq_time_count{{{where}}}") == 4
+        assert api.value(f'{metric}_upstream_rq_time_bucket{{{where},le="10000"}}') == 4
+        assert api.value(f"{metric}_upstream_rq_body_size_sum{{{where}}}") == 70
+        assert api.value(f"{metric}_upstream_rs_body_size_sum{{{where}}}") == 3002
+
+    get(port)
+    proxy.wait_for_stat("http.front.downstream_rq_completed", 5)
+    assert api.value('envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="front"} > 4') == 5
+    (target,) = api.get("targets")["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
