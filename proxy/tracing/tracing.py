@@ -254,6 +254,8 @@ class HttpTracing:
         if self.upstream_operation is not None:
             span.name = self.upstream_operation.format(stream).encode()
         self._add_configured(span, stream)
+        if span.annotations:  # a try knows its own side only
+            span.annotations = [one for one in span.annotations if "_upstream_" in one[1]]
         self.report(span)
 
     # -- finish ----------------------------------------------------------------------------------------------

@@ -282,6 +282,24 @@ def test_verbose_spans_tell_the_moments() -> None:
     ]
 
 
+def test_a_verbose_try_tells_its_own_side_only() -> None:
+    world = World()
+    tracing = world.compile({"provider": zipkin(), "verbose": True, "spawn_upstream_span": True}, "OUTBOUND")
+    stream = world.stream()
+    stream.cluster_name, stream.upstream_host = b"back", Host()
+    travel(tracing, stream)
+    headers = stream.request_headers
+    assert headers is not None
+    span = tracing.start_upstream(stream, headers)
+    assert span is not None
+    stream.rx_end_at = stream.tx_start_at = stream.started_at + 0.001
+    stream.upstream_tx_start_at = stream.started_at + 0.002
+    tracing.finish_upstream(span, stream, 200, protocol=b"HTTP/1.1")
+    world.end(tracing, stream)
+    attempt = next(one for one in spans(world, tracing) if one["name"] == "router back egress")
+    assert [one["value"] for one in attempt["annotations"]] == ["first_upstream_tx_byte_sent", "cr"]
+
+
 def test_seven_moments_in_envoys_order() -> None:
     stream = World().stream()
     for at, name in enumerate(
