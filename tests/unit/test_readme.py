@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -166,6 +167,19 @@ def test_the_filter_works_as_written(tmp_path, upstream: Upstream):
         assert get(port).one("x-greeting") == "good morning"
 
 
+def test_extras_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    told = re.search(r"the extras ((?:`\w+`|[^`.])+) bring", README)
+    assert told is not None and re.findall(r"`(\w+)`", told[1]) == list(extras)
+    dev = project["dependency-groups"]["dev"]
+    assert f"outrider[{','.join(extras)}]" in dev
+    names = [
+        re.match(r"[\w.-]+", line)[0] for line in (*dev, *(line for each in extras.values() for line in each))
+    ]
+    assert len(names) == len(set(names)), "a version in two places"
+
+
 PAGES = [
     "README.md",
     "SECURITY.md",
@@ -198,6 +212,6 @@ def test_named_tests_and_targets_exist():
     for name in re.findall(r"`(tests/[\w/.]+)`", README):
         assert (ROOT / name).exists(), name
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`make (\w+)", README)):
+    for target in set(re.findall(r"`make ([\w-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    assert {"test", "check"} <= set(re.findall(r"`make (\w+)", README))
+    assert {"test", "check"} <= set(re.findall(r"`make ([\w-]+)", README))

@@ -70,8 +70,9 @@ def test_own_address_is_one():
     assert ip_address(own_address("v6")).version == 6
 
 
-def test_packages_may_add_extensions(monkeypatch):
-    added = EntryPoint("acme.greeting acme.filters.Greeting", "acme_filters:Greeting", "outrider.filters")
+@pytest.mark.parametrize("group", ["filters", "tracers", "load_balancers", "access_loggers"])
+def test_packages_may_add_extensions(monkeypatch, group):
+    added = EntryPoint("acme.greeting acme.filters.Greeting", "acme_filters:Greeting", f"outrider.{group}")
     other = EntryPoint("acme", "acme:main", "console_scripts")
     installed = EntryPoints([added, other])
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: installed.select(**wanted))
