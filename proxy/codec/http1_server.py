@@ -147,6 +147,8 @@ class Http1ServerCodec(ResponseWriter):
             if count > settings.max_headers_count:
                 raise too_large(b"http1.too_many_headers")
             headers, version = read_request(head, count)
+            if headers.scheme == b"https" and settings.refuse_https_targets:
+                raise CodecError(403, b"Forbidden", b"http1.https_url_on_plaintext_connection")
             if headers.known & STEERING_BITS or version != b"HTTP/1.1":
                 self._steer(weigh_request(headers, version, settings))
         except CodecError as error:

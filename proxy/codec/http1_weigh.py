@@ -41,6 +41,7 @@ class Http1Settings:
     accept_http_10: serve HTTP/1.0 requests instead of answering 426
     default_host: the authority of HTTP/1.0 requests without Host (default_host_for_http_10)
     enable_trailers: pass trailers on instead of dropping them
+    refuse_https_targets: answer 403 to absolute-form https on this connection without TLS
     """
 
     max_headers_bytes: int = 60 * 1024
@@ -49,6 +50,7 @@ class Http1Settings:
     accept_http_10: bool = False
     default_host: bytes = b""
     enable_trailers: bool = False
+    refuse_https_targets: bool = False
 
 
 def bad_request(details: bytes = b"http1.codec_error") -> CodecError:

@@ -152,6 +152,8 @@ def _compile_limits(reader: Reader, hcm: ConnectionManager) -> None:
         max_headers_count=hcm.max_headers_count,
         accept_http_10=hcm.accept_http_10,
         enable_trailers=hcm.enable_trailers,
+        refuse_https_targets=reader.wrapped("use_remote_address", False)
+        and reader.number("xff_num_trusted_hops") == 0,
     )
 
 

@@ -92,6 +92,13 @@ def test_absolute_form_replaces_host(target: bytes, scheme: bytes, authority: by
     assert head.fields == []
 
 
+def test_an_edge_without_tls_refuses_https_targets() -> None:
+    target = request(b"Host: other", first=b"GET https://a.test/x HTTP/1.1")
+    edge = Http1Settings(refuse_https_targets=True)
+    assert refused(target, edge) == (403, b"http1.https_url_on_plaintext_connection")
+    assert one(request(first=b"GET http://a.test/x HTTP/1.1"), edge).request.authority == b"a.test"
+
+
 @pytest.mark.parametrize(
     "first, details",
     [

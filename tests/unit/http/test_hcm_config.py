@@ -58,6 +58,18 @@ def test_values():
 
 
 @pytest.mark.parametrize(
+    "hcm, refuses",
+    [
+        ({}, False),
+        ({"use_remote_address": True}, True),
+        ({"use_remote_address": True, "xff_num_trusted_hops": 1}, False),
+    ],
+)
+def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
+    assert Transcript(hcm=hcm).hcm.codec_settings.refuse_https_targets is refuses
+
+
+@pytest.mark.parametrize(
     "field, value",
     [
         ("codec_type", "HTTP2"),
