@@ -9,140 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.errors import CodecError, ResetReason, ResponseFlag
 from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
-from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.http.local_reply import local_response
-
-if TYPE_CHECKING:
-    from proxy.codec.interface import Codec
-    from proxy.http.connection_manager import ConnectionManager
-    from proxy.http.filter import Filter
+from proxy.http.stream_body import (
+    flush_decode_buffer,
+    run_data,
+    run_encode_data,
+    run_encode_trailers,
+    run_trailers,
+)
+from proxy.http.stream_state import StreamState
 
 CONTINUE_100 = ResponseHeaders(100)
 
-#: A part of a body, or its trailers, that waits behind a filter which holds the chain: (data, end, trailers, place up
-#: to which the filters have seen it).
-HeldPart = tuple[bytes, bool, HeaderMap | None, int]
 
+class ActiveStream(StreamState):
+    """One request on one connection (``StreamState`` has its fields)."""
 
-class StreamConnection(Protocol):
-    """The downstream connection as its streams see it."""
-
-    info: ConnectionInfo
-    write_blocked: bool
-    due: float
-    dirty: bool  # touched already
-
-    @property
-    def codec(self) -> Codec:
-        """The connection's protocol."""
-
-    def touch(self) -> None:
-        """The codec has output: write it before this turn of the loop ends."""
-
-    def watch(self, when: float) -> None:
-        """A deadline of the stream: ``check_deadlines`` is called no later than ``when``."""
-
-    def stream_done(self, stream: ActiveStream) -> None:
-        """The stream is over; its response has been given to the codec whole, or reset."""
-
-    def hold_reading(self) -> None:
-        """Take no more request bytes until release_reading()."""
-
-    def release_reading(self) -> None:
-        """Take request bytes again."""
-
-
-class ActiveStream(StreamInfo):
-    """One request on one connection. Fields grouped by lifetime."""
-
-    __slots__ = (
-        # given at birth, never change
-        "connection",
-        "codec",
-        "hcm",
-        "chain",
-        # moved by the codec and the filters
-        "decode_ended",
-        "encode_ended",
-        "encode_started",
-        "done",
-        "internal",
-        "decode_at",
-        "decode_held",
-        "decode_buffer",
-        "decode_buffered",
-        "encode_at",
-        "encode_held",
-        "encode_buffer",
-        "encode_buffered",
-        "state",
-        # the router's
-        "cluster",
-        "upstream",
-        "retry",
-        "timeout_s",
-        "per_try_timeout_s",
-        "alt_response",
-        "try_span",
-        "request_body",
-        "request_body_bytes",
-        # deadlines, monotonic seconds, inf when none
-        "idle_timeout_s",
-        "idle_deadline",
-        "request_deadline",
-        "duration_deadline",
-        "route_deadline",
-        "try_deadline",
-        "retry_deadline",
-        "timer_owner",
-    )
-
-    def __init__(self, connection: StreamConnection, hcm: ConnectionManager) -> None:
-        started_at = hcm.monotonic()
-        StreamInfo.__init__(self, connection.info, hcm.wall(), started_at)
-        stats = hcm.stats
-        stats.downstream_rq_total.value += 1
-        stats.downstream_rq_http1_total.value += 1
-        stats.downstream_rq_active.value += 1
-        self.connection = connection
-        self.codec = connection.codec
-        self.hcm = hcm
-        self.chain = hcm.chain
-        self.decode_ended = False
-        self.encode_ended = False
-        self.encode_started = False
-        self.done = False
-        self.internal = False
-        self.decode_at = 0
-        self.decode_held = -1  # the place of the filter that holds the request, -1 when none does
-        self.decode_buffer: list[HeldPart] | None = None
-        self.decode_buffered = 0
-        self.encode_at = 0
-        self.encode_held = -1
-        self.encode_buffer: list[HeldPart] | None = None
-        self.encode_buffered = 0
-        self.state: dict[Filter, Any] | None = None
-        self.cluster: Any = None
-        self.upstream: Any = None
-        self.retry: Any = None  # router.retry.RetryState, None when there is no policy
-        self.timeout_s = 0.0
-        self.per_try_timeout_s = 0.0
-        self.alt_response = False  # x-envoy-upstream-rq-timeout-alt-response: 204 instead of 504
-        self.try_span: Any = None
-        self.request_body: list[bytes] | None = None
-        self.request_body_bytes = 0
-        self.idle_timeout_s = hcm.stream_idle_timeout_s  # inf when there is none
-        self.idle_deadline = started_at + self.idle_timeout_s
-        self.request_deadline = inf
-        self.duration_deadline = inf
-        self.route_deadline = inf
-        self.try_deadline = inf
-        self.retry_deadline = inf
-        self.timer_owner: Any = None  # the filter that owns the route, try and retry deadlines
+    __slots__ = ()
 
     # -- decode: called by the codec -----------------------------------------------------------------------------
 
@@ -195,16 +81,7 @@ class ActiveStream(StreamInfo):
                 self.decode_held = place
                 break
         if self.decode_buffer is not None:
-            self._flush_decode_buffer()
-
-    def _flush_decode_buffer(self) -> None:
-        """What was held goes on behind the filters that have seen it; a later filter may hold it again."""
-        buffered, self.decode_buffer, self.decode_buffered = self.decode_buffer, None, 0
-        for data, end, trailers, seen in buffered or ():
-            if trailers is None:
-                self._run_data(data, end, seen)
-            else:
-                self._run_trailers(trailers, seen)
+            flush_decode_buffer(self)
 
     def decode_data(self, data: bytes, end: bool) -> None:
         """Request body bytes."""
@@ -221,37 +98,7 @@ class ActiveStream(StreamInfo):
         if terminal is not None and self.decode_held < 0:
             terminal(self, data, end)
         else:
-            self._run_data(data, end)
-
-    def _run_data(self, data: bytes, end: bool, seen: int = -1) -> None:
-        """Through the filters behind ``seen``, up to the one that holds the chain; what it does not let through is
-        buffered."""
-        for place, hook in self.chain.decode_data:
-            if place <= seen:
-                continue
-            if self.done or self.encode_ended:
-                return
-            if 0 <= self.decode_held < place:
-                self._buffer_decode(data, end)
-                return
-            verdict = hook(self, data, end)
-            if verdict is None:
-                if place == self.decode_held:
-                    self.continue_decoding()
-            elif isinstance(verdict, bytes):
-                data = verdict
-            else:
-                self.decode_held = place
-                self._buffer_decode(data, end)
-                return
-
-    def _buffer_decode(self, data: bytes, end: bool, trailers: HeaderMap | None = None) -> None:
-        if self.decode_buffer is None:
-            self.decode_buffer = []
-        self.decode_buffer.append((data, end, trailers, self.decode_held))
-        self.decode_buffered += len(data)
-        if self.decode_buffered > self.hcm.buffer_limit_bytes:
-            self.local_reply(413, b"Payload Too Large", b"request_payload_too_large")
+            run_data(self, data, end)
 
     def decode_trailers(self, trailers: HeaderMap) -> None:
         """Request trailers; the request is complete."""
@@ -259,23 +106,7 @@ class ActiveStream(StreamInfo):
         self.decode_ended = True
         self.rx_end_at = self.hcm.monotonic()
         self.request_deadline = inf
-        self._run_trailers(trailers)
-
-    def _run_trailers(self, trailers: HeaderMap, seen: int = -1) -> None:
-        """As _run_data: trailers never overtake a body that is held."""
-        for place, hook in self.chain.decode_trailers:
-            if place <= seen:
-                continue
-            if self.done or self.encode_ended:
-                return
-            if 0 <= self.decode_held < place:
-                break
-            if hook(self, trailers) is not None:
-                self.decode_held = place
-            elif place == self.decode_held:
-                self.continue_decoding()
-        if self.decode_held >= 0:
-            self._buffer_decode(b"", True, trailers)
+        run_trailers(self, trailers)
 
     def decode_informational(self, headers: HeaderMap) -> None:
         """Requests have no informational heads."""
@@ -329,9 +160,9 @@ class ActiveStream(StreamInfo):
         buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
         for data, end, trailers, seen in buffered or ():
             if trailers is None:
-                self._run_encode_data(data, end, seen)
+                run_encode_data(self, data, end, seen)
             else:
-                self._run_encode_trailers(trailers, seen)
+                run_encode_trailers(self, trailers, seen)
 
     def _continue_headers(self, end: bool) -> None:
         entries = self.chain.encode_headers
@@ -372,7 +203,7 @@ class ActiveStream(StreamInfo):
         else:
             self.idle_deadline = self.hcm.monotonic() + self.idle_timeout_s
         if self.chain.encode_data or self.encode_held >= 0:
-            self._run_encode_data(data, end)
+            run_encode_data(self, data, end)
             return
         self.bytes_sent += len(data)
         self.codec.data(self, data, end)
@@ -381,77 +212,11 @@ class ActiveStream(StreamInfo):
         if end:
             self.finish()
 
-    def _run_encode_data(self, data: bytes, end: bool, seen: int = -1) -> None:
-        """As _run_data, the other way."""
-        for place, hook in self.chain.encode_data:
-            if place <= seen:
-                continue
-            if self.done:
-                return
-            if 0 <= self.encode_held < place:
-                break
-            verdict = hook(self, data, end)
-            if verdict is None:
-                if place == self.encode_held:
-                    # what is held goes first; the head must not say that nothing follows
-                    self.encode_buffer = self.encode_buffer or []
-                    self.continue_encoding()
-            elif isinstance(verdict, bytes):
-                data = verdict
-            else:
-                self.encode_held = place
-        if self.done:
-            return
-        if self.encode_held >= 0:
-            self._buffer_encode(data, end)
-        else:
-            self._write_data(data, end)
-
-    def _buffer_encode(self, data: bytes, end: bool, trailers: HeaderMap | None = None) -> None:
-        if self.encode_buffer is None:
-            self.encode_buffer = []
-        self.encode_buffer.append((data, end, trailers, self.encode_held))
-        self.encode_buffered += len(data)
-        if self.encode_buffered > self.hcm.buffer_limit_bytes:
-            self.hcm.stats.rs_too_large.value += 1
-            self.flags |= ResponseFlag.DPE
-            self.reset(b"response_payload_too_large")
-
-    def _write_data(self, data: bytes, end: bool) -> None:
-        self.bytes_sent += len(data)
-        self.codec.data(self, data, end)
-        self.connection.touch()
-        if end:
-            self.finish()
-
     def encode_trailers(self, trailers: HeaderMap) -> None:
         """Response trailers; the response is complete."""
         self.response_trailers = trailers
         self.encode_ended = True
-        self._run_encode_trailers(trailers)
-
-    def _run_encode_trailers(self, trailers: HeaderMap, seen: int = -1) -> None:
-        """As _run_trailers, the other way."""
-        for place, hook in self.chain.encode_trailers:
-            if place <= seen:
-                continue
-            if self.done:
-                return
-            if 0 <= self.encode_held < place:
-                break
-            if hook(self, trailers) is not None:
-                self.encode_held = place
-            elif place == self.encode_held:
-                self.encode_buffer = self.encode_buffer or []
-                self.continue_encoding()
-        if self.done:
-            return
-        if self.encode_held >= 0:
-            self._buffer_encode(b"", True, trailers)
-            return
-        self.codec.trailers(self, trailers)
-        self.connection.touch()
-        self.finish()
+        run_encode_trailers(self, trailers)
 
     def local_reply(
         self,
