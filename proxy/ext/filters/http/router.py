@@ -3,7 +3,7 @@
 Configuration: envoy.extensions.filters.http.router.v3.Router. Terminal: the last filter of every chain.
 
 It owns a stream's route, try and retry deadlines (floats on the stream; ``on_deadline`` is called when one has passed)
-and is the ``Owner`` of the stream's upstream tries.
+and is the ``Owner`` of the stream's upstream tries. What follows a try that fails or takes too long is in ``Tries``.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 
 from proxy.api.reader import Reader
 from proxy.base.errors import OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
-from proxy.base.headers import X_ENVOY, Field, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.base.headers import X_ENVOY, HeaderMap, ResponseHeaders
 from proxy.http.context import FactoryContext
 from proxy.http.filter import Filter, FilterStatus
 from proxy.http.local_reply import reset_body
 from proxy.http.stream import ActiveStream
-from proxy.router.retry import LIMIT_EXCEEDED, OVERFLOWED, RetryState
-from proxy.router.timeouts import expected_timeout_ms, final_timeout
+from proxy.router.retry import RetryState
+from proxy.router.timeouts import final_timeout
+from proxy.router.tries import Tries
 from proxy.router.upstream_request import UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
     from proxy.upstream.cluster import Cluster
 
-BODY_TOO_LARGE = b"exceeded request buffer limit while retrying upstream"
 OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
 
-class Router(Filter):
+class Router(Tries, Filter):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 
@@ -139,13 +139,6 @@ class Router(Filter):
         if stream.idle_deadline < stream.connection.due:
             stream.connection.watch(stream.idle_deadline)
 
-    def _expect_timeout(self, stream: ActiveStream, headers: RequestHeaders, elapsed_s: float) -> None:
-        if self.suppress_envoy_headers:
-            return
-        milliseconds = expected_timeout_ms(stream.timeout_s, stream.per_try_timeout_s, elapsed_s)
-        if milliseconds:
-            headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds)
-
     def _request_complete(self, stream: ActiveStream) -> None:
         """The request has come whole: now the route's timeout runs (Envoy's onRequestComplete)."""
         if stream.timeout_s:
@@ -208,28 +201,6 @@ class Router(Filter):
                 stream.upstream_tx_end_at = stream.rx_end_at
                 self._arm_try(stream)
         return None
-
-    def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
-        """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
-        stream.request_body_bytes += len(data)
-        if stream.request_body_bytes > stream.hcm.buffer_limit_bytes:  # the listener's, as in Envoy
-            stream.cluster.stats.retry_or_shadow_abandoned.value += 1
-            self._end_retries(stream)
-            stream.retry = stream.request_body = None
-            stream.request_body_bytes = 0
-            if stream.upstream is None:  # a retry was to come, and now nobody has the body's beginning
-                stream.retry_deadline = inf
-                stream.local_reply(507, BODY_TOO_LARGE, b"request_payload_exceeded_retry_buffer_limit")
-            return
-        if stream.request_body is None:
-            stream.request_body = []
-        stream.request_body.append(data)
-
-    def _arm_try(self, stream: ActiveStream) -> None:
-        """The try has been sent whole: its own timeout runs."""
-        if stream.per_try_timeout_s:
-            stream.try_deadline = stream.hcm.monotonic() + stream.per_try_timeout_s
-            stream.connection.watch(stream.try_deadline)
 
     # -- what comes back (router.upstream_request.Owner) ---------------------------------------------------------
 
@@ -323,64 +294,7 @@ class Router(Filter):
             request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
         self._try_complete(stream)
 
-    def _try_complete(self, stream: ActiveStream) -> None:
-        if stream.try_span is not None:
-            self._end_try_span(stream, stream.status)
-        self._end_retries(stream)
-
-    # -- failure and retry ---------------------------------------------------------------------------------------
-
-    def _retried(self, stream: ActiveStream, request: UpstreamRequest, headers: ResponseHeaders) -> bool:
-        """Whether this response is thrown away for another try."""
-        retry: RetryState = stream.retry
-        delay_s = retry.should_retry_headers(headers.status, headers)
-        stats = request.cluster.stats
-        if delay_s is None:
-            if retry.succeeded:
-                stats.upstream_rq_retry_success.value += 1
-            self._count_no_retry(stream, retry)
-            return False
-        if stream.try_span is not None:
-            self._end_try_span(stream, headers.status, canceled=True)
-        request.cluster.codes.record_retry(headers.status)
-        self._note_attempt(stream)
-        request.cancel()
-        self._schedule_retry(stream, delay_s)
-        return True
-
-    @staticmethod
-    def _note_attempt(stream: ActiveStream) -> None:
-        """%UPSTREAM_HOSTS_ATTEMPTED% and the like: a try is given up for another."""
-        if stream.upstream_attempts is None:
-            stream.upstream_attempts = []
-        stream.upstream_attempts.append((stream.upstream_host, stream.upstream_connection_id))
-
-    def _count_no_retry(self, stream: ActiveStream, retry: RetryState) -> None:
-        stats = stream.cluster.stats
-        if retry.outcome is LIMIT_EXCEEDED:
-            stats.upstream_rq_retry_limit_exceeded.value += 1
-            stream.flags |= ResponseFlag.URX
-        elif retry.outcome is OVERFLOWED:
-            stats.upstream_rq_retry_overflow.value += 1
-            stream.flags |= ResponseFlag.UO
-
-    def _schedule_retry(self, stream: ActiveStream, delay_s: float) -> None:
-        stats = stream.cluster.stats
-        stats.upstream_rq_retry.value += 1
-        stats.upstream_rq_retry_backoff_exponential.value += 1
-        stream.upstream = None
-        stream.try_deadline = inf
-        stream.retry_deadline = stream.hcm.monotonic() + delay_s
-        stream.connection.watch(stream.retry_deadline)
-
-    def _retry_now(self, stream: ActiveStream, now: float) -> None:
-        stream.retry_deadline = inf
-        headers = stream.request_headers
-        assert headers is not None
-        self._expect_timeout(stream, headers, now - (stream.rx_end_at or now))
-        if stream.route.virtual_host.include_request_attempt_count:
-            headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
-        self._try(stream)
+    # -- failure -------------------------------------------------------------------------------------------------
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
         stream: ActiveStream = request.stream
@@ -425,103 +339,6 @@ class Router(Filter):
             reason.flag,
             OVERLOADED if reason is OVERFLOW else (),
         )
-
-    def _reply(
-        self,
-        stream: ActiveStream,
-        status: int,
-        body: bytes,
-        details: bytes,
-        flags: int,
-        extra: tuple[Field, ...] = (),
-    ) -> None:
-        """A local reply for a failed upstream; it says how many tries there were, where the virtual host asks."""
-        if stream.route.virtual_host.include_attempt_count_in_response:
-            extra = (*extra, (b"x-envoy-attempt-count", b"%d" % stream.attempt_count))
-        stream.local_reply(status, body, details, flags, extra)
-
-    def _count_local(self, stream: ActiveStream, status: int) -> None:
-        """Replies of ours for a failed upstream count as the cluster's own codes, as in Envoy."""
-        stream.cluster.codes.record(status)
-
-    def _end_retries(self, stream: ActiveStream) -> None:
-        if stream.retry is not None:
-            stream.retry.finish()
-
-    def _end_try_span(
-        self,
-        stream: ActiveStream,
-        status: int,
-        flags: int = 0,
-        reason: bytes = b"",
-        canceled: bool = False,
-        sent: bool = True,
-    ) -> None:
-        span, stream.try_span = stream.try_span, None
-        tracing = stream.hcm.tracing
-        if tracing is not None:
-            protocol = b"HTTP/1.1" if sent else b"-"
-            tracing.finish_upstream(
-                span, stream, status, flags, protocol=protocol, reset_reason=reason, canceled=canceled
-            )
-
-    # -- time ----------------------------------------------------------------------------------------------------
-
-    def on_deadline(self, stream: ActiveStream, now: float) -> None:
-        """One of the stream's route, try and retry deadlines has passed."""
-        if now >= stream.route_deadline:
-            stream.route_deadline = stream.retry_deadline = inf
-            self._on_timeout(stream, b"response_timeout")
-        elif now >= stream.try_deadline:
-            stream.try_deadline = inf
-            self._on_try_timeout(stream)
-        elif now >= stream.retry_deadline:
-            self._retry_now(stream, now)
-
-    def _on_try_timeout(self, stream: ActiveStream) -> None:
-        stats = stream.cluster.stats
-        stats.upstream_rq_per_try_timeout.value += 1
-        self._drop_try(stream)
-        retry: RetryState | None = stream.retry
-        if retry is not None and not stream.encode_started:
-            delay_s = retry.should_retry_per_try_timeout()
-            if delay_s is not None:
-                self._schedule_retry(stream, delay_s)
-                return
-            self._count_no_retry(stream, retry)
-        self._time_out(stream, b"upstream_per_try_timeout")
-
-    def _on_timeout(self, stream: ActiveStream, details: bytes) -> None:
-        stream.cluster.stats.upstream_rq_timeout.value += 1
-        self._drop_try(stream)
-        self._time_out(stream, details)
-
-    def _drop_try(self, stream: ActiveStream) -> None:
-        request, stream.upstream = stream.upstream, None
-        if request is None:
-            return
-        if stream.try_span is not None:
-            self._end_try_span(stream, 0, ResponseFlag.UT, b"", canceled=True)
-        request.host.rq_timeout += 1
-        request.host.rq_error += 1
-        request.cancel()
-
-    def _time_out(self, stream: ActiveStream, details: bytes) -> None:
-        self._end_retries(stream)
-        status = 504
-        body = b"upstream request timeout"
-        if stream.alt_response:
-            status, body = 204, b""
-        if not stream.encode_started:
-            self._count_local(stream, status)
-        self._reply(stream, status, body, details, ResponseFlag.UT)
-
-    def on_end(self, stream: ActiveStream) -> None:
-        """However the stream ended: give back what its retries hold, end the span of a try cut short."""
-        if stream.retry is not None:
-            stream.retry.finish()
-        if stream.try_span is not None:
-            self._end_try_span(stream, stream.status, stream.flags, b"", canceled=True)
 
 
 def underscored(text: bytes) -> bytes:
