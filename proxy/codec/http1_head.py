@@ -22,7 +22,19 @@ from collections.abc import Callable
 import httptools
 
 from proxy.base.errors import CodecError
-from proxy.base.headers import HOST, KNOWN, Field, RequestHeaders, ResponseHeaders
+from proxy.base.headers import (
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    HOST,
+    KNOWN,
+    REQUEST_ID,
+    REQUEST_JOINED,
+    RESPONSE_JOINED,
+    Field,
+    RequestHeaders,
+    ResponseHeaders,
+    join_repeated,
+)
 from proxy.codec.http1_target import AUTHORITIES, check_authority, read_target
 from proxy.codec.http1_weigh import bad_request, low_version, message_length, too_large
 
@@ -65,16 +77,23 @@ class _Recorder:
     on_chunk_complete = None
 
 
-def _repeated_fields(head: bytes) -> tuple[list[Field], int]:
-    """The fields of a head in which a name repeats. llhttp has checked it: every line is ``name:value CRLF``."""
+#: Names on which trust hangs: never twice in what we pass on, however they are spelled.
+TRUSTED = FORWARDED_FOR | FORWARDED_PROTO | REQUEST_ID
+
+
+def _repeated_fields(head: bytes, joined: frozenset[bytes]) -> tuple[list[Field], int]:
+    """The fields of a head in which a name repeats. llhttp has checked it: every line is ``name:value CRLF``.
+
+    joined: names whose values become one field, as in Envoy.
+    """
     fields = []
     known = 0
     for line in head[head.find(b"\r\n") + 2 : -4].split(b"\r\n"):
         name, _, value = line.partition(b":")
         lower, bits = NAMES.get(name) or _learn(name)
         known |= bits
-        fields.append((lower, value.strip()))
-    return fields, known
+        fields.append((lower, value.strip(b" \t")))
+    return join_repeated(fields, joined), known
 
 
 def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
@@ -101,17 +120,20 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     if len(raw) == count:
         authority = raw.pop(b"Host", None)
         fields: list[Field] = []
-        known = 0
+        known = again = 0
         for name, value in raw.items():  # as in read_response
             try:
                 lower, bits = NAMES[name]
             except KeyError:
                 lower, bits = _learn(name)
             if bits:
+                again |= known & bits
                 known |= bits
             fields.append((lower, value.rstrip()))
+        if again & TRUSTED:  # the same name in two spellings
+            fields = join_repeated(fields, REQUEST_JOINED)
     else:
-        fields, known = _repeated_fields(head)
+        fields, known = _repeated_fields(head, REQUEST_JOINED)
     if authority is None or known & HOST:
         authority = _take_host(fields, known, authority)
     if authority is None:
@@ -229,7 +251,7 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
         raise bad_request() from None
     status, is_http11 = _STATUS_LINES_SEEN[head[: head.find(b"\r\n")]]
     if len(raw) != count:
-        fields, known = _repeated_fields(head)
+        fields, known = _repeated_fields(head, RESPONSE_JOINED)
         return ResponseHeaders(status, fields, known), is_http11
     fields = []
     known = 0

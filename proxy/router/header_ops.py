@@ -14,7 +14,7 @@ import re
 from typing import NamedTuple
 
 from proxy.api.reader import Reader, reads
-from proxy.base.headers import KNOWN, Field, HeaderMap
+from proxy.base.headers import KNOWN, REQUEST_JOINED, RESPONSE_JOINED, Field, HeaderMap
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter import Formatter, compile_header_value
 
@@ -24,85 +24,6 @@ APPEND = "APPEND_IF_EXISTS_OR_ADD"
 ADD_IF_ABSENT = "ADD_IF_ABSENT"
 OVERWRITE_IF_EXISTS = "OVERWRITE_IF_EXISTS"
 OVERWRITE_OR_ADD = "OVERWRITE_IF_EXISTS_OR_ADD"
-
-_BOTH_SIDES = (
-    b"cache-control",
-    b"content-encoding",
-    b"content-type",
-    b"proxy-status",
-    b"via",
-    b"x-envoy-attempt-count",
-    b"x-envoy-decorator-operation",
-    b"x-request-id",
-)
-# Found by asking Envoy 1.40 to append to each of them.
-REQUEST_JOINED = frozenset(
-    (
-        *_BOTH_SIDES,
-        b"accept",
-        b"accept-encoding",
-        b"access-control-request-headers",
-        b"access-control-request-method",
-        b"access-control-request-private-network",
-        b"authorization",
-        b"cdn-loop",
-        b"grpc-accept-encoding",
-        b"grpc-timeout",
-        b"if-match",
-        b"if-modified-since",
-        b"if-none-match",
-        b"if-range",
-        b"if-unmodified-since",
-        b"origin",
-        b"pragma",
-        b"referer",
-        b"user-agent",
-        b"x-client-trace-id",
-        b"x-envoy-downstream-service-cluster",
-        b"x-envoy-downstream-service-node",
-        b"x-envoy-expected-rq-timeout-ms",
-        b"x-envoy-external-address",
-        b"x-envoy-force-trace",
-        b"x-envoy-internal",
-        b"x-envoy-ip-tags",
-        b"x-envoy-is-timeout-retry",
-        b"x-envoy-original-host",
-        b"x-envoy-original-path",
-        b"x-envoy-upstream-alt-stat-name",
-        b"x-envoy-upstream-rq-timeout-ms",
-        b"x-forwarded-client-cert",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-    )
-)
-RESPONSE_JOINED = frozenset(
-    (
-        *_BOTH_SIDES,
-        b"access-control-allow-credentials",
-        b"access-control-allow-headers",
-        b"access-control-allow-methods",
-        b"access-control-allow-origin",
-        b"access-control-expose-headers",
-        b"access-control-max-age",
-        b"age",
-        b"date",
-        b"etag",
-        b"expires",
-        b"grpc-message",
-        b"grpc-status",
-        b"last-modified",
-        b"location",
-        b"vary",
-        b"x-envoy-degraded",
-        b"x-envoy-immediate-health-check-fail",
-        b"x-envoy-ratelimited",
-        b"x-envoy-upstream-canary",
-        b"x-envoy-upstream-healthchecked-cluster",
-        b"x-envoy-upstream-service-time",
-    )
-)
 
 
 class Addition(NamedTuple):

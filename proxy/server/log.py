@@ -25,7 +25,7 @@ LEVELS = {
 }
 NAMES = {number: name for name, number in LEVELS.items() if name != "warn"}
 #: the components that log; /logging shows them
-LOGGERS = ("admin", "config", "connection", "dns", "http", "main", "router", "stats", "tracing", "upstream")
+LOGGERS = ("admin", "connection", "dns", "main", "tracing", "upstream")
 
 
 class EnvoyFormatter(logging.Formatter):

@@ -12,6 +12,7 @@ never longer than half a second: whoever looks for a trace finds it at once. 100
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.base.timers import Alarm
@@ -29,6 +30,8 @@ IN_FLIGHT_LIMIT = 4
 QUEUE_LIMIT = 4096
 TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1.0
+
+log = logging.getLogger("tracing")
 
 
 class Encoder(Protocol):
@@ -146,10 +149,12 @@ class Reporter:
         self.in_flight -= 1
         if self.encoder.is_accepted(status):
             self.reports_sent.value += 1
-        elif status == 0:
+            return
+        if status == 0:
             self.reports_failed.value += 1
         else:
             self.reports_dropped.value += 1
+        log.debug("a report of spans was lost: %s", status or "the collector did not answer")
 
 
 class Report:

@@ -6,6 +6,7 @@ query keeps the hosts there are; an answer without addresses (the name does not 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Answer = tuple[str, float]  # ip, time to live in seconds (0: not known)
 OnDone = Callable[[list[Answer] | None, str], None]
+
+log = logging.getLogger("dns")
 
 
 class Resolver(Protocol):
@@ -91,9 +94,11 @@ class DnsTarget:
         if self.discovery.stopped:
             return
         if answers is None:
+            log.debug("%s: no answer: %s", self.endpoint.address, error)
             self.discovery.cluster.stats.update_failure.value += 1
             delay = self._after_failure()
         else:
+            log.debug("%s: %d addresses", self.endpoint.address, len(answers))
             self.failures = 0
             self._take(answers)
             delay = self._after_success(answers)

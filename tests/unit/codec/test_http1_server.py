@@ -639,3 +639,14 @@ def test_detach_cuts_the_links() -> None:
     server.codec.feed(GET + GET)
     server.codec.detach()
     assert server.codec.stream is None and not server.codec.blocked and server.codec.take_output() == b""
+
+
+@pytest.mark.parametrize("spelled", [b"x-forwarded-for", b"X-FORWARDED-FOR"])
+def test_repeated_single_fields_are_joined_however_they_are_spelled(spelled: bytes) -> None:
+    server = Server()
+    server.codec.feed(
+        b"GET / HTTP/1.1\r\nHost: a\r\nx-forwarded-for: 1.1.1.1\r\ncookie: a\r\n%b: 2.2.2.2\r\n"
+        b"cookie: b\r\n\r\n" % spelled
+    )
+    joined = [(b"x-forwarded-for", b"1.1.1.1,2.2.2.2"), (b"cookie", b"a"), (b"cookie", b"b")]
+    assert server.streams[0].request.fields == joined

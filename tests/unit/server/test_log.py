@@ -53,12 +53,12 @@ def test_a_traceback_follows():
 
 
 def test_levels_of_all_and_of_components(tmp_path):
-    options = Options(log_level="error", component_log_level="http:debug,dns:trace,nothing:info")
+    options = Options(log_level="error", component_log_level="connection:debug,dns:trace,nothing:info")
     options.log_path = str(tmp_path / "log")
     set_up_logging(options)
     levels = log_levels()
     assert (levels["http"], levels["dns"], levels["main"]) == ("debug", "trace", "error")
-    logging.getLogger("http").debug("seen")
+    logging.getLogger("connection").debug("seen")
     logging.getLogger("main").warning("not seen")
     text = (tmp_path / "log").read_text()
     assert "][debug][http]" in text and "seen" in text and "not seen" not in text
