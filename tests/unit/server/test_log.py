@@ -57,11 +57,11 @@ def test_levels_of_all_and_of_components(tmp_path):
     options.log_path = str(tmp_path / "log")
     set_up_logging(options)
     levels = log_levels()
-    assert (levels["http"], levels["dns"], levels["main"]) == ("debug", "trace", "error")
+    assert (levels["connection"], levels["dns"], levels["main"]) == ("debug", "trace", "error")
     logging.getLogger("connection").debug("seen")
     logging.getLogger("main").warning("not seen")
     text = (tmp_path / "log").read_text()
-    assert "][debug][http]" in text and "seen" in text and "not seen" not in text
+    assert "][debug][connection]" in text and "seen" in text and "not seen" not in text
 
 
 def test_an_unknown_component_is_named(tmp_path):
