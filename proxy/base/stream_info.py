@@ -28,7 +28,6 @@ class ConnectionInfo:
         "remote_address",
         "requested_server_name",
         "started_at",
-        "tls",
     )
 
     def __init__(
@@ -42,7 +41,6 @@ class ConnectionInfo:
         self.requested_server_name = ""
         self.filter_chain_name = ""
         self.listener_name = ""
-        self.tls: Any = None  # TLS facts; None on plain connections
 
 
 class StreamInfo:
@@ -60,10 +58,11 @@ class StreamInfo:
         "response_headers",
         "response_trailers",
         "original_path",  # the path as received, before any rewrite
+        "returns_request_id",  # whether the response carries x-request-id (a forced trace)
         "remote_address",  # per stream: forwarding headers may change it
         "route",  # router.route_table.Route or None
         "route_name",
-        "virtual_host_name",
+        "virtual_host",  # router.route.VirtualHost or None; also where none of its routes matched
         "cluster_name",
         "upstream_host",  # upstream.host.Host of the last try, or None
         "upstream_local_address",
@@ -74,28 +73,24 @@ class StreamInfo:
         "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
         "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
         "metadata",  # dict of dynamic metadata or None
-        "virtual_cluster_name",
-        "custom_flags",  # %CUSTOM_FLAGS%: words that filters add
         "upstream_protocol",  # b"HTTP/1.1" once an upstream connection was used, else b""
-        "upstream_attempts",  # earlier tries, oldest first: [(host, connection id), ...] or None
-        "upstream_detected_close_type",  # b"Normal", b"RemoteReset" or b"LocalReset"
         # read once, by finish()
         "status",  # response code; 0 while there is none
         "details",  # %RESPONSE_CODE_DETAILS%, b"" when unknown
-        "connection_termination_details",
         "flags",  # ResponseFlag bits
         "bytes_received",  # request body bytes
         "bytes_sent",  # response body bytes
-        "request_header_bytes",
-        "response_header_bytes",
-        "upstream_bytes_sent",  # head and body, on the wire
+        "request_wire_bytes",  # head, body and framing
+        "response_wire_bytes",
+        "request_header_bytes",  # the fields, as Envoy counts: read ones with 3 bytes each beside name and value,
+        "response_header_bytes",  # written ones with the 4 that are there
+        "upstream_bytes_sent",  # head, body and framing of all tries, on the wire
         "upstream_bytes_received",
-        "upstream_request_header_bytes",
+        "upstream_request_header_bytes",  # of all tries
         "upstream_response_header_bytes",
-        "local_reply_body",
         "rx_headers_end_at",  # request head complete
         "rx_end_at",  # last downstream byte received
-        "upstream_pool_wait_s",  # from asking the pool to its answer; negative while there is none
+        "upstream_pool_wait_s",  # the last try's, from asking the pool to its answer; negative while there is none
         "upstream_connect_start_at",
         "upstream_connected_at",
         "upstream_tx_start_at",
@@ -118,10 +113,11 @@ class StreamInfo:
         self.response_headers: ResponseHeaders | None = None
         self.response_trailers: HeaderMap | None = None
         self.original_path: bytes | None = None
+        self.returns_request_id = False
         self.remote_address = info.remote_address
         self.route: Any = None
         self.route_name = b""
-        self.virtual_host_name = b""
+        self.virtual_host: Any = None
         self.cluster_name = b""
         self.upstream_host: Any = None
         self.upstream_local_address = ""
@@ -132,24 +128,20 @@ class StreamInfo:
         self.span: Any = None
         self.trace: Any = None
         self.metadata: dict[str, Any] | None = None
-        self.virtual_cluster_name = b""
-        self.custom_flags = b""
         self.upstream_protocol = b""
-        self.upstream_attempts: list[tuple[Any, int]] | None = None
-        self.upstream_detected_close_type = b"Normal"
         self.status = 0
         self.details = b""
-        self.connection_termination_details = b""
         self.flags = 0
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.request_wire_bytes = 0
+        self.response_wire_bytes = 0
         self.request_header_bytes = 0
         self.response_header_bytes = 0
         self.upstream_bytes_sent = 0
         self.upstream_bytes_received = 0
         self.upstream_request_header_bytes = 0
         self.upstream_response_header_bytes = 0
-        self.local_reply_body = b""
         self.rx_headers_end_at = 0.0
         self.rx_end_at = 0.0
         self.upstream_pool_wait_s = -1.0

@@ -61,6 +61,8 @@ class Http1ClientCodec:
     decoder: who gets the response being waited for, or None; response_done: the last response is over
     reusable: another request may follow (see above); protocol_error: the host broke the protocol
     head_bytes: size of the last response head
+    field_bytes_in: of its fields, as Envoy counts: each one's name, value and three bytes more
+    field_bytes_out: of the last request head's field lines
     """
 
     __slots__ = (
@@ -79,6 +81,8 @@ class Http1ClientCodec:
         "blocked",
         "closing",
         "decoder",
+        "field_bytes_in",
+        "field_bytes_out",
         "head_bytes",
         "protocol_error",
         "response_done",
@@ -95,7 +99,7 @@ class Http1ClientCodec:
         self.decoder: StreamDecoder | None = None
         self.response_done = False
         self.reusable = True
-        self.head_bytes = 0
+        self.head_bytes = self.field_bytes_in = self.field_bytes_out = 0
         self._state = HEAD
         self._held: HeadBuffer | None = None
         self._left = 0
@@ -164,6 +168,7 @@ class Http1ClientCodec:
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
         headers, is_http11 = read_response(head, count)
+        self.field_bytes_in = size - count - head.find(b"\r\n") - 4
         decoder = self.decoder
         assert decoder is not None
         if headers.status < 200:
@@ -364,6 +369,8 @@ class Http1ClientCodec:
         if b" " in path or not path:
             raise ValueError("a request path that is empty or holds a blank")
         self._out.append(head)
+        # the request line, and the empty line, are no fields; Host stands in the first item of lines
+        self.field_bytes_out = len(head) - len(method) - len(path) - 14
         self.decoder = stream
         self._state = HEAD
         self._is_head = method == b"HEAD"

@@ -28,7 +28,11 @@ HEAD, LENGTH, CHUNKED, WAIT, DEAD = range(5)  # the reading half's states: see h
 
 
 class ResponseWriter:
-    """See ``Http1ServerCodec``, the only class that extends this."""
+    """See ``Http1ServerCodec``, the only class that extends this.
+
+    wire_bytes_out: what has been written of the current response, framing included
+    field_bytes_out: of its field lines
+    """
 
     __slots__ = (
         "_framing",
@@ -42,8 +46,10 @@ class ResponseWriter:
         "_state",
         "_write_left",
         "closing",
+        "field_bytes_out",
         "keep_alive",
         "stream",
+        "wire_bytes_out",
     )
 
     def __init__(self, settings: Http1Settings) -> None:
@@ -58,6 +64,7 @@ class ResponseWriter:
         # writing
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self.wire_bytes_out = self.field_bytes_out = 0
         self._responding = False  # the response's head has been written
         self._framing = NO_BODY
         self._write_left = 0  # bytes that the declared length still allows
@@ -104,7 +111,7 @@ class ResponseWriter:
         else:
             lines += map(field_line, headers.fields)
         if self._http10 or not self.keep_alive or self._goaway or self._state != WAIT:
-            self._say_close(lines, length)
+            self._say_close(headers, lines, length)
         if length >= 0:
             self._framing = BY_LENGTH
             self._write_left = length
@@ -117,19 +124,26 @@ class ResponseWriter:
             checked(head, len(lines))  # raises
         self._responding = True
         self._out.append(head)
-        self._out_bytes += len(head)
+        size = self.wire_bytes_out = len(head)
+        self.field_bytes_out = size - len(lines[0]) - 4
+        self._out_bytes += size
         if end:
             self._response_done()
 
-    def _say_close(self, lines: list[bytes], length: int) -> None:
-        """HTTP/1.0 keeps the connection only when asked to and when the response has a length."""
+    def _say_close(self, headers: ResponseHeaders, lines: list[bytes], length: int) -> None:
+        """HTTP/1.0 keeps the connection only when asked to and when the response has a length.
+
+        The field joins ``headers`` too, so that access logs see it, as Envoy's do.
+        """
+        word = b"close"
         if self._http10:
             lines[0] = b"HTTP/1.0" + lines[0][8:]
             if self.keep_alive and not self._goaway and self._state == WAIT and length >= 0:
-                lines.append(b"connection: keep-alive")
-                return
-        self._goaway = True
-        lines.append(b"connection: close")
+                word = b"keep-alive"
+        if word == b"close":
+            self._goaway = True
+        headers.add(b"connection", word)
+        lines.append(b"connection: " + word)
 
     def _frame(self, lines: list[bytes], status: int, length: int, end: bool) -> None:
         """The framing of what has no plain content-length body (Envoy: StreamEncoderImpl::encodeHeadersBase)."""
@@ -159,16 +173,21 @@ class ResponseWriter:
             if len(data) > self._write_left:
                 data = data[: self._write_left]
                 self._goaway = True
-            self._write_left -= len(data)
+            size = len(data)
+            self._write_left -= size
             self._out.append(data)
-            self._out_bytes += len(data)
+            self._out_bytes += size
+            self.wire_bytes_out += size
         elif framing == BY_CHUNKS:
             out = self._out
             if data:
-                out += (b"%x\r\n" % len(data), data, b"\r\n")
+                opening = b"%x\r\n" % len(data)
+                out += (opening, data, b"\r\n")
                 self._out_bytes += len(data)
+                self.wire_bytes_out += len(opening) + len(data) + 2
             if end:
                 out.append(LAST_CHUNK)
+                self.wire_bytes_out += len(LAST_CHUNK)
         elif framing == BY_CLOSE and data:
             self._write(data)
         if end:
@@ -186,6 +205,7 @@ class ResponseWriter:
     def _write(self, data: bytes) -> None:
         self._out.append(data)
         self._out_bytes += len(data)
+        self.wire_bytes_out += len(data)
 
     def consumed(self, stream: StreamDecoder, count: int) -> None:
         """HTTP/1 has no windows."""

@@ -38,6 +38,8 @@ class Http1ServerCodec(ResponseWriter):
 
     stream: the stream being served, or None; keep_alive: what the current request asks for
     head_bytes: size of the last request head; fully_read: nothing of a request is outstanding
+    wire_bytes_in: what has come of the current request, framing included
+    field_bytes_in: of its fields, as Envoy counts: each one's name, value and three bytes more
     has_input: bytes of a next request are here, whole or not
     """
 
@@ -49,14 +51,16 @@ class Http1ServerCodec(ResponseWriter):
         "_unread",
         "_waiting",
         "blocked",
+        "field_bytes_in",
         "head_bytes",
+        "wire_bytes_in",
     )
 
     def __init__(self, sink: ServerSink, settings: Http1Settings = _NO_SETTINGS) -> None:
         ResponseWriter.__init__(self, settings)
         self._sink: ServerSink | None = sink
         self.blocked = False
-        self.head_bytes = 0
+        self.head_bytes = self.wire_bytes_in = self.field_bytes_in = 0
         self._held: HeadBuffer | None = None  # a head that is cut
         self._waiting = b""  # pipelined input
         self._left = 0  # body bytes still to come
@@ -111,13 +115,19 @@ class Http1ServerCodec(ResponseWriter):
         try:
             end = held.add(data, at)
         except CodecError as error:
-            self._held = None
+            self._forget_head(held)
             self._refuse(error)
         if end < 0:
             return len(data)
         self._held = None
         self._take_head(bytes(held.data))
         return end
+
+    def _forget_head(self, held: HeadBuffer | None) -> None:
+        """A head that will not be read: the stream that answers it has got these bytes."""
+        self._held = None
+        self.wire_bytes_in = len(held.data) if held is not None else 0
+        self.field_bytes_in = 0
 
     def _skip_empty_lines(self, data: bytes, at: int) -> int:
         """Empty lines before a request are ignored (RFC 9112 section 2.2); anything else below "A" starts none."""
@@ -135,10 +145,11 @@ class Http1ServerCodec(ResponseWriter):
 
     def _take_head(self, head: bytes) -> None:
         """A whole head: parse it, weigh what steers the connection, begin the stream."""
-        size = self.head_bytes = len(head)
+        size = self.head_bytes = self.wire_bytes_in = len(head)
         count = head.count(b"\n") - 2
         settings = self._settings
         self._http10 = self._is_head = False
+        self.field_bytes_in = 0
         self.keep_alive = True
         self._state = WAIT
         try:
@@ -147,6 +158,7 @@ class Http1ServerCodec(ResponseWriter):
             if count > settings.max_headers_count:
                 raise too_large(b"http1.too_many_headers")
             headers, version = read_request(head, count)
+            self.field_bytes_in = size - count - head.find(b"\r\n") - 4
             if headers.scheme == b"https" and settings.refuse_https_targets:
                 raise CodecError(403, b"Forbidden", b"http1.https_url_on_plaintext_connection")
             if headers.known & STEERING_BITS or version != b"HTTP/1.1":
@@ -180,10 +192,12 @@ class Http1ServerCodec(ResponseWriter):
         left = self._left
         if size < left:
             self._left = left - size
+            self.wire_bytes_in += size
             self._deliver(data[at:] if at else data, False)
             return at + size
         self._left = 0
         self._state = WAIT
+        self.wire_bytes_in += left
         end = at + left
         self._deliver(data if left == len(data) else data[at:end], True)
         return end
@@ -191,10 +205,12 @@ class Http1ServerCodec(ResponseWriter):
     def _read_chunks(self, data: bytes, at: int) -> int:
         chunks = self._chunks
         assert chunks is not None
+        start = at
         try:
             body, at = chunks.read(data, at)
         except CodecError as error:
             self._refuse(error)
+        self.wire_bytes_in += at - start
         if not chunks.done:
             if body:
                 self._deliver(body, False)
@@ -270,6 +286,7 @@ class Http1ServerCodec(ResponseWriter):
         if self.stream is not None or self._sink is None or self.closing:
             return False
         self.stream = stream
+        self._forget_head(self._held)
         self._http10 = self._is_head = False
         self._state = LENGTH
         self._stop()

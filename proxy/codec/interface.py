@@ -50,6 +50,9 @@ class Codec(Protocol):
     closing: bool
     #: input is waiting that cannot be taken before a current stream ends (HTTP/1 pipelining): stop reading
     blocked: bool
+    #: bytes of the fields of the last head read and of the last one written, as Envoy counts them
+    field_bytes_in: int
+    field_bytes_out: int
 
     def feed(self, data: bytes) -> None:
         """Bytes from the peer; b"" goes on with waiting input. Raises CodecError when the peer breaks the protocol."""
@@ -83,3 +86,10 @@ class Codec(Protocol):
 
     def goaway(self) -> None:
         """No new streams: HTTP/2 GOAWAY; HTTP/1 ``connection: close`` on the response being or next written."""
+
+
+class ServerCodec(Codec, Protocol):
+    """A codec towards clients, which also knows what its current request and response take on the wire."""
+
+    wire_bytes_in: int
+    wire_bytes_out: int

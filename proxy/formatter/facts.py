@@ -21,12 +21,6 @@ def count(attribute: str) -> Make:
     return lambda command, context, absent: Slot(COUNT, get)
 
 
-def total(first: str, second: str) -> Make:
-    """The sum of two numbers."""
-    both = attrgetter(first, second)
-    return lambda command, context, absent: Slot(COUNT, lambda stream: sum(both(stream)))
-
-
 def zero(command: Command, context: FormatContext, absent: Any) -> Slot:
     """A number that is 0 on TCP (retransmissions are counted for QUIC alone)."""
     return Slot(COUNT, lambda stream: 0)
@@ -180,29 +174,32 @@ def of_host(value_of: Callable[[Any], str]) -> Make:
     return make
 
 
-def of_attempts(value_of: Callable[[Any], str] | None) -> Make:
-    """Something of every host that a connection was made to, in order; None: the connection ids."""
+def of_attempt(value_of: Callable[[Any], str]) -> Make:
+    """Something of the host of the last try, once there is a connection to it; earlier tries are forgotten, as in
+    Envoy."""
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         def get(stream: StreamInfo) -> Any:
-            attempts = stream.upstream_attempts or []
-            if stream.upstream_connection_id:
-                attempts = [*attempts, (stream.upstream_host, stream.upstream_connection_id)]
-            names = [str(number) if value_of is None else value_of(host) for host, number in attempts]
-            return ",".join(names).encode() or absent
+            if not stream.upstream_connection_id or stream.upstream_host is None:
+                return absent
+            return value_of(stream.upstream_host).encode()
 
         return Slot(TEXT, get)
 
     return make
 
 
+def connection_id_attempted(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """UPSTREAM_CONNECTION_IDS_ATTEMPTED"""
+    return Slot(
+        TEXT,
+        lambda stream: b"%d" % stream.upstream_connection_id if stream.upstream_connection_id else absent,
+    )
+
+
 def upstream_close_type(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """UPSTREAM_DETECTED_CLOSE_TYPE"""
-
-    def get(stream: StreamInfo) -> Any:
-        return absent if stream.upstream_host is None else stream.upstream_detected_close_type
-
-    return Slot(TEXT, get)
+    """UPSTREAM_DETECTED_CLOSE_TYPE: Envoy knows others for TLS alone"""
+    return Slot(TEXT, lambda stream: absent if stream.upstream_host is None else b"Normal")
 
 
 def constant(value: bytes) -> Make:

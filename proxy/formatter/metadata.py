@@ -29,7 +29,7 @@ def _route(stream: StreamInfo) -> Any:
 
 
 def _virtual_host(stream: StreamInfo) -> Any:
-    return getattr(getattr(stream.route, "virtual_host", None), "metadata", None)
+    return getattr(stream.virtual_host, "metadata", None)
 
 
 _KINDS: dict[str, Holder] = {

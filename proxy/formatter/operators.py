@@ -38,6 +38,7 @@ def _with_length(make: Make) -> Operator:
 
 REFUSED = {
     "CEL": "it needs the CEL language",
+    "VIRTUAL_CLUSTER_NAME": "virtual clusters are not matched",
     "DOWNSTREAM_CX_RTT": "the kernel is not asked for round-trip times",
 }
 
@@ -64,8 +65,8 @@ OPERATORS: dict[str, Operator] = {
     "REQUEST_HEADERS_BYTES": Operator(headers.request_headers_bytes),
     "RESPONSE_HEADERS_BYTES": Operator(headers.response_headers_bytes),
     "RESPONSE_TRAILERS_BYTES": Operator(headers.response_trailers_bytes),
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED": Operator(facts.total("request_header_bytes", "bytes_received")),
-    "DOWNSTREAM_WIRE_BYTES_SENT": Operator(facts.total("response_header_bytes", "bytes_sent")),
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED": Operator(facts.count("request_wire_bytes")),
+    "DOWNSTREAM_WIRE_BYTES_SENT": Operator(facts.count("response_wire_bytes")),
     "DOWNSTREAM_HEADER_BYTES_RECEIVED": Operator(facts.count("request_header_bytes")),
     "DOWNSTREAM_HEADER_BYTES_SENT": Operator(facts.count("response_header_bytes")),
     "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": Operator(facts.count("request_header_bytes")),
@@ -82,8 +83,8 @@ OPERATORS: dict[str, Operator] = {
     "RESPONSE_CODE_DETAILS": Operator(facts.spaceless("details"), "optional"),
     "RESPONSE_FLAGS": Operator(_flags(1)),
     "RESPONSE_FLAGS_LONG": Operator(_flags(2)),
-    "CONNECTION_TERMINATION_DETAILS": Operator(facts.text("connection_termination_details")),
-    "LOCAL_REPLY_BODY": Operator(facts.text_or_empty("local_reply_body")),
+    "CONNECTION_TERMINATION_DETAILS": Operator(facts.nothing),  # RBAC and TLS of connections set them
+    "LOCAL_REPLY_BODY": Operator(facts.constant(b"")),  # a value in local_reply_config's formats alone
     "GRPC_STATUS": Operator(grpc_status.grpc_status_operator, "optional"),
     "GRPC_STATUS_NUMBER": Operator(grpc_status.grpc_status_number_operator),
     # heads
@@ -100,7 +101,6 @@ OPERATORS: dict[str, Operator] = {
     "XFCC_VALUE": Operator(facts.nothing, "required"),
     # names and ids
     "ROUTE_NAME": Operator(facts.text("route_name")),
-    "VIRTUAL_CLUSTER_NAME": Operator(facts.text("virtual_cluster_name")),
     "FILTER_CHAIN_NAME": Operator(facts.string("info.filter_chain_name")),
     "CONNECTION_ID": Operator(facts.count("info.connection_id")),
     "STREAM_ID": Operator(facts.text("stream_id")),
@@ -111,7 +111,7 @@ OPERATORS: dict[str, Operator] = {
     "HOSTNAME": Operator(facts.hostname),
     "ENVIRONMENT": _with_length(facts.environment),
     "ACCESS_LOG_TYPE": Operator(facts.log_type),
-    "CUSTOM_FLAGS": Operator(facts.text_or_empty("custom_flags")),
+    "CUSTOM_FLAGS": Operator(facts.constant(b"")),  # words of filters, and no filter here has any
     # upstream
     "UPSTREAM_PROTOCOL": Operator(facts.text("upstream_protocol")),
     "UPSTREAM_CLUSTER": Operator(facts.text("cluster_name")),
@@ -125,11 +125,11 @@ OPERATORS: dict[str, Operator] = {
     "UPSTREAM_HOST": Operator(facts.of_host(facts.host_address)),
     "UPSTREAM_HOST_NAME": Operator(facts.of_host(facts.host_name)),
     "UPSTREAM_HOST_NAME_WITHOUT_PORT": Operator(facts.of_host(facts.host_name_without_port)),
-    "UPSTREAM_HOSTS_ATTEMPTED": Operator(facts.of_attempts(facts.host_address)),
-    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT": Operator(facts.of_attempts(facts.host_ip)),
-    "UPSTREAM_HOST_NAMES_ATTEMPTED": Operator(facts.of_attempts(facts.host_name)),
-    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": Operator(facts.of_attempts(facts.host_name_without_port)),
-    "UPSTREAM_CONNECTION_IDS_ATTEMPTED": Operator(facts.of_attempts(None)),
+    "UPSTREAM_HOSTS_ATTEMPTED": Operator(facts.of_attempt(facts.host_address)),
+    "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT": Operator(facts.of_attempt(facts.host_ip)),
+    "UPSTREAM_HOST_NAMES_ATTEMPTED": Operator(facts.of_attempt(facts.host_name)),
+    "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": Operator(facts.of_attempt(facts.host_name_without_port)),
+    "UPSTREAM_CONNECTION_IDS_ATTEMPTED": Operator(facts.connection_id_attempted),
     # downstream
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.nothing),
     "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.constant(b"Normal")),

@@ -30,11 +30,11 @@ def json_of(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Whole floats as ints: numbers of a protobuf Struct are doubles, and Envoy prints 5, not 5.0."""
+    """Whole floats as ints: numbers of a protobuf Struct are doubles, and Envoy prints 5, not 5.0. Sorted keys."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [plain(item) for item in value]
     return value

@@ -37,6 +37,8 @@ class AsyncCall:
         "status",
         "upstream_bytes_received",
         "upstream_bytes_sent",
+        "upstream_request_header_bytes",
+        "upstream_response_header_bytes",
     )
 
     def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone) -> None:
@@ -50,6 +52,8 @@ class AsyncCall:
         self.answer_bytes = 0
         self.upstream_bytes_received = 0
         self.upstream_bytes_sent = 0
+        self.upstream_request_header_bytes = 0
+        self.upstream_response_header_bytes = 0
 
     def _finish(self, status: int) -> None:
         on_done, self.on_done = self.on_done, None

@@ -38,6 +38,9 @@ class ActiveStream(StreamState):
         self.request_headers = headers
         self.original_path = headers.path
         self.rx_headers_end_at = self.started_at
+        codec = self.codec
+        self.request_wire_bytes = codec.wire_bytes_in
+        self.request_header_bytes = codec.field_bytes_in
         hcm = self.hcm
         if end:
             self.decode_ended = True
@@ -55,7 +58,9 @@ class ActiveStream(StreamState):
             self.route = route = hcm.route_table.find(headers, self)
             if route is not None:
                 self.route_name = route.name
-                self.virtual_host_name = route.virtual_host.name
+                self.virtual_host = route.virtual_host
+            else:
+                self.virtual_host = hcm.route_table.virtual_host(headers)
         if hcm.tracing is not None:
             hcm.tracing.start(self)
         if headers.upgrade is not None and not hcm.admit_upgrade(self):
@@ -115,6 +120,7 @@ class ActiveStream(StreamState):
     def refuse(self, error: CodecError) -> None:
         """The client broke the protocol: answer as far as that is still possible, then close."""
         self.flags |= ResponseFlag.DPE
+        self.request_header_bytes = self.codec.field_bytes_in
         self.codec.goaway()
         if self.encode_started:
             self.reset(error.details)
@@ -240,7 +246,6 @@ class ActiveStream(StreamState):
             self.reset(details)
             return
         self._drop_upstream()
-        self.local_reply_body = body
         route = self.route
         if route is not None and route.forward is not None and route.response_ops:
             extra = (*self._route_fields(status), *extra)
@@ -283,6 +288,11 @@ class ActiveStream(StreamState):
             return
         self.done = True
         self.ended_at = self.hcm.monotonic()
+        codec = self.codec
+        self.request_wire_bytes = codec.wire_bytes_in
+        if self.tx_start_at:
+            self.response_wire_bytes = codec.wire_bytes_out
+            self.response_header_bytes = codec.field_bytes_out
         if self.encode_ended:
             self.tx_end_at = self.ended_at
         if self.upstream is not None:

@@ -12,7 +12,7 @@ from proxy.base.headers import HeaderMap
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
 
 if TYPE_CHECKING:
-    from proxy.codec.interface import Codec
+    from proxy.codec.interface import ServerCodec
     from proxy.http.connection_manager import ConnectionManager
     from proxy.http.filter import Filter
     from proxy.http.stream import ActiveStream
@@ -31,7 +31,7 @@ class StreamConnection(Protocol):
     dirty: bool  # touched already
 
     @property
-    def codec(self) -> Codec:
+    def codec(self) -> ServerCodec:
         """The connection's protocol."""
 
     def touch(self) -> None:

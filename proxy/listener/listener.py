@@ -74,6 +74,7 @@ class Listener:
         "dispatcher",
         "draining",
         "filter",
+        "filter_chain_name",
         "ipv4_compat",
         "message",
         "name",
@@ -95,6 +96,7 @@ class Listener:
         self.ipv4_compat = False
         self.connections: set[DownstreamConnection] = set()
         self.filter: NetworkFilter
+        self.filter_chain_name = ""
         self.socket: socket.socket | None = None
         self.server: asyncio.Server | None = None
         self.stats: ListenerStats

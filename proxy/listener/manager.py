@@ -125,7 +125,7 @@ def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispat
     _refuse_listener_filters(reader.each("listener_filters"))
     buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
     for chain in _chains(reader):
-        found = _compile_chain(chain, own)
+        found = _compile_chain(chain, own, listener)
         if found is None:
             continue
         listener.filter = found
@@ -189,8 +189,8 @@ def _chains(reader: Reader) -> list[Reader]:
 
 
 @reads("envoy.config.listener.v3.FilterChain")
-def _compile_chain(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
-    reader.text("name")
+def _compile_chain(reader: Reader, context: FactoryContext, listener: Listener) -> NetworkFilter | None:
+    listener.filter_chain_name = reader.text("name")
     _check_match(reader)
     _check_transport_socket(reader.sub("transport_socket"))
     filters = reader.each("filters")

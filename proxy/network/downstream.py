@@ -105,6 +105,7 @@ class DownstreamConnection:
             now,
         )
         self.info.listener_name = self.listener.name
+        self.info.filter_chain_name = self.listener.filter_chain_name
         self.open = True
         if not self.listener.accept(self):
             self.transport.abort()

@@ -16,6 +16,7 @@ from proxy.router.retry import RetryPolicy
 from proxy.router.rewrite import Matched
 from proxy.router.route import Route, VirtualHost
 from proxy.tracing.sampler import Rates
+from proxy.upstream.endpoints import compile_metadata
 
 _NOWHERE = PathMatch(OTHER, b"", None, Matched(None))
 
@@ -58,7 +59,7 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
     _compile_tracing(reader, route)
     refuse_per_filter_config(reader)
-    reader.ignore("metadata", why="nothing reads the metadata of routes yet")
+    route.metadata = compile_metadata(reader.sub("metadata"))
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
     pick = _compile_action(reader, route, inherited, path_match.matched)
     return Entry(order, path_match, conditions, route, pick)

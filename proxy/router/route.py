@@ -35,6 +35,7 @@ class VirtualHost:
     __slots__ = (
         "include_attempt_count_in_response",
         "include_request_attempt_count",
+        "metadata",
         "name",
         "require_tls",
         "stats",
@@ -44,6 +45,7 @@ class VirtualHost:
         self.name = name
         self.include_request_attempt_count = False
         self.include_attempt_count_in_response = False
+        self.metadata: dict[str, Any] = {}  # filter_metadata by its keys (%METADATA(VIRTUAL_HOST:...)%)
         self.require_tls = "NONE"
         self.stats: Any = (
             None  # http.stats.VirtualHostStats, set by the connection manager that serves the table
@@ -182,6 +184,7 @@ class Route:
     """One route. Exactly one of ``forward``, ``redirect`` and ``direct_response`` is set.
 
     tracing: sampling overrides, None without ``tracing``
+    metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
     request_ops: for looking at; ``forward.finalize_request`` applies them
     """
 
@@ -190,6 +193,7 @@ class Route:
         "decorator_propagate",
         "direct_response",
         "forward",
+        "metadata",
         "name",
         "redirect",
         "request_ops",
@@ -207,6 +211,7 @@ class Route:
         self.decorator_operation: bytes | None = None
         self.decorator_propagate = True
         self.tracing: Rates | None = None
+        self.metadata: dict[str, Any] = {}
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()
 

@@ -21,6 +21,7 @@ from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import compile_retry_policy
 from proxy.router.route import Route, VirtualHost
+from proxy.upstream.endpoints import compile_metadata
 
 CACHED_AUTHORITIES = 512
 
@@ -171,6 +172,11 @@ class RouteTable:
             return host.index.find(headers)
         return host.find(headers)
 
+    def virtual_host(self, headers: RequestHeaders) -> VirtualHost | None:
+        """The virtual host of a request for which ``find`` has no route."""
+        host = self._only or self._find_host(headers.authority)
+        return None if host is None else host.facts
+
     def _find_host(self, authority: bytes) -> _Host | None:
         """Looked up, and remembered while the client-chosen names are few."""
         name = authority.lower()
@@ -243,6 +249,7 @@ def _compile_host(
     facts = VirtualHost(reader.text("name").encode())
     facts.include_request_attempt_count = reader.flag("include_request_attempt_count")
     facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
+    facts.metadata = compile_metadata(reader.sub("metadata"))
     facts.require_tls = reader.enum("require_tls")
     refuse_per_filter_config(reader)
     retry = reader.sub("retry_policy")
@@ -258,7 +265,6 @@ def _compile_host(
         common.body_limit,
         common.environ,
     )
-    reader.ignore("metadata", why="nothing reads the metadata of virtual hosts yet")
     reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

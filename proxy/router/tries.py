@@ -78,17 +78,20 @@ class Tries:
         if stream.try_span is not None:
             self._end_try_span(stream, headers.status, canceled=True)
         request.cluster.codes.record_retry(headers.status)
-        self._note_attempt(stream)
         request.cancel()
         self._schedule_retry(stream, delay_s)
         return True
 
     @staticmethod
-    def _note_attempt(stream: ActiveStream) -> None:
-        """%UPSTREAM_HOSTS_ATTEMPTED% and the like: a try is given up for another."""
-        if stream.upstream_attempts is None:
-            stream.upstream_attempts = []
-        stream.upstream_attempts.append((stream.upstream_host, stream.upstream_connection_id))
+    def _forget_try(stream: ActiveStream) -> None:
+        """Another try begins: what is told of the upstream is told of the last one, as in Envoy. The bytes stay."""
+        stream.upstream_local_address = stream.upstream_remote_address = ""
+        stream.upstream_connection_id = 0
+        stream.upstream_protocol = stream.upstream_transport_failure_reason = b""
+        stream.upstream_pool_wait_s = -1.0
+        stream.upstream_connect_start_at = stream.upstream_connected_at = 0.0
+        stream.upstream_tx_start_at = stream.upstream_tx_end_at = 0.0
+        stream.upstream_rx_start_at = stream.upstream_rx_body_start_at = stream.upstream_rx_end_at = 0.0
 
     def _count_no_retry(self, stream: ActiveStream, retry: RetryState) -> None:
         stats = stream.cluster.stats

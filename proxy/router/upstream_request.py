@@ -73,10 +73,11 @@ class Owner(Protocol):
 
 class UpstreamRequest:
     """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
-    has been written; ``headers_seen`` once the response has begun; ``done`` once the owner will hear no more.
+    has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun; ``done`` once the owner will hear no more.
     """
 
     __slots__ = (
+        "asked_at",
         "cluster",
         "connection",
         "done",
@@ -114,6 +115,7 @@ class UpstreamRequest:
         self.trailers: HeaderMap | None = None
         self.ended = False  # the whole request has been given to us
         self.sent = False
+        self.asked_at = 0.0
         self.headers_seen = False
         self.done = False
 
@@ -129,6 +131,7 @@ class UpstreamRequest:
         self.sent = True
         if self.queue is None:
             codec.headers(self, self.request_headers, self.ended)
+            self.stream.upstream_request_header_bytes += codec.field_bytes_out
         else:
             self._write_queue(upstream)
         if not upstream.dirty:
@@ -138,6 +141,7 @@ class UpstreamRequest:
         codec, queue = upstream.codec, self.queue or []
         self.queue, self.queued_bytes = None, 0
         codec.headers(self, self.request_headers, False)
+        self.stream.upstream_request_header_bytes += codec.field_bytes_out
         last = len(queue) - 1
         for at, data in enumerate(queue):
             codec.data(self, data, self.ended and self.trailers is None and at == last)
@@ -215,6 +219,7 @@ class UpstreamRequest:
         if self.done:
             return
         self.headers_seen = True
+        self.stream.upstream_response_header_bytes += self.connection.codec.field_bytes_in  # type: ignore[union-attr]
         if end:
             self.done = True
             self.connection = None

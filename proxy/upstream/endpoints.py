@@ -101,5 +101,6 @@ def compile_metadata(reader: Reader | None) -> dict[str, Any]:
     """filter_metadata by its keys, as plain values."""
     if reader is None:
         return {}
+    reader.ignore("typed_filter_metadata", why="nothing reads typed metadata")
     keys = reader.values("filter_metadata")  # marks the map; its values are free-form
     return {key: struct_to_dict(reader.message.filter_metadata[key]) for key in keys}  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.parity.scenarios import basics, connections, failures, logs, routing, tracing
+from tests.parity.scenarios import basics, connections, failures, logs, operators, routing, tracing
 from tests.support.parity.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -12,4 +12,5 @@ SCENARIOS: list[Scenario] = [
     *routing.SCENARIOS,
     *tracing.SCENARIOS,
     *logs.SCENARIOS,
+    *operators.SCENARIOS,
 ]

@@ -12,6 +12,8 @@ from typing import Any
 UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 DATE = re.compile(r"^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$")
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+WHEN = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d{4})$")
+PORT = re.compile(r":\d+$")
 HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
 TRACE_HEADERS = {"x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "b3", "traceparent"}
 TIMED = {
@@ -44,6 +46,28 @@ class Names:
             return text
         name = self.ids.setdefault(text, f"<uuid {len(self.ids) + 1}>")
         return f"{name[:-1]} kind {text[14]}>"
+
+    def logged(self, operator: str, value: str) -> str:
+        """A value of an access log: what time, the kernel and chance decide gets a name."""
+        if "DURATION" in operator:
+            return "<time>" if value.isdigit() else value
+        if operator.startswith(("START_TIME", "EMIT_TIME")) and WHEN.match(value):
+            return "<time>"
+        if operator == "UNIQUE_ID" and UUID.match(value):
+            return "<new>"
+        if operator in ("UPSTREAM_LOCAL_PORT", "DOWNSTREAM_REMOTE_PORT", "DOWNSTREAM_DIRECT_REMOTE_PORT"):
+            return "<port>" if value.isdigit() else value
+        if operator in (
+            "UPSTREAM_LOCAL_ADDRESS",
+            "DOWNSTREAM_REMOTE_ADDRESS",
+            "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
+        ):
+            return PORT.sub(":<port>", value)
+        if "CONNECTION_ID" in operator and value.isdigit() and value != "0":
+            return self.ids.setdefault(f"connection {value}", f"<connection {len(self.ids) + 1}>")
+        if operator == "STREAM_ID":
+            return self.request_id(value)
+        return self.value(operator, value)
 
     def value(self, name: str, value: str) -> str:
         """A value by the name of its header, log operator or tag."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.support.client import Response
 from tests.support.messages import Message
-from tests.support.parity.normalise import TIMED, Names
+from tests.support.parity.normalise import Names
 from tests.support.parity.scenario import ENDS, SEPARATOR, Scenario, World
 from tests.support.process import ProxyProcess
 from tests.support.upstream import Request
@@ -53,7 +53,7 @@ def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
     scenario.drive(world)
     if scenario.expect is not None:
         scenario.expect(world)
-    log = _wait_for_lines(world, scenario.lines)
+    log = world.wait_for_lines(scenario.lines)
     if scenario.spans:
         world.collector.wait_for_spans(scenario.spans, SPANS_S)
     stats = _settled_stats(proxy)
@@ -106,7 +106,7 @@ def _add_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
         _add_json_line(into, at, line, names)
         return
     fields = (part.partition("=") for part in line.split(SEPARATOR))
-    into |= {f"{at} {operator}": names.value(operator, value) for operator, _, value in fields}
+    into |= {f"{at} {operator}": names.logged(operator, value) for operator, _, value in fields}
 
 
 def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> None:
@@ -115,22 +115,11 @@ def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> No
     into[f"{at} keys"] = " ".join(fields)
     for key, value in fields.items():
         if isinstance(value, str):
-            into[f"{at} {key}"] = f'"{names.value(key, value)}"'
+            into[f"{at} {key}"] = f'"{names.logged(key, value)}"'
             if as_written[key] != value:
                 into[f"{at} {key} as written"] = as_written[key]
         else:
-            into[f"{at} {key}"] = "<ms>" if key in TIMED and isinstance(value, int) else json.dumps(value)
-
-
-def _wait_for_lines(world: World, count: int) -> list[str]:
-    deadline = time.monotonic() + SETTLE_S
-    while True:
-        lines = world.log.read_text().splitlines() if world.log.exists() else []
-        if len(lines) >= count:
-            return lines
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{len(lines)} access-log lines came, not {count}: {lines}")
-        time.sleep(0.02)
+            into[f"{at} {key}"] = names.logged(key, json.dumps(value))
 
 
 def _settled_stats(proxy: ProxyProcess) -> dict[str, int]:

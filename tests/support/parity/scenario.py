@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ LOGGED = (
     "REQUESTED_SERVER_NAME",
 )
 SEPARATOR = " | "
+LINES_S = 6.0
 #: what may follow a response that carries ``connection: close``
 ENDS = ("closed", "still open")
 LOG_FORMAT = SEPARATOR.join(f"{operator}=%{operator}%" for operator in LOGGED) + "\n"
@@ -142,6 +144,17 @@ class World:
             if not patient:
                 client.half_close()
             self.said.append(ENDS[0] if client.is_closed() else ENDS[1])
+
+    def wait_for_lines(self, count: int) -> list[str]:
+        """The access log once it has so many lines. Raises AssertionError when they do not come."""
+        deadline = time.monotonic() + LINES_S
+        while True:
+            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            if len(lines) >= count:
+                return lines
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{len(lines)} access-log lines came, not {count}: {lines}")
+            time.sleep(0.02)
 
     def close(self) -> None:
         for upstream in (*self.upstreams.values(), self.collector):

@@ -43,12 +43,11 @@ def test_upstream_addresses_and_names(stream: StreamInfo, bare: StreamInfo) -> N
     assert shown("%UPSTREAM_LOCAL_ADDRESS% %UPSTREAM_LOCAL_PORT%", stream) == "127.0.0.1:5 5"
 
 
-def test_every_host_that_was_tried(stream: StreamInfo) -> None:
+def test_the_host_that_was_tried_last(stream: StreamInfo) -> None:
     text = "%UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_HOST_NAMES_ATTEMPTED% %UPSTREAM_CONNECTION_IDS_ATTEMPTED%"
     assert shown(text, stream) == "- - -"
     stream.upstream_connection_id = 9
-    stream.upstream_attempts = [(SimpleNamespace(address="127.0.0.1:1", hostname=""), 8)]
-    assert shown(text, stream) == "127.0.0.1:1,127.0.0.1:21100 127.0.0.1:1,back.svc 8,9"
+    assert shown(text, stream) == "127.0.0.1:21100 back.svc 9"
 
 
 def test_blanks_in_details(stream: StreamInfo) -> None:
@@ -85,7 +84,7 @@ def test_trace_ids_of_spans_and_of_unsampled_traces(stream: StreamInfo) -> None:
 
 
 def test_sizes(stream: StreamInfo) -> None:
-    stream.request_header_bytes, stream.bytes_received = 50, 7
+    stream.request_header_bytes, stream.request_wire_bytes = 50, 57
     text = "%DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_HEADER_BYTES_RECEIVED% %BYTES_RETRANSMITTED%"
     assert shown(text, stream) == "57 50 0"
 

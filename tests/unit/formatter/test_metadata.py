@@ -21,9 +21,11 @@ def test_dynamic_metadata(stream: StreamInfo) -> None:
 
 def test_of_hosts_clusters_and_routes(stream: StreamInfo) -> None:
     stream.upstream_host.cluster = SimpleNamespace(metadata={"c": {"k": True}})
-    stream.route = SimpleNamespace(metadata={"r": {"k": "v"}}, virtual_host=SimpleNamespace())
+    stream.route = SimpleNamespace(metadata={"r": {"k": "v"}})
     text = "%UPSTREAM_METADATA(a:b)% %CLUSTER_METADATA(c:k)% %METADATA(ROUTE:r:k)% %METADATA(VIRTUAL_HOST:x)% %METADATA(ROUTE:r:k):0%"
     assert shown(text, stream) == "v true v - "
+    stream.virtual_host = SimpleNamespace(metadata={"x": {"b": 1.0, "a": 2.0}})
+    assert shown("%METADATA(VIRTUAL_HOST:x)%", stream) == '{"a":2,"b":1}'
 
 
 def test_unknown_kinds_are_refused() -> None:

@@ -32,9 +32,9 @@ def test_literals_are_written_as_they_are(stream: StreamInfo) -> None:
 
 
 def test_bodies_are_not_escaped(stream: StreamInfo) -> None:
-    stream.local_reply_body = b"one\ntwo"
-    assert compile_format("%LOCAL_REPLY_BODY%", escape=False).format_bytes(stream) == b"one\ntwo"
-    assert compile_format("%LOCAL_REPLY_BODY%").format_bytes(stream) == rb"one\x0atwo"
+    stream.details = b"one\ntwo"
+    assert compile_format("%RESPONSE_CODE_DETAILS%", escape=False).format_bytes(stream) == b"one\ntwo"
+    assert compile_format("%RESPONSE_CODE_DETAILS%").format_bytes(stream) == rb"one\x0atwo"
 
 
 def test_numbers_survive_a_line_that_needs_care(stream: StreamInfo) -> None:

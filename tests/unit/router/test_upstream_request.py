@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,7 +81,8 @@ def make(method: bytes = b"POST", fields: Any = ()) -> tuple[UpstreamRequest, Ow
     owner, pool = Owner(), Pool()
     headers = RequestHeaders(method, b"/", b"a", b"http", list(fields))
     anything: Any = None
-    request = UpstreamRequest(owner, object(), headers, Cluster(), anything, pool)  # type: ignore[arg-type]
+    stream = SimpleNamespace(upstream_request_header_bytes=0, upstream_response_header_bytes=0)
+    request = UpstreamRequest(owner, stream, headers, Cluster(), anything, pool)  # type: ignore[arg-type]
     return request, owner, Connection(), pool
 
 

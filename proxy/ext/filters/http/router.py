@@ -157,6 +157,8 @@ class Router(Tries, Filter):
             self._reply(stream, 503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
             return
         stream.upstream_host = host
+        if stream.attempt_count > 1:
+            self._forget_try(stream)
         headers = stream.request_headers
         assert headers is not None
         action: RouteAction = stream.route.forward
@@ -175,6 +177,8 @@ class Router(Tries, Filter):
             if stream.request_trailers is not None:
                 request.trailers = stream.request_trailers
                 request.queue = request.queue or []
+        if not request.pool.ready:
+            request.asked_at = stream.hcm.monotonic()
         request.pool.new_stream(request)
 
     # -- the request's body --------------------------------------------------------------------------------------
@@ -213,6 +217,7 @@ class Router(Tries, Filter):
         stream.upstream_connection_id = connection.connection_id
         stream.upstream_protocol = b"HTTP/1.1"
         now = stream.upstream_tx_start_at = stream.hcm.monotonic()
+        stream.upstream_pool_wait_s = now - request.asked_at if request.asked_at else 0.0
         stream.upstream_connect_start_at = connection.created_at
         stream.upstream_connected_at = connection.connected_at
         if stream.decode_ended:
@@ -305,6 +310,10 @@ class Router(Tries, Filter):
                 stream.upstream_host = None
         else:
             request.host.rq_error += 1
+        if not request.sent:
+            stream.upstream_pool_wait_s = (
+                stream.hcm.monotonic() - request.asked_at if request.asked_at else 0.0
+            )
         if stream.try_span is not None:
             self._end_try_span(stream, 0, reason.flag, reason.text, sent=request.sent)
         if stream.encode_started:
@@ -316,7 +325,6 @@ class Router(Tries, Filter):
         if retry is not None:
             delay_s = retry.should_retry_reset(reason, request.sent)
             if delay_s is not None:
-                self._note_attempt(stream)
                 self._schedule_retry(stream, delay_s)
                 return
             self._count_no_retry(stream, retry)
