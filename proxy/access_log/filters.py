@@ -7,6 +7,7 @@ the configured default is what counts.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "NE": operator.ne,
 }
 _DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+_NUMBER = re.compile(rb"[0-9a-fA-F]{8}")
 _NO_RUNTIME = "there are no runtime layers, the default value is used"
 _NO_HEADERS = RequestHeaders(b"", b"", b"")
 _LOG_TYPE = "DownstreamEnd"  # the only moment at which HTTP streams are logged here
@@ -165,12 +167,9 @@ def _compile_share(reader: Reader, independent: bool, ids: Ids) -> Accept:
 
 def _id_number(request_id: bytes) -> int | None:
     """The number in a request id, the same at every hop: its first 32 bits; None when it is no UUID."""
-    if len(request_id) != 36:
+    if len(request_id) != 36 or _NUMBER.match(request_id) is None:
         return None
-    try:
-        return int(request_id[:8], 16)
-    except ValueError:
-        return None
+    return int(request_id[:8], 16)  # hex ASCII digits, checked above
 
 
 @reads("envoy.config.accesslog.v3.AndFilter")

@@ -149,6 +149,6 @@ class ChunkedReader:
         if self._keep:
             name = match[1].lower()
             if name not in FORBIDDEN_TRAILERS:
-                self._fields.append((name, match[2].rstrip()))
+                self._fields.append((name, match[2].rstrip(b" \t")))
             if len(self._fields) > self._max_count:
                 raise too_large(b"http1.too_many_headers")

@@ -129,7 +129,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
             if bits:
                 again |= known & bits
                 known |= bits
-            fields.append((lower, value.rstrip()))
+            fields.append((lower, value.rstrip(b" \t")))
         if again & TRUSTED:  # the same name in two spellings
             fields = join_repeated(fields, REQUEST_JOINED)
     else:
@@ -141,7 +141,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
         known &= ~HOST
     else:
         known |= HOST
-        authority = authority.rstrip()
+        authority = authority.rstrip(b" \t")
         if authority not in AUTHORITIES:
             check_authority(authority)
     if path[0] != 47 or method == b"CONNECT":  # not "/..."
@@ -262,7 +262,7 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
             lower, bits = _learn(name)
         if bits:
             known |= bits
-        fields.append((lower, value.rstrip()))  # llhttp leaves trailing blanks; controls it has refused
+        fields.append((lower, value.rstrip(b" \t")))  # llhttp leaves trailing blanks; controls it has refused
     return ResponseHeaders(status, fields, known), is_http11
 
 

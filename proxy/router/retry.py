@@ -152,7 +152,7 @@ def parse_retry_on(text: str, words: dict[str, int]) -> tuple[int, list[str]]:
     bits = 0
     unknown = []
     for word in text.split(","):
-        word = word.strip()
+        word = word.strip(" \t")
         if word in words:
             bits |= words[word]
         elif word:
@@ -261,7 +261,10 @@ class RetryState:
     def _merge_names(self, value: bytes | None) -> None:
         if value is not None:
             names = value.split(b",", MAX_HEADER_ENTRIES)[:MAX_HEADER_ENTRIES]
-            self._headers = (*self._headers, *(_presence(name.strip().lower()) for name in names if name))
+            self._headers = (
+                *self._headers,
+                *(_presence(name.strip(b" \t").lower()) for name in names if name),
+            )
 
     def should_retry_headers(self, status: int, response_headers: ResponseHeaders) -> float | None:
         """A response head has come: try again?"""

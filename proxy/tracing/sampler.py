@@ -7,6 +7,7 @@ every hop with the same rate decides alike; an id that is no UUID cannot carry i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from proxy.base.headers import CLIENT_TRACE_ID, X_ENVOY
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from proxy.base.ids import Ids
     from proxy.stats.store import Counter, Scope
 
+_NUMBER = re.compile(rb"[0-9a-fA-F]{8}")
 REQUEST_ID = b"x-request-id"
 CLIENT_TRACE = b"x-client-trace-id"
 FORCE_TRACE = b"x-envoy-force-trace"
@@ -101,13 +103,10 @@ class Sampler:
         """Whether the id falls into the fraction, in steps of 1/10000 as Envoy, finer when the fraction is finer."""
         if fraction >= 1.0 or fraction <= 0.0:
             return fraction >= 1.0
-        try:
-            number = int(request_id[:8], 16) if len(request_id) >= 8 else -1
-        except ValueError:
-            number = -1
-        if number < 0:
+        if _NUMBER.match(request_id) is None:
             self.unusable_ids.value += 1
             return self.draw() < fraction
+        number = int(request_id[:8], 16)  # hex ASCII digits, checked above
         steps = fraction * 10_000
         if abs(steps - round(steps)) < 1e-6:
             return number % 10_000 < round(steps)

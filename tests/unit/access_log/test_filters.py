@@ -144,7 +144,13 @@ def test_a_share_goes_by_the_request_id(read: Read, stream: StreamInfo) -> None:
     assert not accepts(read, {"runtime_filter": {"runtime_key": "k"}}, stream)
 
 
-@pytest.mark.parametrize("request_id", [b"", b"abc", b"zzzzzzzz-0000-4000-8000-000000000000"])
+#: what int(text, 16) takes and no UUID begins with
+NO_HEX = [b"zzzzzzzz", b"0x000001", b"1_000001", b" 0000001", b"+0000001", b"0000001\x0b"]
+
+
+@pytest.mark.parametrize(
+    "request_id", [b"", b"abc", *(text + b"-0000-4000-8000-000000000000" for text in NO_HEX)]
+)
 def test_a_share_goes_by_chance_without_a_uuid(read: Read, stream: StreamInfo, request_id: bytes) -> None:
     stream.request_headers = identified(request_id)
     accept = compile_filter(read(FILTER, share(25)), Ids(3))

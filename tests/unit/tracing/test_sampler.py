@@ -102,15 +102,17 @@ def test_the_id_itself_is_drawn_from(number: int, rate: float, kept: bool) -> No
     assert (stream.span is not None) is kept
 
 
-def test_an_id_that_is_no_uuid_is_sampled_all_the_same() -> None:
+@pytest.mark.parametrize("request_id", [b"abc", b"0x000001", b"1_000001", b" 0000001", b"+0000001"])
+def test_an_id_that_is_no_uuid_is_sampled_all_the_same(request_id: bytes) -> None:
+    """Also one that int(text, 16) would take."""
     world = World()
     tracing = world.compile({"provider": zipkin(), "random_sampling": {"value": 50}})
     kept = 0
     for _ in range(400):
-        stream = world.stream(request_id=b"abc")
+        stream = world.stream(request_id=request_id)
         tracing.start(stream)
         kept += stream.span is not None
-        assert request_id_of(stream) == b"abc"
+        assert request_id_of(stream) == request_id
     assert 140 < kept < 260
     assert world.counter("tracing.context.request_id_not_uuid") == 400
 
