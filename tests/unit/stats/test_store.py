@@ -95,7 +95,9 @@ def test_code_stats_appear_with_the_first_response() -> None:
 
 def test_code_stats_of_a_listener_exist_at_zero_and_know_no_single_codes() -> None:
     store = Store()
-    codes = CodeStats(store.scope("http").scope("a"), prefix="downstream_rq_", used_lazily=False, each_code=False)
+    codes = CodeStats(
+        store.scope("http").scope("a"), prefix="downstream_rq_", used_lazily=False, each_code=False
+    )
     codes.record(404)
     codes.record(404)
     values = {name: c.value for name, c in store.counters.items() if name.startswith("http.")}
