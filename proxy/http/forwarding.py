@@ -252,6 +252,8 @@ class Forwarding:
         """x-envoy-internal or x-envoy-external-address, the user agent, via."""
         if internal:
             headers.set(b"x-envoy-internal", b"true")
+            if b"x-envoy-force-trace" in headers:
+                stream.returns_request_id = True
         if self.add_user_agent:
             headers.set(b"x-envoy-downstream-service-cluster", self.user_agent)
             if b"user-agent" not in headers:
@@ -287,7 +289,7 @@ class Forwarding:
         elif self.server_transformation == OVERWRITE:
             headers.set(b"server", self.server_name)
         headers.known |= known
-        if self.always_set_request_id and stream.request_headers is not None:
+        if (self.always_set_request_id or stream.returns_request_id) and stream.request_headers is not None:
             request_id = stream.request_headers.get(b"x-request-id")
             if request_id is not None:
                 headers.set(b"x-request-id", request_id)

@@ -8,6 +8,7 @@ take, a stream's upstream is slow, or the client itself reads too slowly.
 from __future__ import annotations
 
 import asyncio
+import logging
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 HOLD_CODEC, HOLD_STREAM, HOLD_CLOSING = 1, 2, 4
 HELD_LOOK_S = 1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
 LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client that takes nothing
+
+log = logging.getLogger("connection")
 
 
 def address_text(name: object) -> str:
@@ -278,6 +281,9 @@ class DownstreamConnection:
     def _refuse(self, error: CodecError) -> None:
         """The only place that answers a client's bad bytes."""
         self.hcm.stats.downstream_cx_protocol_error.value += 1
+        if log.isEnabledFor(logging.DEBUG):
+            peer = self.info.direct_remote_address
+            log.debug("[C%d] %s: %d %s", self.info.connection_id, peer, error.status, error.details.decode())
         stream = self.stream
         if stream is None:
             stream = self.new_stream()

@@ -7,6 +7,7 @@ back to its pool; otherwise it is closed.
 from __future__ import annotations
 
 import asyncio
+import logging
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from proxy.router.upstream_request import UpstreamRequest
     from proxy.upstream.host import Host
     from proxy.upstream.pool import ConnectionPool
+
+log = logging.getLogger("upstream")
 
 
 class UpstreamConnection:
@@ -105,6 +108,7 @@ class UpstreamConnection:
         self.dispatcher.timers.forget(self)
         reason = LOCAL_CONNECTION_FAILURE if error.errno in LOCAL_ERRNOS else REMOTE_CONNECTION_FAILURE
         words = (error.strerror or str(error)).encode()
+        log.debug("[C%d] %s: connect failed: %s", self.connection_id, self.host.address, words.decode())
         try:
             self.pool.on_connect_failure(self, reason, words)
             self.dispatcher.flush()

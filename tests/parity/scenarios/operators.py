@@ -5,6 +5,8 @@ suppress_envoy_headers keeps times out of the heads, so that their sizes can be 
 
 from __future__ import annotations
 
+from typing import Any
+
 from proxy.formatter.operators import OPERATORS
 from tests.support.client import Client, request
 from tests.support.config import TYPES, Config, cluster, file_log, route_to, virtual_host
@@ -63,7 +65,7 @@ RETRY = {"retry_on": "5xx,reset,connect-failure", "num_retries": 1}
 
 
 def every_operator(world: World) -> Config:
-    routes = [
+    routes: list[dict[str, Any]] = [
         {
             "match": {"prefix": "/direct"},
             "direct_response": {"status": 200, "body": {"inline_string": "direct"}},

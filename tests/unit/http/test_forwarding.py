@@ -359,3 +359,9 @@ def test_reason_phrases_are_envoys(status, reason):
     talk.client(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     talk.upstream(0).sends(b"HTTP/1.1 %d Whatever\r\ncontent-length: 0\r\n\r\n" % status)
     assert talk.client_saw.start_line == f"HTTP/1.1 {status} {reason}"
+
+
+def test_a_forced_trace_tells_the_client_its_id():
+    forced = b"x-forwarded-for: 10.1.1.1\r\nx-envoy-force-trace: 1\r\nx-request-id: mine\r\n"
+    assert ("x-request-id", "mine") in got(request=forced, **PRIVATE)
+    assert ("x-request-id", "mine") not in got(request=forced.replace(b"10.1", b"11.1"), **PRIVATE)
