@@ -47,7 +47,7 @@ class ListenerManager:
             return None
         if any(other.name == listener.name for other in self.listeners):
             reader.unsupported(
-                "name", f'there is a listener "{listener.name}" already; Envoy would replace it'
+                "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
         self.listeners.append(listener)
         self._added.value += 1

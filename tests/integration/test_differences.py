@@ -58,3 +58,23 @@ def test_histograms_show_a_value_at_once(start_outrider, simple, port):
     page = proxy.admin("/stats/prometheus")[1]
     counts = re.findall(r"^envoy_cluster_upstream_rq_time_count\{[^}]*\} (\d+)$", page, re.MULTILINE)
     assert counts == ["1"]
+
+
+def test_a_refusal_ends_with_fin(start_outrider, simple, port):
+    """Before delayed_close_timeout (1 s), and with the client's side still open."""
+    start_outrider(simple)
+    with Client(port) as client:
+        assert client.send(b"GARBAGE\r\n\r\n").read().status == 400
+        assert client.is_closed(0.5)
+
+
+def test_virtual_hosts_and_sizes_are_always_counted(start_outrider, simple, port):
+    proxy = start_outrider(simple)
+    with Client(port) as client:
+        assert client.send(request("POST", "/", body=b"12345")).read().status == 200
+    assert proxy.stats("?filter=vhost")["vhost.all.vcluster.other.upstream_rq_200"] == 1
+    page = proxy.admin("/stats/prometheus")[1]
+    sums = re.findall(
+        r"^envoy_(\w+)_(?:downstream|upstream)_rq_body_size_sum\{[^}]*\} 5$", page, re.MULTILINE
+    )
+    assert sorted(sums) == ["cluster", "http", "vhost_vcluster"]

@@ -20,3 +20,11 @@ def test_names(stream: StreamInfo) -> None:
         assert formatter.format(stream) == ("URX,UC UpstreamRetryLimitExceeded,UpstreamConnectionTermination")
     assert format_flags(stream.flags) == "URX,UC"
     assert format_flags(0) == "-"
+
+
+def test_the_order_is_fixed() -> None:
+    """URX first, the others as the bits stand; whichever was set first (decision 0006)."""
+    one_way = ResponseFlag.UT | ResponseFlag.URX | ResponseFlag.DC
+    other_way = ResponseFlag.DC | ResponseFlag.URX | ResponseFlag.UT
+    assert format_flags(one_way) == format_flags(other_way)
+    assert format_flags(one_way).split(",")[0] == "URX"
