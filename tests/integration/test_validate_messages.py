@@ -227,7 +227,7 @@ MISTAKES = {
         path="static_resources.clusters[1].name",
     ),
     "two listeners of one name": Mistake(
-        'there is a listener "front" already; Envoy would replace it',
+        'there is a listener "front" already; Envoy would pass over this one',
         *("  clusters:", part("  - name: front", "  clusters:") + "  clusters:"),
         *("31:5", "static_resources.listeners[1].name"),
         kind="unsupported",
