@@ -10,7 +10,6 @@ from proxy.api.reader import Reader, reads
 from proxy.base.stream_info import StreamInfo
 
 Match = Callable[[Any], bool]
-_ABSENT = object()
 
 
 @reads("envoy.config.accesslog.v3.MetadataFilter")

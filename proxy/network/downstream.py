@@ -1,8 +1,8 @@
 """DownstreamConnection: a client's socket and its codec. Room 1 of the corridor.
 
-uvloop calls ``connection_made``, ``data_received`` ...; the codec calls ``new_stream``. ``write()`` is the only place
-that writes to the socket. Reading is held for three reasons, kept as bits: the codec has pipelined input it cannot
-take, a stream's upstream is slow, or the client itself reads too slowly.
+uvloop calls ``connection_made``, ``data_received`` ...; the codec calls ``new_stream``. ``flush()`` is the only place
+that writes to the socket. Reading is held for two reasons, kept as bits: the codec has pipelined input it cannot take,
+or a stream's upstream is slow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
 
-HOLD_CODEC, HOLD_STREAM, HOLD_CLOSING = 1, 2, 4
+HOLD_CODEC, HOLD_STREAM = 1, 2
 HELD_LOOK_S = 1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
 LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
