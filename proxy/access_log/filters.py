@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from proxy.access_log.metadata_filter import compile_metadata_filter
 from proxy.api.matchers import compile_header_matcher
@@ -22,19 +22,19 @@ from proxy.formatter.grpc_status import response_grpc_status
 
 Accept = Callable[[StreamInfo], bool]
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "EQ": operator.eq,
     "GE": operator.ge,
     "LE": operator.le,
     "NE": operator.ne,
 }
-_DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
-_NUMBER = re.compile(rb"[0-9a-fA-F]{8}")
-_NO_RUNTIME = "there are no runtime layers, the default value is used"
-_NO_HEADERS = RequestHeaders(b"", b"", b"")
-_LOG_TYPE = "DownstreamEnd"  # the only moment at which HTTP streams are logged here
+_DENOMINATORS: Final = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+_NUMBER: Final = re.compile(rb"[0-9a-fA-F]{8}")
+_NO_RUNTIME: Final = "there are no runtime layers, the default value is used"
+_NO_HEADERS: Final = RequestHeaders(b"", b"", b"")
+_LOG_TYPE: Final = "DownstreamEnd"  # the only moment at which HTTP streams are logged here
 # google.rpc codes as access-log filters spell them.
-_GRPC_NUMBERS = {
+_GRPC_NUMBERS: Final = {
     name: number
     for number, name in enumerate(
         (

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.clock import Clock
 from proxy.base.timers import Alarm, TimerWheel
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
     from proxy.stats.store import Scope
 
-LIMIT_BYTES = 16 << 20
-_MODE = 0o644
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+LIMIT_BYTES: Final = 16 << 20
+_MODE: Final = 0o644
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
 # A descriptor that cannot be opened again without O_NONBLOCK (a socket, another user's pipe): POSIX promises that a
 # pipe that is ready takes this much without blocking.
-_SAFE_BYTES = 512
-_INHERITED = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}
-_KEY = "proxy.access_log.files"
+_SAFE_BYTES: Final = 512
+_INHERITED: Final = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}
+_KEY: Final = "proxy.access_log.files"
 
 
 class FileStats:

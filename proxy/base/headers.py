@@ -10,29 +10,30 @@ A set bit means "may be there", a clear bit means "certainly absent"; bits are n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 Field = tuple[bytes, bytes]
 
 # Families of names that the core asks for on every request, one bit each.
-HOP_BY_HOP = 1
-TRACE = 2
-X_ENVOY = 4
-FORWARDED_FOR = 8
-FORWARDED_PROTO = 16
-REQUEST_ID = 32
-EXPECT = 64
-CONTENT_LENGTH = 128
-TRANSFER_ENCODING = 256
-UPGRADE = 512
-SERVER = 1024
-DATE = 2048
-CLIENT_CERT = 4096
-CLIENT_TRACE_ID = 8192
-CONTENT_TYPE = 16384
-CONNECTION = 32768
-HOST = 65536  # the request had a Host field or :authority, though perhaps an empty one
+HOP_BY_HOP: Final = 1
+TRACE: Final = 2
+X_ENVOY: Final = 4
+FORWARDED_FOR: Final = 8
+FORWARDED_PROTO: Final = 16
+REQUEST_ID: Final = 32
+EXPECT: Final = 64
+CONTENT_LENGTH: Final = 128
+TRANSFER_ENCODING: Final = 256
+UPGRADE: Final = 512
+SERVER: Final = 1024
+DATE: Final = 2048
+CLIENT_CERT: Final = 4096
+CLIENT_TRACE_ID: Final = 8192
+CONTENT_TYPE: Final = 16384
+CONNECTION: Final = 32768
+HOST: Final = 65536  # the request had a Host field or :authority, though perhaps an empty one
 
-KNOWN: dict[bytes, int] = {
+KNOWN: Final[dict[bytes, int]] = {
     b"host": HOST,
     b"connection": HOP_BY_HOP | CONNECTION,
     b"keep-alive": HOP_BY_HOP,
@@ -101,7 +102,7 @@ KNOWN: dict[bytes, int] = {
 }
 
 
-_BOTH_SIDES = (
+_BOTH_SIDES: Final = (
     b"cache-control",
     b"content-encoding",
     b"content-type",
@@ -112,7 +113,7 @@ _BOTH_SIDES = (
     b"x-request-id",
 )
 # Found by asking Envoy 1.40 to append to each of them.
-REQUEST_JOINED = frozenset(
+REQUEST_JOINED: Final = frozenset(
     (
         *_BOTH_SIDES,
         b"accept",
@@ -153,7 +154,7 @@ REQUEST_JOINED = frozenset(
         b"x-forwarded-proto",
     )
 )
-RESPONSE_JOINED = frozenset(
+RESPONSE_JOINED: Final = frozenset(
     (
         *_BOTH_SIDES,
         b"access-control-allow-credentials",

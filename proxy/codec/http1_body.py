@@ -7,21 +7,24 @@ belong to an extension, an extension without a name, control characters in it, a
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from proxy.base.headers import Field, HeaderMap
 from proxy.codec.http1_weigh import bad_request, too_large
 
-MAX_SIZE_LINE = 4096  # bytes of one chunk's size line with its extensions
+MAX_SIZE_LINE: Final = 4096  # bytes of one chunk's size line with its extensions
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
-_EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_SIZE_LINE = re.compile(rb"0*+([0-9A-Fa-f]{1,16})?(?:" + _EXTENSION + rb")*+\r\n")
-_TRAILER_LINE = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+_EXTENSION: Final = (
+    rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+)
+_SIZE_LINE: Final = re.compile(rb"0*+([0-9A-Fa-f]{1,16})?(?:" + _EXTENSION + rb")*+\r\n")
+_TRAILER_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r\n")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 #: Trailers that steer framing, routing or the connection are dropped (RFC 9110 section 6.5.1).
-FORBIDDEN_TRAILERS = frozenset(
+FORBIDDEN_TRAILERS: Final = frozenset(
     (
         b"connection",
         b"content-encoding",
@@ -38,7 +41,11 @@ FORBIDDEN_TRAILERS = frozenset(
     )
 )
 
-SIZE, DATA, DATA_END, TRAILER, DONE = range(5)
+SIZE: Final = 0
+DATA: Final = 1
+DATA_END: Final = 2
+TRAILER: Final = 3
+DONE: Final = 4
 
 
 class ChunkedReader:

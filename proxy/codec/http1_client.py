@@ -10,6 +10,8 @@ followed by bytes that nobody asked for, or was complete before its request was.
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.base.errors import CONNECTION_TERMINATION, PROTOCOL_ERROR, CodecError, ResetReason
 from proxy.base.headers import (
     CONTENT_LENGTH,
@@ -31,11 +33,11 @@ from proxy.codec.http1_weigh import (
 )
 from proxy.codec.interface import StreamDecoder
 
-STEERING_BITS = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP
+STEERING_BITS: Final = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP
 
-BODILESS_STATUS = frozenset((204, 304))
+BODILESS_STATUS: Final = frozenset((204, 304))
 
-_NO_SETTINGS = Http1Settings()
+_NO_SETTINGS: Final = Http1Settings()
 
 
 class Http1ClientCodec(RequestWriter):

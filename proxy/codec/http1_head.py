@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 import httptools
 
@@ -39,7 +40,7 @@ from proxy.codec.http1_target import AUTHORITIES, check_authority, read_target
 from proxy.codec.http1_weigh import bad_request, low_version, message_length, too_large
 
 #: Methods that Envoy 1.40.0 takes; all others are answered 400 (allow_custom_methods is not supported).
-METHODS = frozenset(
+METHODS: Final = frozenset(
     b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS "
     b"PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
     b"UNSUBSCRIBE".split()
@@ -47,7 +48,7 @@ METHODS = frozenset(
 
 
 #: A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded, because peers choose the names.
-NAMES: dict[bytes, tuple[bytes, int]] = {}
+NAMES: Final[dict[bytes, tuple[bytes, int]]] = {}
 
 
 def _learn(name: bytes) -> tuple[bytes, int]:
@@ -78,7 +79,7 @@ class _Recorder:
 
 
 #: Names on which trust hangs: never twice in what we pass on, however they are spelled.
-TRUSTED = FORWARDED_FOR | FORWARDED_PROTO | REQUEST_ID
+TRUSTED: Final = FORWARDED_FOR | FORWARDED_PROTO | REQUEST_ID
 
 
 def _repeated_fields(head: bytes, joined: frozenset[bytes]) -> tuple[list[Field], int]:
@@ -163,9 +164,9 @@ def _take_host(fields: list[Field], known: int, authority: bytes | None) -> byte
     return authority
 
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) ([\x21-\x7e]+)(?: HTTP/([0-9]\.[0-9]))?")
-_FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_REQUEST_LINE: Final = re.compile(rb"([A-Z-]+) ([\x21-\x7e]+)(?: HTTP/([0-9]\.[0-9]))?")
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 
 
 def refusal(head: bytes) -> CodecError:
@@ -217,7 +218,7 @@ def check_request_line(line: bytes) -> None:
         raise low_version()  # HTTP/0.9
 
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?")
 
 
 class _StatusLines(dict[bytes, tuple[int, bool]]):
@@ -235,7 +236,7 @@ class _StatusLines(dict[bytes, tuple[int, bool]]):
         return entry
 
 
-_STATUS_LINES_SEEN = _StatusLines()
+_STATUS_LINES_SEEN: Final = _StatusLines()
 
 
 def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
@@ -266,7 +267,7 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
     return ResponseHeaders(status, fields, known), is_http11
 
 
-_BROKEN_LINE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_BROKEN_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class HeadBuffer:

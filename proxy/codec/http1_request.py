@@ -5,6 +5,8 @@ Knows who waits for the response (``decoder``) and nothing of what has come of i
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.base.errors import PROTOCOL_ERROR, ResetReason
 from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, RequestHeaders
 from proxy.codec.http1_weigh import Http1Settings
@@ -23,10 +25,14 @@ from proxy.codec.http1_write import (
 )
 from proxy.codec.interface import StreamDecoder
 
-HEAD, LENGTH, CHUNKED, CLOSE = range(4)  # the reading half's states: see http1_client
+# The reading half's states: see http1_client.
+HEAD: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+CLOSE: Final = 3
 
 #: Requests without a body that need not say so (Envoy: HeaderUtility::requestShouldHaveNoBody).
-BODILESS = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
+BODILESS: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 
 
 class RequestWriter:

@@ -5,6 +5,8 @@ Knows what the reading half tells it about the request (``stream``, ``keep_alive
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
@@ -24,7 +26,12 @@ from proxy.codec.http1_write import (
 )
 from proxy.codec.interface import StreamDecoder
 
-HEAD, LENGTH, CHUNKED, WAIT, DEAD = range(5)  # the reading half's states: see http1_server
+# The reading half's states: see http1_server.
+HEAD: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+WAIT: Final = 3
+DEAD: Final = 4
 
 
 class ResponseWriter:

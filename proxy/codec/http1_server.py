@@ -15,7 +15,7 @@ Reading is a state machine (``_state``):
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason
 from proxy.base.headers import CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
@@ -26,11 +26,11 @@ from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
 from proxy.codec.http1_weigh import Http1Settings, Steering, bad_request, too_large, weigh_request
 from proxy.codec.interface import ServerSink, StreamDecoder
 
-STEERING_BITS = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP | UPGRADE
-OUTPUT_BOUND = 65536  # bytes written in one feed() after which pipelined requests wait for the socket
+STEERING_BITS: Final = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP | UPGRADE
+OUTPUT_BOUND: Final = 65536  # bytes written in one feed() after which pipelined requests wait for the socket
 
-_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-_NO_SETTINGS = Http1Settings()
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
+_NO_SETTINGS: Final = Http1Settings()
 
 
 class Http1ServerCodec(ResponseWriter):

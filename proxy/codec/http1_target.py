@@ -7,32 +7,25 @@ loses any userinfo; CONNECT needs host:port; ``*`` belongs to OPTIONS.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from proxy.base.errors import CodecError
 
-_AUTHORITY = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
-_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)", re.DOTALL)
-_HOST_PORT = re.compile(rb"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_AUTHORITY: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]*")
+_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*)://([^/?#]*)(.*)", re.DOTALL)
+_HOST_PORT: Final = re.compile(rb"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 
 
-class _Authorities(set[bytes]):
-    """Authorities found good, so that a name is looked at once. Bounded: clients choose them."""
-
-    __slots__ = ()
-
-    def remember(self, authority: bytes) -> None:
-        if len(self) < 1024 and len(authority) <= 256:
-            self.add(authority)
-
-
-AUTHORITIES = _Authorities()
+#: Authorities found good, so that a name is looked at once. Bounded: clients choose them.
+AUTHORITIES: Final[set[bytes]] = set()
 
 
 def check_authority(authority: bytes) -> None:
     """Refuse a Host with characters that no authority has. Raises CodecError."""
     if not _AUTHORITY.fullmatch(authority):
         raise CodecError(400, b"Bad Request", b"http.invalid_authority")
-    AUTHORITIES.remember(authority)
+    if len(AUTHORITIES) < 1024 and len(authority) <= 256:
+        AUTHORITIES.add(authority)
 
 
 def read_target(method: bytes, target: bytes) -> tuple[bytes, bytes, bytes] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.base.errors import CodecError
 from proxy.base.headers import (
@@ -20,15 +21,15 @@ from proxy.base.headers import (
     RequestHeaders,
 )
 
-CHUNKED = -1  # message_length: the length is told by the chunks
-UNKNOWN = -2  # message_length: the head says nothing
+CHUNKED: Final = -1  # message_length: the length is told by the chunks
+UNKNOWN: Final = -2  # message_length: the head says nothing
 
 #: Connection may not take these away: the next hop's trust hangs on them (Envoy: sanitizeConnectionHeader).
-UNNAMEABLE = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
-MAX_CONNECTION_TOKENS = 9
-MAX_RESPONSE_HEADERS_BYTES = 80 * 1024  # seen of Envoy 1.40.0: 81,920 pass, 81,921 do not
+UNNAMEABLE: Final = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"))
+MAX_CONNECTION_TOKENS: Final = 9
+MAX_RESPONSE_HEADERS_BYTES: Final = 80 * 1024  # seen of Envoy 1.40.0: 81,920 pass, 81,921 do not
 
-_DIGITS = re.compile(rb"0*[0-9]{1,20}")
+_DIGITS: Final = re.compile(rb"0*[0-9]{1,20}")
 
 
 @dataclass(slots=True, frozen=True)

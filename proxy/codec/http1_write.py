@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.base.headers import HeaderMap
 
 #: Envoy's own reason phrases (seen of 1.40.0); every other status is "Unknown".
-REASONS = {
+REASONS: Final = {
     100: b"Continue",
     101: b"Switching Protocols",
     102: b"Processing",
@@ -68,20 +70,23 @@ REASONS = {
     511: b"Network Authentication Required",
     599: b"Last Unassigned Server Error Code",
 }
-STATUS_LINES = {
+STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Unknown")) for status in range(100, 1000)
 }
 
 # How the body being written is framed.
-NO_BODY, BY_LENGTH, BY_CHUNKS, BY_CLOSE = range(4)
+NO_BODY: Final = 0
+BY_LENGTH: Final = 1
+BY_CHUNKS: Final = 2
+BY_CLOSE: Final = 3
 
-NO_LENGTH = -1
-BAD_LENGTH = -2
+NO_LENGTH: Final = -1
+BAD_LENGTH: Final = -2
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 #: One field as a line: b": ".join((name, value)), a C call without a frame.
-field_line = b": ".join
+field_line: Final = b": ".join
 
 
 def declared_length(headers: HeaderMap) -> int:

@@ -13,18 +13,19 @@ Header values: control bytes other than TAB become ``\\xNN``; everything else pa
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import orjson
 
 # Deleting these from a line leaves what needs a second look.
-PLAIN = bytes(range(0x20, 0x7F))
-PLAIN_JSON = PLAIN.replace(b'"', b"").replace(b"\\", b"")
-PLAIN_HEADER = PLAIN + b"\t" + bytes(range(0x80, 0x100))
+PLAIN: Final = bytes(range(0x20, 0x7F))
+PLAIN_JSON: Final = PLAIN.replace(b'"', b"").replace(b"\\", b"")
+PLAIN_HEADER: Final = PLAIN + b"\t" + bytes(range(0x80, 0x100))
 
 # A stray byte 0xNN appears as the lone surrogate U+DCNN after decoding with "surrogateescape".
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udc9f]")
-_CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udc9f]")
+_CONTROL_BYTE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.header_values import cut
 from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Make, Slot
 from proxy.formatter.syntax import Command
 
-_NOT_IN_A_HOSTNAME = re.compile(r"[^A-Za-z0-9_.-]")
+_NOT_IN_A_HOSTNAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def count(attribute: str) -> Make:

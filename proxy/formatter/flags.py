@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.base.errors import ResponseFlag
 from proxy.base.stream_info import StreamInfo
 
 #: (bit, short name, long name); the order is that of the bits
-FLAGS: tuple[tuple[int, str, str], ...] = (
+FLAGS: Final[tuple[tuple[int, str, str], ...]] = (
     (ResponseFlag.URX, "URX", "UpstreamRetryLimitExceeded"),
     (ResponseFlag.LH, "LH", "FailedLocalHealthCheck"),
     (ResponseFlag.UH, "UH", "NoHealthyUpstream"),
@@ -39,7 +41,7 @@ FLAGS: tuple[tuple[int, str, str], ...] = (
     (ResponseFlag.UDO, "UDO", "UnconditionalDropOverload"),
 )
 
-BY_SHORT_NAME: dict[str, int] = {short: bit for bit, short, _ in FLAGS}
+BY_SHORT_NAME: Final[dict[str, int]] = {short: bit for bit, short, _ in FLAGS}
 
 
 class FlagNames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.headers import HeaderMap
 from proxy.base.stream_info import StreamInfo
@@ -10,7 +10,7 @@ from proxy.formatter.slot import NUMBER, TEXT, FormatContext, Slot
 from proxy.formatter.syntax import Command
 
 # (CamelCase, SNAKE_CASE) by number: grpc/status.h and absl::StatusCode.
-_GRPC_NAMES: tuple[tuple[bytes, bytes], ...] = (
+_GRPC_NAMES: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"OK", b"OK"),
     (b"Canceled", b"CANCELLED"),
     (b"Unknown", b"UNKNOWN"),
@@ -30,8 +30,8 @@ _GRPC_NAMES: tuple[tuple[bytes, bytes], ...] = (
     (b"Unauthenticated", b"UNAUTHENTICATED"),
 )
 # The status of a response that has no grpc-status (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-_HTTP_TO_GRPC = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-_UNKNOWN = 2
+_HTTP_TO_GRPC: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_UNKNOWN: Final = 2
 
 
 def grpc_status(stream: StreamInfo) -> int | None:

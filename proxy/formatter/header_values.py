@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from proxy.base.headers import KNOWN, X_ENVOY, RequestHeaders
@@ -13,8 +13,8 @@ from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import COUNT, TEXT, FormatContext, Getter, Make, Slot
 from proxy.formatter.syntax import Command
 
-_NAME = re.compile(r":?[A-Za-z0-9!#$%&'*+.^_`|~-]*")
-_PSEUDO_ATTRIBUTE = {
+_NAME: Final = re.compile(r":?[A-Za-z0-9!#$%&'*+.^_`|~-]*")
+_PSEUDO_ATTRIBUTE: Final = {
     b":method": "method",
     b":path": "path",
     b":authority": "authority",
@@ -132,7 +132,7 @@ def _original_path(headers: RequestHeaders) -> bytes:
     return (headers.known & X_ENVOY and headers.get(b"x-envoy-original-path")) or b""
 
 
-_PATHS: dict[str, Callable[[RequestHeaders], bytes]] = {
+_PATHS: Final[dict[str, Callable[[RequestHeaders], bytes]]] = {
     "": lambda headers: _original_path(headers) or headers.path,
     "ORIG_OR_PATH": lambda headers: _original_path(headers) or headers.path,
     "PATH": lambda headers: headers.path,
@@ -179,8 +179,8 @@ def query_param_operator(command: Command, context: FormatContext, absent: Any) 
 
 # DECODED as 1.40.0 was seen to do it: what would not be visible, or is one of these, stays encoded; a "%" that begins
 # no escape is left out, unless fewer than two characters follow.
-_ENCODED = re.compile(rb"%(?:[0-9A-Fa-f]{2}|(?=..))", re.S)
-_STAYS_ENCODED = frozenset(b' "<>\\^{|}')
+_ENCODED: Final = re.compile(rb"%(?:[0-9A-Fa-f]{2}|(?=..))", re.S)
+_STAYS_ENCODED: Final = frozenset(b' "<>\\^{|}')
 
 
 def _decode_visible(found: re.Match[bytes]) -> bytes:

@@ -7,7 +7,7 @@ compiled, so that a line costs one ``%`` and one check of the whole line for cha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,8 +20,8 @@ from proxy.formatter.text import text_slots
 from proxy.formatter.values import json_of, plain
 
 #: stands for a missing value until the line is put together; no value on the wire is this
-_MISSING = b"\0"
-_QUOTED_MISSING = b'"\0"'
+_MISSING: Final = b"\0"
+_QUOTED_MISSING: Final = b'"\0"'
 
 
 class JsonFormatter:

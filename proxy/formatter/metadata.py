@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import DYNAMIC, FormatContext, Make, Slot
@@ -32,7 +32,7 @@ def _virtual_host(stream: StreamInfo) -> Any:
     return getattr(stream.virtual_host, "metadata", None)
 
 
-_KINDS: dict[str, Holder] = {
+_KINDS: Final[dict[str, Holder]] = {
     "DYNAMIC": _dynamic,
     "CLUSTER": _cluster,
     "ROUTE": _route,

@@ -6,7 +6,7 @@ Envoy takes and outrider cannot honour is refused by name with the reason (``REF
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from proxy.formatter import facts, grpc_status, timing
 from proxy.formatter import header_values as headers
@@ -36,13 +36,13 @@ def _with_length(make: Make) -> Operator:
     return Operator(make, "required", takes_length=True)
 
 
-REFUSED = {
+REFUSED: Final = {
     "CEL": "it needs the CEL language",
     "VIRTUAL_CLUSTER_NAME": "virtual clusters are not matched",
     "DOWNSTREAM_CX_RTT": "the kernel is not asked for round-trip times",
 }
 
-OPERATORS: dict[str, Operator] = {
+OPERATORS: Final[dict[str, Operator]] = {
     # time
     "START_TIME": Operator(timing.time_operator(timing.start_time), "optional"),
     "START_TIME_LOCAL": Operator(timing.time_operator(timing.start_time, local=True), "optional"),
@@ -144,7 +144,7 @@ OPERATORS: dict[str, Operator] = {
     "COALESCE": _with_length(coalesce_operator(compile_command)),
 }
 
-_ADDRESSES = (
+_ADDRESSES: Final = (
     ("UPSTREAM_LOCAL_", "upstream_local_address"),
     ("UPSTREAM_REMOTE_", "upstream_remote_address"),
     ("DOWNSTREAM_LOCAL_", "info.local_address"),
@@ -160,7 +160,7 @@ for _prefix, _attribute in (_ADDRESSES[1], _ADDRESSES[2], _ADDRESSES[3]):
     OPERATORS[_prefix + "ADDRESS_ENDPOINT_ID"] = Operator(facts.address_endpoint_id(_attribute))
 
 # TLS: no value on a plain connection.
-_TLS = {
+_TLS: Final = {
     "UPSTREAM_": "TLS_CIPHER TLS_VERSION TLS_SESSION_ID TLS_GROUP PEER_SUBJECT PEER_ISSUER PEER_CERT PEER_URI_SAN "
     "PEER_DNS_SAN PEER_IP_SAN LOCAL_URI_SAN LOCAL_DNS_SAN LOCAL_IP_SAN",
     "DOWNSTREAM_": "TLS_CIPHER TLS_VERSION TLS_SESSION_ID TLS_GROUP PEER_SUBJECT PEER_ISSUER PEER_CERT PEER_SERIAL "

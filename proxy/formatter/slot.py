@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.clock import Clock
 from proxy.base.ids import Ids
@@ -18,10 +18,10 @@ from proxy.formatter.syntax import Command
 
 Getter = Callable[[StreamInfo], Any]
 
-TEXT = "text"  # bytes or absent; a JSON string
-COUNT = "count"  # int, always there
-NUMBER = "number"  # int or absent
-DYNAMIC = "dynamic"  # bytes, or anything JSON can say, or absent
+TEXT: Final = "text"  # bytes or absent; a JSON string
+COUNT: Final = "count"  # int, always there
+NUMBER: Final = "number"  # int or absent
+DYNAMIC: Final = "dynamic"  # bytes, or anything JSON can say, or absent
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.escape import PLAIN, PLAIN_HEADER, escape_header, escape_text
@@ -13,7 +13,7 @@ from proxy.formatter.slot import COUNT, DYNAMIC, TEXT, FormatContext, Getter, Sl
 from proxy.formatter.syntax import Command, parse
 from proxy.formatter.values import text_of
 
-DEFAULT_FORMAT = (
+DEFAULT_FORMAT: Final = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
     "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
     '"%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n'
@@ -107,8 +107,8 @@ def compile_format(
 
 
 # Two old spellings that Envoy still rewrites in header values.
-_METADATA_LIST = re.compile(r"%(UPSTREAM|DYNAMIC)_METADATA\(\s*\[(.*?)\]\s*\)%")
-_PER_REQUEST_STATE = re.compile(r"%PER_REQUEST_STATE\((.*?)\)%")
+_METADATA_LIST: Final = re.compile(r"%(UPSTREAM|DYNAMIC)_METADATA\(\s*\[(.*?)\]\s*\)%")
+_PER_REQUEST_STATE: Final = re.compile(r"%PER_REQUEST_STATE\((.*?)\)%")
 
 
 def _modernise(text: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import NUMBER, TEXT, FormatContext, Make, Slot
@@ -17,16 +17,16 @@ Wall = Callable[[StreamInfo], float]
 
 # strftime's own specifiers pass; %s, %f, %nf and the %E family are ours (absl::FormatTime, Envoy's DateFormatter).
 # Of "%%f" Envoy makes a percent sign and the fraction.
-_SPECIFIER = re.compile(
+_SPECIFIER: Final = re.compile(
     r"%(?=%[1-9]?[fs])|%(?:E(?P<of>[0-9*])(?P<unit>[Sf])|E4Y|Ez|E\*?z|[1-9]?f|[1-9]?s|Z|z|[-_0^#]*.)", re.S
 )
-_NEWLINE = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
-_RESERVED = re.compile("[\x00-\x02]")  # marks of our own
-_STRFTIME = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
+_NEWLINE: Final = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
+_RESERVED: Final = re.compile("[\x00-\x02]")  # marks of our own
+_STRFTIME: Final = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
 # A nanosecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
-_EPSILON_S = 1e-9
-DEFAULT_UTC = "%Y-%m-%dT%H:%M:%S.%3fZ"
-DEFAULT_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
+_EPSILON_S: Final = 1e-9
+DEFAULT_UTC: Final = "%Y-%m-%dT%H:%M:%S.%3fZ"
+DEFAULT_LOCAL: Final = "%Y-%m-%dT%H:%M:%S.%3f%z"
 
 
 class TimeText:
@@ -191,7 +191,7 @@ def between(start: str, end: str, per_second: int = 1000) -> Make:
     return make
 
 
-_POINTS = {
+_POINTS: Final = {
     "DS_CX_BEG": "info.started_at",
     "DS_RX_BEG": "started_at",
     "DS_RX_HDR_END": "rx_headers_end_at",
@@ -206,7 +206,7 @@ _POINTS = {
     "DS_TX_BEG": "tx_start_at",
     "DS_TX_END": "tx_end_at",
 }
-_PER_SECOND = {"ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
+_PER_SECOND: Final = {"ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def common_duration_operator(command: Command, context: FormatContext, absent: Any) -> Slot:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.base.timers import TimerWheel
     from proxy.upstream.manager import ClusterManager
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES: Final = 64 * 1024
 
 OnDone = Callable[[int, bytes], None]
 

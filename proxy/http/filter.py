@@ -7,7 +7,9 @@ per stream: what a filter must remember of a stream goes into ``stream.state[sel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import mypyc_attr
 
 if TYPE_CHECKING:
     from proxy.base.headers import HeaderMap
@@ -26,9 +28,10 @@ class FilterStatus:
         return self.name
 
 
-STOP = FilterStatus("STOP")
+STOP: Final = FilterStatus("STOP")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # filters in Python also where the core is compiled
 class Filter:
     """Override only what the filter says something about; an inherited hook costs nothing per request."""
 

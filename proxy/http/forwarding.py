@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import (
     CLIENT_CERT,
@@ -36,13 +36,13 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 #: Fields that never travel on (RFC 9110 section 7.6.1), besides those that Connection names.
-HOP = frozenset(
+HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings", b"transfer-encoding")
 )
 #: Taken from every client, before we say ourselves what is true.
-ALWAYS = HOP | {b"x-envoy-internal", b"x-forwarded-client-cert"}
+ALWAYS: Final = HOP | {b"x-envoy-internal", b"x-forwarded-client-cert"}
 #: Taken from external clients: they steer retries, timeouts, tracing (contract/envoy.md 2.1).
-EXTERNAL = ALWAYS | {
+EXTERNAL: Final = ALWAYS | {
     b"x-envoy-retry-on",
     b"x-envoy-retry-grpc-on",
     b"x-envoy-max-retries",
@@ -60,23 +60,23 @@ EXTERNAL = ALWAYS | {
     b"x-envoy-original-url",
 }
 #: Further taken by an edge proxy (use_remote_address) from external clients.
-EDGE = EXTERNAL | {
+EDGE: Final = EXTERNAL | {
     b"x-envoy-downstream-service-cluster",
     b"x-envoy-downstream-service-node",
     b"x-envoy-decorator-operation",
     b"x-envoy-original-path",
 }
 #: Connection may not name these away: the next hop's trust hangs on them.
-PROTECTED = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host"))
+PROTECTED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host"))
 
-RESPONSE_HOP = frozenset(
+RESPONSE_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"transfer-encoding")
 )
 
 OVERWRITE, APPEND_IF_ABSENT, PASS_THROUGH = 0, 1, 2
 
 #: Downstream connections are plain until the TLS issue brings others.
-TRANSPORT_SCHEME = b"http"
+TRANSPORT_SCHEME: Final = b"http"
 
 
 def connection_tokens(headers: RequestHeaders) -> set[bytes]:

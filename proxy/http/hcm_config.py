@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
@@ -22,10 +22,10 @@ from proxy.router.route_table import compile_route_table
 from proxy.stats.store import Scope
 from proxy.tracing.tracing import compile_tracing
 
-HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-HTTP_FILTERS = "envoy.filters.http."
-ROUTER = "envoy.extensions.filters.http.router.v3.Router"
-SERVER_TRANSFORMATIONS = {
+HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+HTTP_FILTERS: Final = "envoy.filters.http."
+ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
+SERVER_TRANSFORMATIONS: Final = {
     "OVERWRITE": OVERWRITE,
     "APPEND_IF_ABSENT": APPEND_IF_ABSENT,
     "PASS_THROUGH": PASS_THROUGH,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, ResponseHeaders
 
-OF_BODY = CONTENT_LENGTH | CONTENT_TYPE
-LENGTH_ONLY = frozenset((b"content-length",))
-BODY_FIELDS = LENGTH_ONLY | {b"content-type"}
+OF_BODY: Final = CONTENT_LENGTH | CONTENT_TYPE
+LENGTH_ONLY: Final = frozenset((b"content-length",))
+BODY_FIELDS: Final = LENGTH_ONLY | {b"content-type"}
 
 
 def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> ResponseHeaders:

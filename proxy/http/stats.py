@@ -2,50 +2,73 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from proxy.stats.store import CodeStats, Counter, Gauge, Scope
 
-#: Counters, each under Envoy's own name.
-COUNTERS = (
-    *(
-        "downstream_cx_total",
-        "downstream_cx_http1_total",
-        "downstream_cx_destroy",
-        "downstream_cx_destroy_active_rq",
-    ),
-    *("downstream_cx_destroy_local", "downstream_cx_destroy_local_active_rq", "downstream_cx_destroy_remote"),
-    *("downstream_cx_destroy_remote_active_rq", "downstream_cx_drain_close", "downstream_cx_idle_timeout"),
-    *(
-        "downstream_cx_max_duration_reached",
-        "downstream_cx_max_requests_reached",
-        "downstream_cx_protocol_error",
-    ),
-    *("downstream_cx_delayed_close_timeout", "downstream_cx_rx_bytes_total", "downstream_cx_tx_bytes_total"),
-    *("downstream_cx_http2_total", "downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive"),
-    *("downstream_cx_ssl_total", "downstream_cx_upgrades_total", "downstream_rq_http2_total"),
-    *("downstream_rq_http3_total", "downstream_rq_overload_close", "downstream_rq_rejected_via_ip_detection"),
-    *("downstream_rq_redirected_with_normalized_path", "downstream_rq_too_many_premature_resets"),
-    *("downstream_flow_control_paused_reading_total", "downstream_flow_control_resumed_reading_total"),
-    *("downstream_rq_total", "downstream_rq_http1_total", "downstream_rq_failed_path_normalization"),
-    *("downstream_rq_header_timeout", "downstream_rq_idle_timeout", "downstream_rq_max_duration_reached"),
-    *(
-        "downstream_rq_non_relative_path",
-        "downstream_rq_response_before_rq_complete",
-        "downstream_rq_rx_reset",
-    ),
-    *(
-        "downstream_rq_timeout",
-        "downstream_rq_too_large",
-        "downstream_rq_tx_reset",
-        "downstream_rq_ws_on_non_ws_route",
-    ),
-    *("no_cluster", "no_route", "rq_direct_response", "rq_redirect", "rq_total", "rs_too_large"),
-    *("rq_reset_after_downstream_response_started", "rq_overload_local_reply"),
-    *("passthrough_internal_redirect_bad_location", "passthrough_internal_redirect_no_route"),
-    *("passthrough_internal_redirect_predicate", "passthrough_internal_redirect_too_many_redirects"),
+#: Counters, each under Envoy's own name, and attributes of HcmStats.
+COUNTERS: Final = (
+    "downstream_cx_total",
+    "downstream_cx_http1_total",
+    "downstream_cx_destroy",
+    "downstream_cx_destroy_active_rq",
+    "downstream_cx_destroy_local",
+    "downstream_cx_destroy_local_active_rq",
+    "downstream_cx_destroy_remote",
+    "downstream_cx_destroy_remote_active_rq",
+    "downstream_cx_drain_close",
+    "downstream_cx_idle_timeout",
+    "downstream_cx_max_duration_reached",
+    "downstream_cx_max_requests_reached",
+    "downstream_cx_protocol_error",
+    "downstream_cx_delayed_close_timeout",
+    "downstream_cx_rx_bytes_total",
+    "downstream_cx_tx_bytes_total",
+    "downstream_flow_control_paused_reading_total",
+    "downstream_flow_control_resumed_reading_total",
+    "downstream_rq_total",
+    "downstream_rq_http1_total",
+    "downstream_rq_failed_path_normalization",
+    "downstream_rq_header_timeout",
+    "downstream_rq_idle_timeout",
+    "downstream_rq_max_duration_reached",
+    "downstream_rq_non_relative_path",
+    "downstream_rq_response_before_rq_complete",
+    "downstream_rq_rx_reset",
+    "downstream_rq_timeout",
+    "downstream_rq_too_large",
+    "downstream_rq_tx_reset",
+    "downstream_rq_ws_on_non_ws_route",
+    "no_cluster",
+    "no_route",
+    "rq_direct_response",
+    "rq_redirect",
+    "rq_total",
+    "rs_too_large",
+    "rq_reset_after_downstream_response_started",
+)
+#: Counters that stay at zero until their feature is built; Envoy shows them from the start.
+STILL_COUNTERS: Final = (
+    "downstream_cx_http2_total",
+    "downstream_cx_http3_total",
+    "downstream_cx_overload_disable_keepalive",
+    "downstream_cx_ssl_total",
+    "downstream_cx_upgrades_total",
+    "downstream_rq_http2_total",
+    "downstream_rq_http3_total",
+    "downstream_rq_overload_close",
+    "downstream_rq_rejected_via_ip_detection",
+    "downstream_rq_redirected_with_normalized_path",
+    "downstream_rq_too_many_premature_resets",
+    "rq_overload_local_reply",
+    "passthrough_internal_redirect_bad_location",
+    "passthrough_internal_redirect_no_route",
+    "passthrough_internal_redirect_predicate",
+    "passthrough_internal_redirect_too_many_redirects",
     "passthrough_internal_redirect_unsafe_scheme",
 )
-#: Gauges that stay at zero until their feature is built; Envoy shows them from the start.
-STILL_GAUGES = (
+#: The same for gauges.
+STILL_GAUGES: Final = (
     *("downstream_cx_http2_active", "downstream_cx_http3_active", "downstream_cx_ssl_active"),
     *("downstream_cx_upgrades_active", "downstream_cx_http1_soft_drain"),
     *("downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"),
@@ -111,6 +134,8 @@ class HcmStats:
     def __init__(self, scope: Scope) -> None:
         for name in COUNTERS:
             setattr(self, name, scope.counter(name))
+        for name in STILL_COUNTERS:
+            scope.counter(name)
         for name in STILL_GAUGES:
             scope.gauge(name)
         self.downstream_cx_active: Gauge = scope.gauge(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from typing import Final
 
 from proxy.base.errors import CodecError, ResetReason, ResponseFlag
 from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
@@ -22,7 +23,7 @@ from proxy.http.stream_body import (
 )
 from proxy.http.stream_state import StreamState
 
-CONTINUE_100 = ResponseHeaders(100)
+CONTINUE_100: Final = ResponseHeaders(100)
 
 
 class ActiveStream(StreamState):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from proxy.upstream.dns import Answer, OnDone
 
 # What to ask, in turn, until there is an answer (envoy.config.cluster.v3.Cluster.DnsLookupFamily).
-FAMILIES: dict[str, tuple[socket.AddressFamily, ...]] = {
+FAMILIES: Final[dict[str, tuple[socket.AddressFamily, ...]]] = {
     "AUTO": (socket.AF_INET6, socket.AF_INET),
     "V4_ONLY": (socket.AF_INET,),
     "V6_ONLY": (socket.AF_INET6,),
@@ -23,7 +23,7 @@ FAMILIES: dict[str, tuple[socket.AddressFamily, ...]] = {
 }
 
 # c-ares codes that say "there are none" rather than "I could not ask": ARES_ENODATA, ARES_ENOTFOUND.
-_NO_RECORDS = (1, 4)
+_NO_RECORDS: Final = (1, 4)
 
 
 class AiodnsResolver:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.base.stream_info import ConnectionInfo
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
 
 HOLD_CODEC, HOLD_STREAM = 1, 2
-HELD_LOOK_S = 1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
-LAST_BYTES_S = 300.0  # how long at most a closing connection waits for a client that takes nothing
+HELD_LOOK_S: Final = (
+    1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
+)
+LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
 log = logging.getLogger("connection")
 
@@ -304,7 +306,7 @@ class DownstreamConnection:
     def _head_begins(self) -> None:
         """A part of a request head has come: the rest must follow within request_headers_timeout."""
         timeout_s = self.hcm.request_headers_timeout_s
-        if timeout_s and self.headers_deadline is inf:
+        if timeout_s and self.headers_deadline == inf:
             self.headers_deadline = self.dispatcher.clock.monotonic() + timeout_s
             if self.headers_deadline < self.due:
                 self.watch(self.headers_deadline)

@@ -4,7 +4,7 @@ state for connections that are not read just now."""
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from proxy.upstream.options import TcpKeepalive
@@ -16,7 +16,7 @@ class _Socket(Protocol):
 
 
 #: The first byte of Linux's struct tcp_info: the peer has sent FIN (8), or the connection is gone (7).
-_GONE = frozenset((7, 8))
+_GONE: Final = frozenset((7, 8))
 
 
 def has_left(sock: _Socket | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.base.errors import (
     CONNECTION_TERMINATION,
@@ -315,7 +315,7 @@ class UpstreamConnection:
 
 
 #: connect() failures that are ours: no ports, no descriptors, no buffers.
-LOCAL_ERRNOS = frozenset((11, 12, 23, 24, 98, 99, 105))
+LOCAL_ERRNOS: Final = frozenset((11, 12, 23, 24, 98, 99, 105))
 
 
 class SocketConnector:

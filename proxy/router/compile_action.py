@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container
 from itertools import accumulate
+from typing import Final
 
 from proxy.api.matchers import compile_rewrite
 from proxy.api.reader import Reader, reads
@@ -17,8 +18,8 @@ from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
 from proxy.router.timeouts import unsigned
 
-_NOT_FOUND_STATUS = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
-_MAX_TOTAL_WEIGHT = (1 << 32) - 1
+_NOT_FOUND_STATUS: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
 
 
 @reads(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Final
 
 from proxy.api.reader import Reader, reads
 from proxy.router.compile_action import compile_action, compile_weighted, refuse_per_filter_config
@@ -18,7 +19,7 @@ from proxy.router.route import Route, VirtualHost
 from proxy.tracing.sampler import Rates
 from proxy.upstream.endpoints import compile_metadata
 
-_NOWHERE = PathMatch(OTHER, b"", None, Matched(None))
+_NOWHERE: Final = PathMatch(OTHER, b"", None, Matched(None))
 
 
 @dataclass(slots=True)

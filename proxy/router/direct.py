@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from proxy.api.matchers import compile_rewrite
 from proxy.api.reader import Reader, reads
@@ -15,9 +16,9 @@ from proxy.base.stream_info import StreamInfo
 from proxy.formatter import compile_header_value
 from proxy.router.rewrite import Matched, PathRewrite
 
-FORWARDED_PROTO = b"x-forwarded-proto"
-DIRECT_BODY_LIMIT = 4096
-_REDIRECT_STATUS = {
+FORWARDED_PROTO: Final = b"x-forwarded-proto"
+DIRECT_BODY_LIMIT: Final = 4096
+_REDIRECT_STATUS: Final = {
     "MOVED_PERMANENTLY": 301,
     "FOUND": 302,
     "SEE_OTHER": 303,

@@ -11,19 +11,19 @@ Source: envoy.config.core.v3.HeaderValueOption.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import KNOWN, REQUEST_JOINED, RESPONSE_JOINED, Field, HeaderMap
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter import Formatter, compile_header_value
 
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 
-APPEND = "APPEND_IF_EXISTS_OR_ADD"
-ADD_IF_ABSENT = "ADD_IF_ABSENT"
-OVERWRITE_IF_EXISTS = "OVERWRITE_IF_EXISTS"
-OVERWRITE_OR_ADD = "OVERWRITE_IF_EXISTS_OR_ADD"
+APPEND: Final = "APPEND_IF_EXISTS_OR_ADD"
+ADD_IF_ABSENT: Final = "ADD_IF_ABSENT"
+OVERWRITE_IF_EXISTS: Final = "OVERWRITE_IF_EXISTS"
+OVERWRITE_OR_ADD: Final = "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
 class Addition(NamedTuple):

@@ -6,7 +6,7 @@ Source: envoy.config.route.v3.RouteMatch, QueryParameterMatcher.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.api.matchers import (
     BytesMatcher,
@@ -19,10 +19,10 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.router.rewrite import Matched
 
-PREFIX = "prefix"
-EXACT = "path"
-SEPARATED = "path_separated_prefix"
-OTHER = "other"
+PREFIX: Final = "prefix"
+EXACT: Final = "path"
+SEPARATED: Final = "path_separated_prefix"
+OTHER: Final = "other"
 
 # condition(headers, random value in [0, 1)) -> bool
 Condition = Callable[[RequestHeaders, float], bool]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.api.matchers import without_query
 from proxy.base.headers import RequestHeaders
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from proxy.router.route import Route
 
 # Of each segment of a path, from its first ";".
-_PARAMETERS = re.compile(rb";[^/]*")
+_PARAMETERS: Final = re.compile(rb";[^/]*")
 
 # pick(headers, random value) -> the Route itself or, with weighted clusters, one of its variants
 Pick = Callable[[RequestHeaders, float], "Route"]

@@ -7,7 +7,7 @@ Source: envoy.config.route.v3.RetryPolicy and the x-envoy-retry-* request header
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.api.matchers import HeadersMatcher, compile_header_matcher
 from proxy.api.reader import Reader, reads
@@ -23,23 +23,23 @@ from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
 from proxy.router.timeouts import PER_TRY_TIMEOUT, unsigned
 
-ON_5XX = 1
-ON_GATEWAY_ERROR = 2
-ON_CONNECT_FAILURE = 4
-ON_RETRIABLE_4XX = 8
-ON_REFUSED_STREAM = 16
-ON_RETRIABLE_STATUS_CODES = 32
-ON_RETRIABLE_HEADERS = 64
-ON_RESET = 128
-ON_RESET_BEFORE_REQUEST = 256
-ON_ENVOY_RATELIMITED = 512
-ON_GRPC_CANCELLED = 1024
-ON_GRPC_DEADLINE_EXCEEDED = 2048
-ON_GRPC_INTERNAL = 4096
-ON_GRPC_RESOURCE_EXHAUSTED = 8192
-ON_GRPC_UNAVAILABLE = 16384
+ON_5XX: Final = 1
+ON_GATEWAY_ERROR: Final = 2
+ON_CONNECT_FAILURE: Final = 4
+ON_RETRIABLE_4XX: Final = 8
+ON_REFUSED_STREAM: Final = 16
+ON_RETRIABLE_STATUS_CODES: Final = 32
+ON_RETRIABLE_HEADERS: Final = 64
+ON_RESET: Final = 128
+ON_RESET_BEFORE_REQUEST: Final = 256
+ON_ENVOY_RATELIMITED: Final = 512
+ON_GRPC_CANCELLED: Final = 1024
+ON_GRPC_DEADLINE_EXCEEDED: Final = 2048
+ON_GRPC_INTERNAL: Final = 4096
+ON_GRPC_RESOURCE_EXHAUSTED: Final = 8192
+ON_GRPC_UNAVAILABLE: Final = 16384
 
-_HTTP_WORDS = {
+_HTTP_WORDS: Final = {
     "5xx": ON_5XX,
     "gateway-error": ON_GATEWAY_ERROR,
     "connect-failure": ON_CONNECT_FAILURE,
@@ -52,30 +52,30 @@ _HTTP_WORDS = {
     "envoy-ratelimited": ON_ENVOY_RATELIMITED,
     "http3-post-connect-failure": 0,  # known, and can never happen here
 }
-_GRPC_WORDS = {
+_GRPC_WORDS: Final = {
     "cancelled": ON_GRPC_CANCELLED,
     "deadline-exceeded": ON_GRPC_DEADLINE_EXCEEDED,
     "internal": ON_GRPC_INTERNAL,
     "resource-exhausted": ON_GRPC_RESOURCE_EXHAUSTED,
     "unavailable": ON_GRPC_UNAVAILABLE,
 }
-_GRPC_STATUS = {
+_GRPC_STATUS: Final = {
     b"1": ON_GRPC_CANCELLED,
     b"4": ON_GRPC_DEADLINE_EXCEEDED,
     b"8": ON_GRPC_RESOURCE_EXHAUSTED,
     b"13": ON_GRPC_INTERNAL,
     b"14": ON_GRPC_UNAVAILABLE,
 }
-_ANY_GRPC = sum(_GRPC_WORDS.values())
-_CONNECT_FAILURES = (LOCAL_CONNECTION_FAILURE, REMOTE_CONNECTION_FAILURE, CONNECTION_TIMEOUT)
+_ANY_GRPC: Final = sum(_GRPC_WORDS.values())
+_CONNECT_FAILURES: Final = (LOCAL_CONNECTION_FAILURE, REMOTE_CONNECTION_FAILURE, CONNECTION_TIMEOUT)
 
-RETRY_ON = b"x-envoy-retry-on"
-RETRY_GRPC_ON = b"x-envoy-retry-grpc-on"
-MAX_RETRIES = b"x-envoy-max-retries"
-RETRIABLE_STATUS_CODES = b"x-envoy-retriable-status-codes"
-RETRIABLE_HEADER_NAMES = b"x-envoy-retriable-header-names"
+RETRY_ON: Final = b"x-envoy-retry-on"
+RETRY_GRPC_ON: Final = b"x-envoy-retry-grpc-on"
+MAX_RETRIES: Final = b"x-envoy-max-retries"
+RETRIABLE_STATUS_CODES: Final = b"x-envoy-retriable-status-codes"
+RETRIABLE_HEADER_NAMES: Final = b"x-envoy-retriable-header-names"
 # Consumed by the proxy; never sent upstream.
-RETRY_HEADERS = frozenset(
+RETRY_HEADERS: Final = frozenset(
     {
         RETRY_ON,
         RETRY_GRPC_ON,
@@ -87,9 +87,9 @@ RETRY_HEADERS = frozenset(
     }
 )
 
-DEFAULT_BASE_S = 0.025
-MAX_INTERVAL_FACTOR = 10
-MAX_HEADER_ENTRIES = 100
+DEFAULT_BASE_S: Final = 0.025
+MAX_INTERVAL_FACTOR: Final = 10
+MAX_HEADER_ENTRIES: Final = 100
 
 
 class RetryResources(Protocol):
@@ -112,11 +112,11 @@ class RetryOutcome:
         return self.name
 
 
-UNDECIDED = RetryOutcome("UNDECIDED")
-RETRY = RetryOutcome("RETRY")  # upstream_rq_retry and upstream_rq_retry_backoff_exponential
-NOT_MATCHED = RetryOutcome("NOT_MATCHED")
-LIMIT_EXCEEDED = RetryOutcome("LIMIT_EXCEEDED")  # flag URX, upstream_rq_retry_limit_exceeded
-OVERFLOWED = RetryOutcome("OVERFLOWED")  # flag UO, upstream_rq_retry_overflow
+UNDECIDED: Final = RetryOutcome("UNDECIDED")
+RETRY: Final = RetryOutcome("RETRY")  # upstream_rq_retry and upstream_rq_retry_backoff_exponential
+NOT_MATCHED: Final = RetryOutcome("NOT_MATCHED")
+LIMIT_EXCEEDED: Final = RetryOutcome("LIMIT_EXCEEDED")  # flag URX, upstream_rq_retry_limit_exceeded
+OVERFLOWED: Final = RetryOutcome("OVERFLOWED")  # flag UO, upstream_rq_retry_overflow
 
 
 class RetryPolicy:
@@ -144,7 +144,7 @@ class RetryPolicy:
         self.retriable_request_headers: tuple[HeadersMatcher, ...] = ()
 
 
-NO_POLICY = RetryPolicy()
+NO_POLICY: Final = RetryPolicy()
 
 
 def parse_retry_on(text: str, words: dict[str, int]) -> tuple[int, list[str]]:

@@ -7,7 +7,7 @@ RedirectAction (prefix_rewrite, regex_rewrite, path_rewrite).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from proxy.api.matchers import without_query
 from proxy.base.headers import RequestHeaders
@@ -15,9 +15,9 @@ from proxy.base.stream_info import StreamInfo
 from proxy.formatter import Formatter
 from proxy.router.header_ops import evaluate
 
-ORIGINAL_HOST = b"x-envoy-original-host"
-ORIGINAL_PATH = b"x-envoy-original-path"
-FORWARDED_HOST = b"x-forwarded-host"
+ORIGINAL_HOST: Final = b"x-envoy-original-host"
+ORIGINAL_PATH: Final = b"x-envoy-original-path"
+FORWARDED_HOST: Final = b"x-forwarded-host"
 
 
 class Matched(NamedTuple):

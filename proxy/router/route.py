@@ -7,7 +7,7 @@ Source: envoy.config.route.v3.Route, RouteAction, VirtualHost.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
@@ -19,7 +19,7 @@ from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update
 from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.sampler import Rates
 
-DEFAULT_TIMEOUT_S = 15.0
+DEFAULT_TIMEOUT_S: Final = 15.0
 
 
 class RequestOp(Protocol):
@@ -52,6 +52,26 @@ class VirtualHost:
         )
 
 
+_ACTION_FIELDS: Final = (
+    "asks_for_retries",
+    "append_x_forwarded_host",
+    "auto_host_rewrite",
+    "cluster",
+    "cluster_header",
+    "cluster_not_found_status",
+    "expected_timeout",
+    "host_rewrite",
+    "idle_timeout_s",
+    "path_rewrite",
+    "per_try_timeout_s",
+    "priority",
+    "request_ops",
+    "retry",
+    "rewrites",
+    "timeout_s",
+)
+
+
 class RouteAction:
     """Forward to a cluster. Times in seconds, 0.0 for none.
 
@@ -62,24 +82,7 @@ class RouteAction:
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
-    __slots__ = (
-        "asks_for_retries",
-        "append_x_forwarded_host",
-        "auto_host_rewrite",
-        "cluster",
-        "cluster_header",
-        "cluster_not_found_status",
-        "expected_timeout",
-        "host_rewrite",
-        "idle_timeout_s",
-        "path_rewrite",
-        "per_try_timeout_s",
-        "priority",
-        "request_ops",
-        "retry",
-        "rewrites",
-        "timeout_s",
-    )
+    __slots__ = _ACTION_FIELDS
 
     def __init__(self, cluster: str = "", cluster_header: bytes = b"") -> None:
         self.cluster = cluster
@@ -114,8 +117,8 @@ class RouteAction:
     def variant(self, cluster: str, cluster_header: bytes) -> RouteAction:
         """At configuration time: a copy that forwards to another cluster."""
         twin = RouteAction()
-        for slot in RouteAction.__slots__:
-            setattr(twin, slot, getattr(self, slot))
+        for name in _ACTION_FIELDS:
+            setattr(twin, name, getattr(self, name))
         twin.cluster = cluster
         twin.cluster_header = cluster_header
         return twin
@@ -180,6 +183,21 @@ class RouteAction:
         return state if state.retry_on else None
 
 
+_ROUTE_FIELDS: Final = (
+    "decorator_operation",
+    "decorator_propagate",
+    "direct_response",
+    "forward",
+    "metadata",
+    "name",
+    "redirect",
+    "request_ops",
+    "response_ops",
+    "tracing",
+    "virtual_host",
+)
+
+
 class Route:
     """One route. Exactly one of ``forward``, ``redirect`` and ``direct_response`` is set.
 
@@ -188,19 +206,7 @@ class Route:
     request_ops: for looking at; ``forward.finalize_request`` applies them
     """
 
-    __slots__ = (
-        "decorator_operation",
-        "decorator_propagate",
-        "direct_response",
-        "forward",
-        "metadata",
-        "name",
-        "redirect",
-        "request_ops",
-        "response_ops",
-        "tracing",
-        "virtual_host",
-    )
+    __slots__ = _ROUTE_FIELDS
 
     def __init__(self, name: bytes, virtual_host: VirtualHost) -> None:
         self.name = name
@@ -223,6 +229,6 @@ class Route:
     def variant(self) -> Route:
         """A copy to be changed at configuration time, for one of several weighted clusters."""
         twin = Route(self.name, self.virtual_host)
-        for slot in Route.__slots__:
-            setattr(twin, slot, getattr(self, slot))
+        for name in _ROUTE_FIELDS:
+            setattr(twin, name, getattr(self, name))
         return twin

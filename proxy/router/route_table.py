@@ -8,7 +8,7 @@ Source: envoy.config.route.v3.RouteConfiguration, VirtualHost.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
@@ -23,7 +23,7 @@ from proxy.router.retry import compile_retry_policy
 from proxy.router.route import Route, VirtualHost
 from proxy.upstream.endpoints import compile_metadata
 
-CACHED_AUTHORITIES = 512
+CACHED_AUTHORITIES: Final = 512
 
 
 class RouteContext(Protocol):

@@ -7,7 +7,7 @@ only (external ones are stripped of them long before) and never travel on; x-env
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import X_ENVOY
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from proxy.base.headers import RequestHeaders
     from proxy.router.route import RouteAction
 
-GLOBAL_TIMEOUT = b"x-envoy-upstream-rq-timeout-ms"
-PER_TRY_TIMEOUT = b"x-envoy-upstream-rq-per-try-timeout-ms"
+GLOBAL_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
+PER_TRY_TIMEOUT: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
 # absl::SimpleAtoi for an unsigned number; longer ones would not fit 64 bits.
-_UNSIGNED = re.compile(rb"[ \t\n\v\f\r]*\+?([0-9]{1,19})[ \t\n\v\f\r]*")
+_UNSIGNED: Final = re.compile(rb"[ \t\n\v\f\r]*\+?([0-9]{1,19})[ \t\n\v\f\r]*")
 
 
 def unsigned(value: bytes) -> int | None:

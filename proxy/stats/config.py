@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.stats.histogram import DEFAULT_BOUNDS
 from proxy.stats.tags import DEFAULT_RULES, Rule, Tag, TagExtractor, first_word_of
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from proxy.stats.store import Store
 
 # What Python's re does not know of ECMAScript: classes by name, within brackets.
-_POSIX_CLASS = re.compile(r"\[:(\w+):\]")
-_POSIX = {
+_POSIX_CLASS: Final = re.compile(r"\[:(\w+):\]")
+_POSIX: Final = {
     "digit": "0-9",
     "lower": "a-z",
     "upper": "A-Z",

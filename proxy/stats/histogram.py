@@ -15,18 +15,19 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
-DEFAULT_BOUNDS: tuple[float, ...] = (
+DEFAULT_BOUNDS: Final[tuple[float, ...]] = (
     *(0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000),
     *(60000, 300000, 600000, 1800000, 3600000),
 )
-QUANTILES: tuple[float, ...] = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
+QUANTILES: Final[tuple[float, ...]] = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 
-ZERO_BIN = -100_000
-SMALLEST = 1e-9
-LARGEST = 1e30
+ZERO_BIN: Final = -100_000
+SMALLEST: Final = 1e-9
+LARGEST: Final = 1e30
 
-_NO_BINS: Mapping[int, int] = MappingProxyType({})
+_NO_BINS: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 def bin_key(value: float) -> int:
@@ -105,7 +106,7 @@ class Histogram:
         self._young: Mapping[int, int] = _NO_BINS  # since the last flush
         self._interval: Mapping[int, int] = _NO_BINS  # between the last two flushes
         self._buckets: list[int] = []  # disjoint, one more than bounds; empty until something was recorded
-        self._sum: float = 0
+        self._sum: float = 0.0
         self._count = 0
 
     def fold(self) -> None:
@@ -120,7 +121,7 @@ class Histogram:
         for value, count in pending.items():
             if not value < LARGEST:
                 continue
-            value = value if value > 0 else 0
+            value = value if value > 0 else 0.0
             key = bin_key(value)
             bins[key] = bins.get(key, 0) + count
             young[key] = young.get(key, 0) + count

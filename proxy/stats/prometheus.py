@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, islice
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from proxy.stats.histogram import QUANTILES, Histogram, quantiles
 from proxy.stats.store import Counter, Gauge, Store, TextReadout
 from proxy.stats.tags import Tag
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=UTF-8"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=UTF-8"
 
-_BAD = re.compile(r"[^a-zA-Z0-9_]")
+_BAD: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class HasUsed(Protocol):

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from proxy.stats.histogram import DEFAULT_BOUNDS, Histogram
 from proxy.stats.tags import TagExtractor
 
 T = TypeVar("T")
 
-DEFAULT_LIMIT = 1_000_000  # about 250 bytes each
+DEFAULT_LIMIT: Final = 1_000_000  # about 250 bytes each
 
 
 class Counter:

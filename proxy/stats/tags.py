@@ -8,7 +8,7 @@ without a fixed first word come first, then those of the name's first word; that
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 
 class Pattern(Protocol):
@@ -41,9 +41,9 @@ class Rule(NamedTuple):
 
 Tagged = tuple[str, tuple[Tag, ...]]  # the name without its tags, and the tags
 
-_VALUE = r"[^.]+"
-_ADDRESS = r"(?:(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+)"
-_OWNER = r"(?:listener|cluster)\..*?"
+_VALUE: Final = r"[^.]+"
+_ADDRESS: Final = r"(?:(?:\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[[a-fA-F_\d]+\])_\d+)"
+_OWNER: Final = r"(?:listener|cluster)\..*?"
 
 
 def first_word_of(regex: str) -> str:
@@ -70,7 +70,7 @@ def _words(tag: str, words: str) -> Rule:
     return _rule(tag, regex, needle)
 
 
-_REGEX_RULES = (
+_REGEX_RULES: Final = (
     _rule("envoy.response_code", r"_rq(_(\d{3}))\Z", "_rq_"),
     _rule("envoy.response_code_class", r"_rq_((\d))xx\Z", "xx"),
     _rule(
@@ -112,7 +112,7 @@ _REGEX_RULES = (
     _rule("envoy.xds_resource_name", rf"^sds\.(({_VALUE})\.).+"),
 )
 
-_WORD_RULES = (
+_WORD_RULES: Final = (
     _words("envoy.mongo_callsite", "mongo.*.collection.*.callsite.$.query.**"),
     _words("envoy.mongo_collection", "mongo.*.collection.$.**.query.*"),
     _words("envoy.mongo_cmd", "mongo.*.cmd.$.**"),
@@ -143,7 +143,7 @@ _WORD_RULES = (
     _words("envoy.google_grpc_client_prefix", "grpc.$.**"),
 )
 
-DEFAULT_RULES: tuple[Rule, ...] = _REGEX_RULES + _WORD_RULES
+DEFAULT_RULES: Final[tuple[Rule, ...]] = _REGEX_RULES + _WORD_RULES
 
 
 class TagExtractor:

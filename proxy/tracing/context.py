@@ -7,22 +7,22 @@ passes through is neither parsed nor printed again. A trace id of 16 digits has 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from proxy.base.headers import Field
 
 # Bits of TraceContext.flags.
-DEBUG = 1  # B3 debug: sampled, and the collector is told so
-RANDOM = 2  # W3C level 2: the trace id's last 7 bytes are random
-B3_SINGLE = 4  # the request came with a ``b3`` header: answer in that style
-W3C = 8  # the context came from traceparent: write traceparent whatever the provider writes
-OVERRIDDEN = 16  # the caller named the operation (x-envoy-decorator-operation): do not send ours back
-MALFORMED = 32  # headers were there, but no ids could be read from them: the trace starts again
+DEBUG: Final = 1  # B3 debug: sampled, and the collector is told so
+RANDOM: Final = 2  # W3C level 2: the trace id's last 7 bytes are random
+B3_SINGLE: Final = 4  # the request came with a ``b3`` header: answer in that style
+W3C: Final = 8  # the context came from traceparent: write traceparent whatever the provider writes
+OVERRIDDEN: Final = 16  # the caller named the operation (x-envoy-decorator-operation): do not send ours back
+MALFORMED: Final = 32  # headers were there, but no ids could be read from them: the trace starts again
 
-TRACESTATE = b"tracestate"
+TRACESTATE: Final = b"tracestate"
 #: Names that hold a context in one of the formats we understand; all others are none of our business.
-TRACE_NAMES = frozenset(
+TRACE_NAMES: Final = frozenset(
     {
         b"b3",
         b"x-b3-traceid",
@@ -35,9 +35,12 @@ TRACE_NAMES = frozenset(
     }
 )
 
-HEX_DIGITS = b"0123456789abcdef"
-NO_SPAN = b"0" * 16
-NO_TRACE = b"0" * 32
+HEX_DIGITS: Final = b"0123456789abcdef"
+NO_SPAN: Final = b"0" * 16
+NO_TRACE: Final = b"0" * 32
+
+
+_FIELDS: Final = ("flags", "parent_id_hex", "sampled", "span_id_hex", "trace_id_hex", "tracestate")
 
 
 class TraceContext:
@@ -49,7 +52,7 @@ class TraceContext:
     tracestate: valid, joined, b"" when there is none
     """
 
-    __slots__ = ("flags", "parent_id_hex", "sampled", "span_id_hex", "trace_id_hex", "tracestate")
+    __slots__ = _FIELDS
 
     def __init__(
         self,
@@ -90,13 +93,13 @@ class TraceContext:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TraceContext) and all(
-            getattr(self, name) == getattr(other, name) for name in TraceContext.__slots__
+            getattr(self, name) == getattr(other, name) for name in _FIELDS
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return "TraceContext(" + ", ".join(f"{n}={getattr(self, n)!r}" for n in self.__slots__) + ")"
+        return "TraceContext(" + ", ".join(f"{n}={getattr(self, n)!r}" for n in _FIELDS) + ")"
 
 
 class Propagator(Protocol):

@@ -6,7 +6,7 @@ a format that we understand and do not write is removed, so that no stale contex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import TRACE
 from proxy.tracing.context import B3_SINGLE, MALFORMED, TRACE_NAMES, TRACESTATE, W3C, TraceContext
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from proxy.tracing.context import Propagator
 
 #: In the order in which they are believed: a valid traceparent first, then b3, then x-b3-*.
-W3C_NAME = "outrider.propagators.w3c"
-B3_SINGLE_NAME = "outrider.propagators.b3_single"
-B3_MULTI_NAME = "outrider.propagators.b3_multi"
+W3C_NAME: Final = "outrider.propagators.w3c"
+B3_SINGLE_NAME: Final = "outrider.propagators.b3_single"
+B3_MULTI_NAME: Final = "outrider.propagators.b3_multi"
 
 
 class Propagation:

@@ -13,7 +13,7 @@ never longer than half a second: whoever looks for a trace finds it at once. 100
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.base.timers import Alarm
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from proxy.stats.store import Scope
     from proxy.tracing.span import Span
 
-FLUSH_AT = 100
-FLUSH_INTERVAL_S = 0.5
-BATCH_LIMIT = 200
-IN_FLIGHT_LIMIT = 4
-QUEUE_LIMIT = 4096
-TIMEOUT_S = 5.0
-RETRY_AFTER_S = 1.0
+FLUSH_AT: Final = 100
+FLUSH_INTERVAL_S: Final = 0.5
+BATCH_LIMIT: Final = 200
+IN_FLIGHT_LIMIT: Final = 4
+QUEUE_LIMIT: Final = 4096
+TIMEOUT_S: Final = 5.0
+RETRY_AFTER_S: Final = 1.0
 
 log = logging.getLogger("tracing")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-SERVICE_NAME = "OTEL_SERVICE_NAME"
-ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
+SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
+ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 
 
 def resource_attributes(environ: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ every hop with the same rate decides alike; an id that is no UUID cannot carry i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import CLIENT_TRACE_ID, X_ENVOY
 
@@ -17,25 +17,27 @@ if TYPE_CHECKING:
     from proxy.base.ids import Ids
     from proxy.stats.store import Counter, Scope
 
-_NUMBER = re.compile(rb"[0-9a-fA-F]{8}")
-REQUEST_ID = b"x-request-id"
-CLIENT_TRACE = b"x-client-trace-id"
-FORCE_TRACE = b"x-envoy-force-trace"
+_NUMBER: Final = re.compile(rb"[0-9a-fA-F]{8}")
+REQUEST_ID: Final = b"x-request-id"
+CLIENT_TRACE: Final = b"x-client-trace-id"
+FORCE_TRACE: Final = b"x-envoy-force-trace"
 
-UUID_LENGTH = 36
-NIBBLE = 14
+UUID_LENGTH: Final = 36
+NIBBLE: Final = 14
 
 # Reasons; also the index of their counter.
-NOT_TRACEABLE = 0
-SAMPLED = 1
-SERVICE_FORCED = 2
-CLIENT_FORCED = 3
-FORCED_HERE = 4  # x-envoy-force-trace on this very request: stronger than a denial in its trace headers
+NOT_TRACEABLE: Final = 0
+SAMPLED: Final = 1
+SERVICE_FORCED: Final = 2
+CLIENT_FORCED: Final = 3
+FORCED_HERE: Final = (
+    4  # x-envoy-force-trace on this very request: stronger than a denial in its trace headers
+)
 
-NIBBLES = (b"4", b"9", b"a", b"b", b"a")
-REASONS = {ord("9"): SAMPLED, ord("a"): SERVICE_FORCED, ord("b"): CLIENT_FORCED}
-SPECIAL = CLIENT_TRACE_ID | X_ENVOY
-COUNTERS = ("not_traceable", "random_sampling", "service_forced", "client_enabled", "service_forced")
+NIBBLES: Final = (b"4", b"9", b"a", b"b", b"a")
+REASONS: Final = {ord("9"): SAMPLED, ord("a"): SERVICE_FORCED, ord("b"): CLIENT_FORCED}
+SPECIAL: Final = CLIENT_TRACE_ID | X_ENVOY
+COUNTERS: Final = ("not_traceable", "random_sampling", "service_forced", "client_enabled", "service_forced")
 
 
 class Rates:

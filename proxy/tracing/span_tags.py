@@ -6,7 +6,7 @@ Read off the request path, from what the span remembers. What is empty is left o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.formatter.flags import format_flags
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Get = Callable[[bytes], bytes | None]
 
 #: tag, request header, value when the header is missing (b"": no tag)
-HEADER_TAGS = (
+HEADER_TAGS: Final = (
     ("guid:x-request-id", b"x-request-id", b""),
     ("guid:x-client-trace-id", b"x-client-trace-id", b""),
     ("downstream_cluster", b"x-envoy-downstream-service-cluster", b"-"),
@@ -26,7 +26,7 @@ HEADER_TAGS = (
 
 #: gRPC codes that are the server's fault: UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL,
 #: UNAVAILABLE, DATA_LOSS
-GRPC_SERVER_ERRORS = frozenset({b"2", b"4", b"8", b"12", b"13", b"14", b"15"})
+GRPC_SERVER_ERRORS: Final = frozenset({b"2", b"4", b"8", b"12", b"13", b"14", b"15"})
 
 
 def span_tags(span: Span, base: dict[str, str]) -> dict[str, str]:

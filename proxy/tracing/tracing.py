@@ -11,7 +11,7 @@ Knows no header format and no back end: those are the propagators and the tracer
 from __future__ import annotations
 
 from binascii import hexlify
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.base.headers import TRACE, X_ENVOY
 from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from proxy.stats.store import Scope
     from proxy.tracing.tags import CustomTag
 
-DECORATOR = b"x-envoy-decorator-operation"
-DEFAULT_MAX_PATH_TAG_LENGTH = 256
+DECORATOR: Final = b"x-envoy-decorator-operation"
+DEFAULT_MAX_PATH_TAG_LENGTH: Final = 256
 
 
 class HttpTracing:

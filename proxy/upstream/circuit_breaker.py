@@ -7,16 +7,16 @@ Counts are plain ints compared with plain limits; the gauges say whether a limit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.stats.store import Gauge, Scope
 
-PRIORITIES = ("DEFAULT", "HIGH")  # core.v3.RoutingPriority, by number
+PRIORITIES: Final = ("DEFAULT", "HIGH")  # core.v3.RoutingPriority, by number
 
 # Envoy counts pools in 64 bits and has no limit by default.
-_UNLIMITED_POOLS = 2**64 - 1
+_UNLIMITED_POOLS: Final = 2**64 - 1
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
 from proxy.codec.http1 import Http1Settings
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.upstream.context import UpstreamContext
 
-LOAD_BALANCERS = "envoy.load_balancing_policies."
-_POLICIES = {
+LOAD_BALANCERS: Final = "envoy.load_balancing_policies."
+_POLICIES: Final = {
     "ROUND_ROBIN": "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
     "LEAST_REQUEST": "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
 }

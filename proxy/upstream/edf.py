@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
 from math import lcm
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from proxy.upstream.host import Host
 
 
 # Deadlines are whole numbers below this, so that equal ones are equal: thirds do not add up in floats.
-_EXACT = 2**40
+_EXACT: Final = 2**40
 
 
 class EdfSchedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -36,7 +36,7 @@ def format_address(ip: str, port: int) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-_FLAGS = {
+_FLAGS: Final = {
     "UNHEALTHY": "/failed_eds_health",
     "TIMEOUT": "/failed_eds_health",
     "DRAINING": "/eds_status_draining",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
 from proxy.upstream.dns import DnsSettings
@@ -11,13 +11,13 @@ from proxy.upstream.dns import DnsSettings
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
 
-HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-_CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
-HTTP2 = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
-ONLY_EXPLICIT = "is not supported: upstreams are spoken to in HTTP/1.1; write explicit_http_config"
+HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+_CARES: Final = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+HTTP2: Final = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
+ONLY_EXPLICIT: Final = "is not supported: upstreams are spoken to in HTTP/1.1; write explicit_http_config"
 
-_DEFAULT_IDLE_TIMEOUT_S = 3600.0
+_DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 
 
 @dataclass(slots=True, frozen=True)

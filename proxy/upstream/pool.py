@@ -17,7 +17,7 @@ served, as Envoy does.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.base.errors import (
     CONNECTION_TIMEOUT,
@@ -31,10 +31,15 @@ if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
 
-CONNECTING, READY, BUSY, DRAINING, DONE, CLOSED = range(6)
+CONNECTING: Final = 0
+READY: Final = 1
+BUSY: Final = 2
+DRAINING: Final = 3
+DONE: Final = 4
+CLOSED: Final = 5
 
 # Envoy starts at most this many connections at a time for the requests that wait.
-_CONNECTS_AT_ONCE = 3
+_CONNECTS_AT_ONCE: Final = 3
 
 
 class PoolConnection(Protocol):

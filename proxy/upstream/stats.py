@@ -1,12 +1,12 @@
 """The stats of one cluster, by Envoy's names: found once, bumped many times.
 
-An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The annotations
-below are the list: all of them exist at zero from the start (so /stats shows them), codes with the first response.
+An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The lists
+below say of which kind it is (the annotations say it again, for mypy): all of them exist at zero from the start (so /stats shows them), codes with the first response.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.stats.store import CodeStats
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from proxy.stats.histogram import Histogram
     from proxy.stats.store import Counter, Gauge, Scope
 
-_DOTTED = {
+_DOTTED: Final = {
     "default_total_match_count": "default.total_match_count",
     "http1_dropped_headers_with_underscores": "http1.dropped_headers_with_underscores",
     "http1_metadata_not_supported_error": "http1.metadata_not_supported_error",
@@ -25,17 +25,131 @@ _DOTTED = {
 }
 
 # Gauges that are back at zero after use, and the counters that tell that they were used.
-_FOLLOWS = {
+_FOLLOWS: Final = {
     "upstream_cx_active": "upstream_cx_total",
     "upstream_cx_rx_bytes_buffered": "upstream_cx_rx_bytes_total",
     "upstream_rq_active": "upstream_rq_total",
     "upstream_rq_pending_active": "upstream_rq_pending_total",
 }
 
-_UNITS = {"upstream_rq_per_cx": "", "upstream_rq_body_size": "bytes", "upstream_rs_body_size": "bytes"}
+_UNITS: Final = {"upstream_rq_per_cx": "", "upstream_rq_body_size": "bytes", "upstream_rs_body_size": "bytes"}
 
 #: Envoy has these only with track_cluster_stats.request_response_sizes; here they are always kept.
-BODY_SIZES = ("upstream_rq_body_size", "upstream_rs_body_size")
+BODY_SIZES: Final = ("upstream_rq_body_size", "upstream_rs_body_size")
+
+
+_COUNTERS: Final = (
+    "assignment_stale",
+    "assignment_timeout_received",
+    "assignment_use_cached",
+    "bind_errors",
+    "default_total_match_count",
+    "http1_dropped_headers_with_underscores",
+    "http1_metadata_not_supported_error",
+    "http1_requests_rejected_with_underscores_in_headers",
+    "http1_response_flood",
+    "lb_healthy_panic",
+    "lb_local_cluster_not_ok",
+    "lb_recalculate_zone_structures",
+    "lb_subsets_created",
+    "lb_subsets_fallback",
+    "lb_subsets_fallback_panic",
+    "lb_subsets_removed",
+    "lb_subsets_selected",
+    "lb_zone_cluster_too_small",
+    "lb_zone_no_capacity_left",
+    "lb_zone_routing_all_directly",
+    "lb_zone_routing_cross_zone",
+    "lb_zone_routing_sampled",
+    "membership_change",
+    "original_dst_host_invalid",
+    "retry_or_shadow_abandoned",
+    "update_attempt",
+    "update_empty",
+    "update_failure",
+    "update_no_rebuild",
+    "update_success",
+    "upstream_cx_close_notify",
+    "upstream_cx_connect_attempts_exceeded",
+    "upstream_cx_connect_fail",
+    "upstream_cx_connect_timeout",
+    "upstream_cx_connect_with_0_rtt",
+    "upstream_cx_destroy",
+    "upstream_cx_destroy_local",
+    "upstream_cx_destroy_local_with_active_rq",
+    "upstream_cx_destroy_remote",
+    "upstream_cx_destroy_remote_with_active_rq",
+    "upstream_cx_destroy_with_active_rq",
+    "upstream_cx_http1_total",
+    "upstream_cx_http2_total",
+    "upstream_cx_http3_total",
+    "upstream_cx_idle_timeout",
+    "upstream_cx_max_duration_reached",
+    "upstream_cx_max_requests",
+    "upstream_cx_none_healthy",
+    "upstream_cx_overflow",
+    "upstream_cx_pool_overflow",
+    "upstream_cx_preconnect_skipped",
+    "upstream_cx_protocol_error",
+    "upstream_cx_rx_bytes_total",
+    "upstream_cx_total",
+    "upstream_cx_tx_bytes_total",
+    "upstream_flow_control_backed_up_total",
+    "upstream_flow_control_drained_total",
+    "upstream_flow_control_paused_reading_total",
+    "upstream_flow_control_resumed_reading_total",
+    "upstream_http3_broken",
+    "upstream_internal_redirect_failed_total",
+    "upstream_internal_redirect_succeeded_total",
+    "upstream_rq_0rtt",
+    "upstream_rq_active_overflow",
+    "upstream_rq_cancelled",
+    "upstream_rq_maintenance_mode",
+    "upstream_rq_max_duration_reached",
+    "upstream_rq_pending_failure_eject",
+    "upstream_rq_pending_overflow",
+    "upstream_rq_pending_total",
+    "upstream_rq_per_try_idle_timeout",
+    "upstream_rq_per_try_timeout",
+    "upstream_rq_retry",
+    "upstream_rq_retry_backoff_exponential",
+    "upstream_rq_retry_backoff_ratelimited",
+    "upstream_rq_retry_limit_exceeded",
+    "upstream_rq_retry_overflow",
+    "upstream_rq_retry_success",
+    "upstream_rq_rx_reset",
+    "upstream_rq_rx_reset_no_error",
+    "upstream_rq_timeout",
+    "upstream_rq_total",
+    "upstream_rq_tx_reset",
+)
+
+_GAUGES: Final = (
+    "lb_subsets_active",
+    "max_host_weight",
+    "membership_degraded",
+    "membership_excluded",
+    "membership_healthy",
+    "membership_total",
+    "upstream_cx_active",
+    "upstream_cx_rx_bytes_buffered",
+    "upstream_cx_tx_bytes_buffered",
+    "upstream_queue_overloaded",
+    "upstream_rq_active",
+    "upstream_rq_pending_active",
+    "version",
+    "warming_state",
+)
+
+_HISTOGRAMS: Final = (
+    "upstream_cx_connect_ms",
+    "upstream_cx_length_ms",
+    "upstream_rq_body_size",
+    "upstream_rq_per_cx",
+    "upstream_rq_time",
+    "upstream_rs_body_size",
+)
+_COUNTER_NAMES: Final = [_DOTTED.get(name, name) for name in _COUNTERS]
 
 
 class ClusterStats:
@@ -149,19 +263,13 @@ class ClusterStats:
         """scope: "cluster.<name>."."""
         for name, counter in zip(_COUNTERS, scope.counters(_COUNTER_NAMES), strict=True):
             setattr(self, name, counter)
-        for name, kind in _OTHERS:
-            stat_name = _DOTTED.get(name, name)
-            if kind == "Gauge":
-                followed = _FOLLOWS.get(name)
-                setattr(self, name, scope.gauge(stat_name, scope.counter(followed) if followed else None))
-            else:
-                setattr(self, name, scope.histogram(stat_name, _UNITS.get(name, "ms")))
+        for name in _GAUGES:
+            followed = _FOLLOWS.get(name)
+            gauge = scope.gauge(_DOTTED.get(name, name), scope.counter(followed) if followed else None)
+            setattr(self, name, gauge)
+        for name in _HISTOGRAMS:
+            setattr(self, name, scope.histogram(_DOTTED.get(name, name), _UNITS.get(name, "ms")))
         scope.store.alias(scope.prefix + "external.upstream_rq_time", self.upstream_rq_time)
-
-
-_COUNTERS = [name for name, kind in ClusterStats.__annotations__.items() if kind == "Counter"]
-_COUNTER_NAMES = [_DOTTED.get(name, name) for name in _COUNTERS]
-_OTHERS = [(name, kind) for name, kind in ClusterStats.__annotations__.items() if kind != "Counter"]
 
 
 class ClusterCodes:

@@ -8,7 +8,7 @@ slow_start_config, locality_lb_config.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
 from proxy.upstream.edf import EdfSchedule, has_weights
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.host import Host
 
-_MAX_BIAS = 50.0  # beyond it a busy host has no weight left, and floats no room
+_MAX_BIAS: Final = 50.0  # beyond it a busy host has no weight left, and floats no room
 
-_MESSAGE = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
+_MESSAGE: Final = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
 
 
 class LeastRequest:

@@ -6,7 +6,7 @@ is never passed on; debug is kept; what is merely wrong beside good ids (a bad p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_span_id, is_trace_id
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from proxy.base.headers import Field
     from proxy.stats.store import Scope
 
-TRACE_ID = b"x-b3-traceid"
-SPAN_ID = b"x-b3-spanid"
-PARENT_ID = b"x-b3-parentspanid"
-SAMPLED = b"x-b3-sampled"
-FLAGS = b"x-b3-flags"
+TRACE_ID: Final = b"x-b3-traceid"
+SPAN_ID: Final = b"x-b3-spanid"
+PARENT_ID: Final = b"x-b3-parentspanid"
+SAMPLED: Final = b"x-b3-sampled"
+FLAGS: Final = b"x-b3-flags"
 
-SAMPLED_FIELD = (SAMPLED, b"1")
-NOT_SAMPLED_FIELD = (SAMPLED, b"0")
-DEBUG_FIELD = (FLAGS, b"1")
+SAMPLED_FIELD: Final = (SAMPLED, b"1")
+NOT_SAMPLED_FIELD: Final = (SAMPLED, b"0")
+DEBUG_FIELD: Final = (FLAGS, b"1")
 
-DECISIONS = {b"1": True, b"0": False, b"true": True, b"false": False}
+DECISIONS: Final = {b"1": True, b"0": False, b"true": True, b"false": False}
 
 
 class B3Multi:

@@ -5,7 +5,7 @@ Source: openzipkin/b3-propagation ("Single Header"), repaired as ``b3_multi``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.tracing.context import DEBUG, MALFORMED, TraceContext, is_span_id, is_trace_id
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from proxy.base.headers import Field
     from proxy.stats.store import Scope
 
-NAME = b"b3"
-DECISIONS: dict[bytes, tuple[bool, int]] = {b"1": (True, 0), b"0": (False, 0), b"d": (True, DEBUG)}
-LONGEST = 32 + 1 + 16 + 1 + 1 + 1 + 16
+NAME: Final = b"b3"
+DECISIONS: Final[dict[bytes, tuple[bool, int]]] = {b"1": (True, 0), b"0": (False, 0), b"d": (True, DEBUG)}
+LONGEST: Final = 32 + 1 + 16 + 1 + 1 + 1 + 16
 
 
 class B3Single:

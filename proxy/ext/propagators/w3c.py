@@ -7,7 +7,7 @@ the tracestate with it; an error in the tracestate alone costs only the tracesta
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.tracing.context import MALFORMED, NO_SPAN, NO_TRACE, RANDOM, TRACESTATE, W3C, TraceContext
 
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from proxy.base.headers import Field
     from proxy.stats.store import Scope
 
-TRACEPARENT = b"traceparent"
+TRACEPARENT: Final = b"traceparent"
 
-SAMPLED_BIT = 1
-RANDOM_BIT = 2
+SAMPLED_BIT: Final = 1
+RANDOM_BIT: Final = 2
 #: version, trace id, span id, flags, and what later versions put behind a dash; white space may surround it
-PARENT = re.compile(
+PARENT: Final = re.compile(
     rb"[ \t]*([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*", re.DOTALL
 )
 
-MEMBER_LIMIT = 32
+MEMBER_LIMIT: Final = 32
 #: key "=" value as of level 2 (no rules about "@" but that a key does not start with it); white space is off already
-_MEMBER = rb"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-MEMBER = re.compile(_MEMBER)
-CLEAN_STATE = re.compile(rb"%b(?:,%b){0,31}" % (_MEMBER, _MEMBER))
+_MEMBER: Final = (
+    rb"[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+MEMBER: Final = re.compile(_MEMBER)
+CLEAN_STATE: Final = re.compile(rb"%b(?:,%b){0,31}" % (_MEMBER, _MEMBER))
 
 
 class W3CTraceContext:

@@ -6,7 +6,7 @@ a B3 debug trace, and a tag key that would make Zipkin take the body for version
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
     from proxy.tracing.span import Span
 
-MICROSECONDS = 1_000_000
-SPAN_KIND = {True: "SERVER", False: "CLIENT"}
-SPECIAL = CLIENT_TRACE_ID | CONTENT_TYPE
-LAST_ANNOTATION = {True: "ss", False: "cr"}
+MICROSECONDS: Final = 1_000_000
+SPAN_KIND: Final = {True: "SERVER", False: "CLIENT"}
+SPECIAL: Final = CLIENT_TRACE_ID | CONTENT_TYPE
+LAST_ANNOTATION: Final = {True: "ss", False: "cr"}
 
 #: bytes that stand in a JSON string as they are
-PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
+PLAIN: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
 #: one usual span; the places are filled by encode_plain
-TEMPLATE = (
+TEMPLATE: Final = (
     b'{"traceId":"%%b","id":"%%b","kind":"%b","name":"%%b","timestamp":%%d,"duration":%%d,"localEndpoint":%b,'
     b'"annotations":[{"timestamp":%%d,"value":"%b"}],"tags":{%b,"http.url":"%%b","http.method":"%%b",'
     b'"http.protocol":"%%b","peer.address":"%%b","request_size":"%%d","response_size":"%%d",'

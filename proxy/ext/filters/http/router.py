@@ -9,28 +9,28 @@ and is the ``Owner`` of the stream's upstream tries. What follows a try that fai
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader
 from proxy.base.errors import OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import X_ENVOY, HeaderMap, ResponseHeaders
 from proxy.http.context import FactoryContext
-from proxy.http.filter import Filter, FilterStatus
+from proxy.http.filter import FilterStatus
 from proxy.http.local_reply import reset_body
 from proxy.http.stream import ActiveStream
+from proxy.http.tries import Tries
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
-from proxy.router.tries import Tries
 from proxy.router.upstream_request import UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
     from proxy.upstream.cluster import Cluster
 
-OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
+OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 
-class Router(Tries, Filter):
+class Router(Tries):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 

@@ -7,10 +7,11 @@ the router's.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import ResponseFlag
 from proxy.base.headers import Field, RequestHeaders, ResponseHeaders
+from proxy.http.filter import Filter
 from proxy.router.retry import LIMIT_EXCEEDED, OVERFLOWED, RetryState
 from proxy.router.timeouts import expected_timeout_ms
 from proxy.router.upstream_request import UpstreamRequest
@@ -18,10 +19,10 @@ from proxy.router.upstream_request import UpstreamRequest
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
 
-BODY_TOO_LARGE = b"exceeded request buffer limit while retrying upstream"
+BODY_TOO_LARGE: Final = b"exceeded request buffer limit while retrying upstream"
 
 
-class Tries:
+class Tries(Filter):
     """See ``Router``, the only class that extends this. suppress_envoy_headers: the router's setting."""
 
     __slots__ = ()
