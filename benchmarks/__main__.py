@@ -1,4 +1,4 @@
-"""``make bench``: outrider beside Envoy, both with one worker, taking turns on the same CPU."""
+"""``make bench``: outrider, pure and native, beside Envoy, each with one worker, taking turns on the same CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.run import Maker, run
 from benchmarks.workloads import WORKLOADS, Workload
 from tests.support.config import Config
 from tests.support.envoy import ENVOY_MISSING, Envoy
-from tests.support.outrider import Outrider
+from tests.support.outrider import NATIVE, Outrider
 from tests.support.process import ProxyProcess
 
 OUTPUT = Path(__file__).resolve().parents[1] / "build"
@@ -28,7 +28,11 @@ def envoy(config: Config, folder: Path, cpu: int) -> ProxyProcess:
 
 
 def outrider(config: Config, folder: Path, cpu: int) -> ProxyProcess:
-    return Outrider(config, folder=folder, cpu=cpu, flush_ms=None)
+    return Outrider(config, folder=folder, cpu=cpu, flush_ms=None, native=False)
+
+
+def native(config: Config, folder: Path, cpu: int) -> ProxyProcess:
+    return Outrider(config, folder=folder, cpu=cpu, flush_ms=None, native=True)
 
 
 def main() -> int:
@@ -40,11 +44,19 @@ def main() -> int:
     if not nginx_binary():
         print("nginx is not installed (make system-deps): our own small server stands in", file=sys.stderr)
     chosen = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
-    ours: tuple[str, Maker] = ("envoy-too", envoy) if options.self else ("outrider", outrider)
+    ours: list[tuple[str, Maker]] = [("pure", outrider)]
+    if options.self:
+        ours = [("envoy-too", envoy)]
+    elif NATIVE.is_dir():
+        ours.append(("native", native))
+    else:
+        print("build/native is not there (make native): the pure build alone", file=sys.stderr)
+    if options.side:
+        ours = [one for one in ours if one[0] == options.side]
     results: Results = []
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as folder:
         for workload in chosen:
-            sides = run(workload, [("envoy", envoy), ours], options.seconds, options.rounds, Path(folder))
+            sides = run(workload, [("envoy", envoy), *ours], options.seconds, options.rounds, Path(folder))
             results.append((workload, sides))
         print(table(results))
         write_json(Path(options.json), results, options.seconds, options.rounds)
@@ -60,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=[workload.name for workload in WORKLOADS])
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a sample")
     parser.add_argument("--rounds", type=int, default=3, help="samples of each proxy; the median counts")
+    parser.add_argument("--side", choices=["pure", "native"], help="only this one of ours")
     parser.add_argument("--assert", action="store_true", help="exit 1 when a bar is missed")
     parser.add_argument("--json", default=str(OUTPUT / "bench.json"), help="where the result is written")
     parser.add_argument("--self", action="store_true", help="Envoy on both sides: the ratios must be near 1")
@@ -78,7 +91,7 @@ def _profile(workload: Workload, kind: str, seconds: float, folder: Path) -> Non
 
     def profiled(config: Config, where: Path, cpu: int) -> ProxyProcess:
         under = ["cProfile", "-o", str(target)] if kind == "python" else []
-        return Outrider(config, folder=where, cpu=cpu, flush_ms=None, under=under)
+        return Outrider(config, folder=where, cpu=cpu, flush_ms=None, under=under, native=kind == "perf")
 
     if kind == "python":
         run(workload, [("profiled", profiled)], seconds, 1, folder)

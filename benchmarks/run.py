@@ -82,7 +82,7 @@ class Side:
 def run(
     workload: Workload, makers: Sequence[tuple[str, Maker]], seconds: float, rounds: int, folder: Path
 ) -> list[Side]:
-    """Both proxies under one workload; samples alternate, and who goes first alternates too."""
+    """All sides under one workload; samples alternate, and who goes first alternates too."""
     with ExitStack() as stack:
         sides = [
             _start(stack, workload, name, maker, folder / f"{workload.name}-{name}") for name, maker in makers

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what it holds
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+    from proxy.router.route import Route, VirtualHost
+    from proxy.tracing.context import TraceContext
+    from proxy.tracing.span import Span
+    from proxy.upstream.host import Host
 
 
 class ConnectionInfo:
@@ -43,7 +47,24 @@ class ConnectionInfo:
         self.listener_name = ""
 
 
-class StreamInfo:
+class UpstreamBytes:
+    """What all tries of one request have put on the wire and taken from it."""
+
+    __slots__ = (
+        "upstream_bytes_sent",  # head, body and framing
+        "upstream_bytes_received",
+        "upstream_request_header_bytes",  # of the fields, as Envoy counts them
+        "upstream_response_header_bytes",
+    )
+
+    def __init__(self) -> None:
+        self.upstream_bytes_sent = 0
+        self.upstream_bytes_received = 0
+        self.upstream_request_header_bytes = 0
+        self.upstream_response_header_bytes = 0
+
+
+class StreamInfo(UpstreamBytes):
     """One request and its response, as far as they have come."""
 
     __slots__ = (
@@ -84,10 +105,6 @@ class StreamInfo:
         "response_wire_bytes",
         "request_header_bytes",  # the fields, as Envoy counts: read ones with 3 bytes each beside name and value,
         "response_header_bytes",  # written ones with the 4 that are there
-        "upstream_bytes_sent",  # head, body and framing of all tries, on the wire
-        "upstream_bytes_received",
-        "upstream_request_header_bytes",  # of all tries
-        "upstream_response_header_bytes",
         "rx_headers_end_at",  # request head complete
         "rx_end_at",  # last downstream byte received
         "upstream_pool_wait_s",  # the last try's, from asking the pool to its answer; negative while there is none
@@ -115,18 +132,18 @@ class StreamInfo:
         self.original_path: bytes | None = None
         self.returns_request_id = False
         self.remote_address = info.remote_address
-        self.route: Any = None
+        self.route: Route | None = None
         self.route_name = b""
-        self.virtual_host: Any = None
+        self.virtual_host: VirtualHost | None = None
         self.cluster_name = b""
-        self.upstream_host: Any = None
+        self.upstream_host: Host | None = None
         self.upstream_local_address = ""
         self.upstream_remote_address = ""
         self.upstream_connection_id = 0
         self.upstream_transport_failure_reason = b""
         self.attempt_count = 0
-        self.span: Any = None
-        self.trace: Any = None
+        self.span: Span | None = None
+        self.trace: TraceContext | None = None
         self.metadata: dict[str, Any] | None = None
         self.upstream_protocol = b""
         self.status = 0

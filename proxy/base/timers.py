@@ -12,17 +12,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from math import ceil, inf
-from typing import Protocol
+
+from mypy_extensions import mypyc_attr
 
 
-class Timed(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Timed:
     """An item with deadlines. ``due`` belongs to the wheel (start it at ``inf``)."""
+
+    __slots__ = ("due",)
 
     due: float
 
     def on_due(self, now: float) -> float:
         """Act on the deadlines that have passed; return when to look again (``inf``: not until watched)."""
-        ...
+        raise NotImplementedError
 
 
 class TimerWheel:
@@ -105,10 +109,10 @@ class TimerWheel:
             items.discard(item)
 
 
-class Alarm:
+class Alarm(Timed):
     """A Timed item for whoever has a single callback: ``alarm.at(when)`` arms it, ``alarm.stop()`` disarms it."""
 
-    __slots__ = ("due", "wheel", "when", "ring", "__weakref__")
+    __slots__ = ("wheel", "when", "ring", "__weakref__")
 
     def __init__(self, wheel: TimerWheel, ring: Callable[[], None]) -> None:
         self.due = inf

@@ -55,10 +55,7 @@ class Http1ClientCodec(RequestWriter):
         "_held",
         "_keep_alive",
         "_left",
-        "blocked",
-        "field_bytes_in",
         "head_bytes",
-        "protocol_error",
     )
 
     def __init__(self, settings: Http1Settings = _NO_SETTINGS) -> None:

@@ -23,7 +23,7 @@ from proxy.codec.http1_write import (
     framing_free_lines,
     trailer_block,
 )
-from proxy.codec.interface import StreamDecoder
+from proxy.codec.interface import ClientCodec, StreamDecoder
 
 # The reading half's states: see http1_client.
 HEAD: Final = 0
@@ -35,7 +35,7 @@ CLOSE: Final = 3
 BODILESS: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 
 
-class RequestWriter:
+class RequestWriter(ClientCodec):
     """See ``Http1ClientCodec``, the only class that extends this."""
 
     __slots__ = (
@@ -47,11 +47,7 @@ class RequestWriter:
         "_settings",
         "_state",
         "_write_left",
-        "closing",
         "decoder",
-        "field_bytes_out",
-        "response_done",
-        "reusable",
     )
 
     def __init__(self, settings: Http1Settings) -> None:

@@ -24,7 +24,7 @@ from proxy.codec.http1_write import (
     framing_free_lines,
     trailer_block,
 )
-from proxy.codec.interface import StreamDecoder
+from proxy.codec.interface import ServerCodec, StreamDecoder
 
 # The reading half's states: see http1_server.
 HEAD: Final = 0
@@ -34,7 +34,7 @@ WAIT: Final = 3
 DEAD: Final = 4
 
 
-class ResponseWriter:
+class ResponseWriter(ServerCodec):
     """See ``Http1ServerCodec``, the only class that extends this.
 
     wire_bytes_out: what has been written of the current response, framing included
@@ -52,11 +52,8 @@ class ResponseWriter:
         "_settings",
         "_state",
         "_write_left",
-        "closing",
-        "field_bytes_out",
         "keep_alive",
         "stream",
-        "wire_bytes_out",
     )
 
     def __init__(self, settings: Http1Settings) -> None:

@@ -50,10 +50,7 @@ class Http1ServerCodec(ResponseWriter):
         "_sink",
         "_unread",
         "_waiting",
-        "blocked",
-        "field_bytes_in",
         "head_bytes",
-        "wire_bytes_in",
     )
 
     def __init__(self, sink: ServerSink, settings: Http1Settings = _NO_SETTINGS) -> None:
@@ -167,7 +164,9 @@ class Http1ServerCodec(ResponseWriter):
             self._refuse(error)
         if headers.method == b"HEAD":
             self._is_head = True
-        stream = self.stream = self._sink.new_stream()  # type: ignore[union-attr]  # None only once detached
+        sink = self._sink
+        assert sink is not None  # only once detached
+        stream = self.stream = sink.new_stream()
         stream.decode_headers(headers, self._state == WAIT)
 
     def _steer(self, steering: Steering) -> None:

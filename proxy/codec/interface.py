@@ -10,14 +10,17 @@ out); on a client connection it is the UpstreamRequest (responses come in, reque
 
 from __future__ import annotations
 
-from typing import Protocol
+from mypy_extensions import trait
 
 from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap
 
 
-class StreamDecoder(Protocol):
+@trait
+class StreamDecoder:
     """One message's receiver; also the key by which a codec knows the stream."""
+
+    __slots__ = ()
 
     def decode_informational(self, headers: HeaderMap) -> None:
         """A 1xx response head (client side only)."""
@@ -35,16 +38,22 @@ class StreamDecoder(Protocol):
         """The message will not be finished: peer reset, connection gone, protocol error. Called at most once."""
 
 
-class ServerSink(Protocol):
+@trait
+class ServerSink:
     """A server connection as its codec sees it."""
+
+    __slots__ = ()
 
     def new_stream(self) -> StreamDecoder:
         """A request begins: its head is complete and decode_headers follows at once, or the head is refused
         and the codec raises CodecError."""
+        raise NotImplementedError
 
 
-class Codec(Protocol):
+class Codec:
     """Common to both sides."""
+
+    __slots__ = ("blocked", "closing", "field_bytes_in", "field_bytes_out")
 
     #: the connection must be closed once everything in take_output has been written
     closing: bool
@@ -62,6 +71,10 @@ class Codec(Protocol):
 
     def take_output(self) -> bytes:
         """Everything to be written now; empties the queue."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """The connection is gone: cut the links."""
 
     def informational(self, stream: StreamDecoder, headers: HeaderMap) -> None:
         """Write a 1xx head."""
@@ -83,13 +96,47 @@ class Codec(Protocol):
 
     def queued_bytes(self, stream: StreamDecoder) -> int:
         """Body bytes of the stream that wait in the codec for the peer's window (HTTP/1: 0)."""
+        return 0
 
     def goaway(self) -> None:
         """No new streams: HTTP/2 GOAWAY; HTTP/1 ``connection: close`` on the response being or next written."""
 
 
-class ServerCodec(Codec, Protocol):
+class ServerCodec(Codec):
     """A codec towards clients, which also knows what its current request and response take on the wire."""
+
+    __slots__ = ("wire_bytes_in", "wire_bytes_out")
 
     wire_bytes_in: int
     wire_bytes_out: int
+
+    @property
+    def fully_read(self) -> bool:
+        """No byte of a request is known to be missing or waiting."""
+        raise NotImplementedError
+
+    @property
+    def has_input(self) -> bool:
+        """Bytes of a request that no stream has yet: a head that is cut, or pipelined input."""
+        raise NotImplementedError
+
+
+class ClientCodec(Codec):
+    """A codec towards hosts."""
+
+    __slots__ = ("protocol_error", "response_done", "reusable")
+
+    #: the host broke the protocol
+    protocol_error: bool
+    #: the last response is over
+    response_done: bool
+    #: another request may follow
+    reusable: bool
+
+    @property
+    def peer_closes(self) -> bool:
+        """Whether the last response's head said that the host closes the connection after it."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection broke: nothing ends cleanly."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
-from proxy.router.upstream_request import UpstreamRequest
+from proxy.base.stream_info import UpstreamBytes
+from proxy.base.timers import Timed
+from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -23,22 +25,17 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 OnDone = Callable[[int, bytes], None]
 
 
-class AsyncCall:
-    """One request under way: owner and stream of its only try. ``on_done`` is called exactly once."""
+class AsyncCall(Timed, Owner):
+    """One request under way: owner of its only try. ``on_done`` is called exactly once."""
 
     __slots__ = (
         "answer",
         "answer_bytes",
         "client",
         "deadline",
-        "due",
         "on_done",
         "request",
         "status",
-        "upstream_bytes_received",
-        "upstream_bytes_sent",
-        "upstream_request_header_bytes",
-        "upstream_response_header_bytes",
     )
 
     def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone) -> None:
@@ -50,10 +47,6 @@ class AsyncCall:
         self.status = 0
         self.answer: list[bytes] = []
         self.answer_bytes = 0
-        self.upstream_bytes_received = 0
-        self.upstream_bytes_sent = 0
-        self.upstream_request_header_bytes = 0
-        self.upstream_response_header_bytes = 0
 
     def _finish(self, status: int) -> None:
         on_done, self.on_done = self.on_done, None
@@ -134,8 +127,7 @@ class AsyncClient:
         headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % (timeout_s * 1000.0))
         call = AsyncCall(self, self.clock.monotonic() + timeout_s, on_done)
         self.calls.add(call)
-        owner: Any = call
-        request = UpstreamRequest(owner, call, headers, target, host, host.pools[0])
+        request = UpstreamRequest(call, UpstreamBytes(), headers, target, host, host.pools[0])
         if body:
             request.queue = [body]
         call.request = request

@@ -15,7 +15,7 @@ from proxy.base.errors import LOCAL_RESET
 from proxy.base.headers import HOST, RequestHeaders
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
-from proxy.http.stats import HcmStats, VirtualHostStats
+from proxy.http.stats import HcmStats
 from proxy.http.stream import ActiveStream
 from proxy.stats.store import CodeStats, Scope
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from proxy.codec.http1 import Http1Settings
     from proxy.router.route_table import RouteTable
     from proxy.tracing.tracing import HttpTracing
-    from proxy.upstream.stats import ClusterStats
 
 
 class ConnectionManager:
@@ -154,7 +153,8 @@ class ConnectionManager:
         if stream.status:
             self.codes.record(stream.status)
         if stream.route is not None:
-            vhost: VirtualHostStats = stream.route.virtual_host.stats
+            vhost = stream.route.virtual_host.stats
+            assert vhost is not None
             vhost.rq_total.value += 1
             vhost.rq_time.record(elapsed_ms)
             vhost.rq_body_size.record(received)
@@ -162,7 +162,7 @@ class ConnectionManager:
             if stream.status:
                 vhost.codes.record(stream.status)
         if stream.cluster is not None:
-            stats_of_cluster: ClusterStats = stream.cluster.stats
+            stats_of_cluster = stream.cluster.stats
             stats_of_cluster.upstream_rq_body_size.record(received)
             stats_of_cluster.upstream_rs_body_size.record(sent)
         if self.tracing is not None:

@@ -73,7 +73,9 @@ RESPONSE_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"transfer-encoding")
 )
 
-OVERWRITE, APPEND_IF_ABSENT, PASS_THROUGH = 0, 1, 2
+OVERWRITE: Final = 0
+APPEND_IF_ABSENT: Final = 1
+PASS_THROUGH: Final = 2
 
 #: Downstream connections are plain until the TLS issue brings others.
 TRANSPORT_SCHEME: Final = b"http"

@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.base.errors import CodecError, ResetReason, ResponseFlag
 from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.codec.interface import StreamDecoder
 from proxy.http.local_reply import local_response
 from proxy.http.stream_body import (
     flush_decode_buffer,
@@ -26,7 +27,7 @@ from proxy.http.stream_state import StreamState
 CONTINUE_100: Final = ResponseHeaders(100)
 
 
-class ActiveStream(StreamState):
+class ActiveStream(StreamState, StreamDecoder):
     """One request on one connection (``StreamState`` has its fields)."""
 
     __slots__ = ()
@@ -260,6 +261,7 @@ class ActiveStream(StreamState):
             self.encode_data(body, True)
 
     def _route_fields(self, status: int) -> list[Field]:
+        assert self.route is not None
         head = ResponseHeaders(status)  # the stream's own code is not set yet, as in Envoy
         self.route.finalize_response(head, self)
         return head.fields
@@ -298,7 +300,7 @@ class ActiveStream(StreamState):
             self.tx_end_at = self.ended_at
         if self.upstream is not None:
             self._drop_upstream()
-        if self.retry is not None or self.try_span is not None:
+        if (self.retry is not None or self.try_span is not None) and self.timer_owner is not None:
             self.timer_owner.on_end(self)
         self.hcm.complete(self)
         for hook in self.chain.on_complete:

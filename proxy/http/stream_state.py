@@ -6,48 +6,57 @@ Apart from ActiveStream so that what it holds and what it does can each be read 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from proxy.base.headers import HeaderMap
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
+from proxy.base.timers import Timed
 
 if TYPE_CHECKING:
     from proxy.codec.interface import ServerCodec
     from proxy.http.connection_manager import ConnectionManager
     from proxy.http.filter import Filter
     from proxy.http.stream import ActiveStream
+    from proxy.http.tries import Tries
+    from proxy.router.retry import RetryState
+    from proxy.router.upstream_request import UpstreamRequest
+    from proxy.tracing.span import Span
+    from proxy.upstream.cluster import Cluster
 
 #: A part of a body, or its trailers, that waits behind a filter which holds the chain: (data, end, trailers, place up
 #: to which the filters have seen it).
 HeldPart = tuple[bytes, bool, HeaderMap | None, int]
 
 
-class StreamConnection(Protocol):
+class StreamConnection(Timed):
     """The downstream connection as its streams see it."""
 
+    __slots__ = ("codec", "dirty", "info", "write_blocked")
+
+    codec: ServerCodec  # the connection's protocol
+    dirty: bool  # touched already
     info: ConnectionInfo
     write_blocked: bool
-    due: float
-    dirty: bool  # touched already
-
-    @property
-    def codec(self) -> ServerCodec:
-        """The connection's protocol."""
 
     def touch(self) -> None:
         """The codec has output: write it before this turn of the loop ends."""
+        raise NotImplementedError
 
     def watch(self, when: float) -> None:
         """A deadline of the stream: ``check_deadlines`` is called no later than ``when``."""
+        raise NotImplementedError
 
     def stream_done(self, stream: ActiveStream) -> None:
         """The stream is over; its response has been given to the codec whole, or reset."""
+        raise NotImplementedError
 
     def hold_reading(self) -> None:
         """Take no more request bytes until release_reading()."""
+        raise NotImplementedError
 
     def release_reading(self) -> None:
         """Take request bytes again."""
+        raise NotImplementedError
 
 
 class StreamState(StreamInfo):
@@ -120,13 +129,13 @@ class StreamState(StreamInfo):
         self.encode_buffer: list[HeldPart] | None = None
         self.encode_buffered = 0
         self.state: dict[Filter, Any] | None = None
-        self.cluster: Any = None
-        self.upstream: Any = None
-        self.retry: Any = None  # router.retry.RetryState, None when there is no policy
+        self.cluster: Cluster | None = None
+        self.upstream: UpstreamRequest | None = None
+        self.retry: RetryState | None = None  # None when there is no policy
         self.timeout_s = 0.0
         self.per_try_timeout_s = 0.0
         self.alt_response = False  # x-envoy-upstream-rq-timeout-alt-response: 204 instead of 504
-        self.try_span: Any = None
+        self.try_span: Span | None = None
         self.request_body: list[bytes] | None = None
         self.request_body_bytes = 0
         self.idle_timeout_s = hcm.stream_idle_timeout_s  # inf when there is none
@@ -136,4 +145,4 @@ class StreamState(StreamInfo):
         self.route_deadline = inf
         self.try_deadline = inf
         self.retry_deadline = inf
-        self.timer_owner: Any = None  # the filter that owns the route, try and retry deadlines
+        self.timer_owner: Tries | None = None  # the filter that owns the route, try and retry deadlines

@@ -18,6 +18,7 @@ from proxy.router.upstream_request import UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
+    from proxy.upstream.cluster import Cluster
 
 BODY_TOO_LARGE: Final = b"exceeded request buffer limit while retrying upstream"
 
@@ -32,6 +33,13 @@ class Tries(Filter):
     def _try(self, stream: ActiveStream) -> None:
         """One try: a host, a connection, the request."""
         raise NotImplementedError
+
+    @staticmethod
+    def _cluster(stream: ActiveStream) -> Cluster:
+        """Where the stream's tries go."""
+        cluster = stream.cluster
+        assert cluster is not None
+        return cluster
 
     # -- what a try needs ---------------------------------------------------------------------------------------------
 
@@ -52,7 +60,7 @@ class Tries(Filter):
         """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
         stream.request_body_bytes += len(data)
         if stream.request_body_bytes > stream.hcm.buffer_limit_bytes:  # the listener's, as in Envoy
-            stream.cluster.stats.retry_or_shadow_abandoned.value += 1
+            self._cluster(stream).stats.retry_or_shadow_abandoned.value += 1
             self._end_retries(stream)
             stream.retry = stream.request_body = None
             stream.request_body_bytes = 0
@@ -68,7 +76,8 @@ class Tries(Filter):
 
     def _retried(self, stream: ActiveStream, request: UpstreamRequest, headers: ResponseHeaders) -> bool:
         """Whether this response is thrown away for another try."""
-        retry: RetryState = stream.retry
+        retry = stream.retry
+        assert retry is not None
         delay_s = retry.should_retry_headers(headers.status, headers)
         stats = request.cluster.stats
         if delay_s is None:
@@ -95,7 +104,7 @@ class Tries(Filter):
         stream.upstream_rx_start_at = stream.upstream_rx_body_start_at = stream.upstream_rx_end_at = 0.0
 
     def _count_no_retry(self, stream: ActiveStream, retry: RetryState) -> None:
-        stats = stream.cluster.stats
+        stats = self._cluster(stream).stats
         if retry.outcome is LIMIT_EXCEEDED:
             stats.upstream_rq_retry_limit_exceeded.value += 1
             stream.flags |= ResponseFlag.URX
@@ -104,7 +113,7 @@ class Tries(Filter):
             stream.flags |= ResponseFlag.UO
 
     def _schedule_retry(self, stream: ActiveStream, delay_s: float) -> None:
-        stats = stream.cluster.stats
+        stats = self._cluster(stream).stats
         stats.upstream_rq_retry.value += 1
         stats.upstream_rq_retry_backoff_exponential.value += 1
         stream.upstream = None
@@ -117,6 +126,7 @@ class Tries(Filter):
         headers = stream.request_headers
         assert headers is not None
         self._expect_timeout(stream, headers, now - (stream.rx_end_at or now))
+        assert stream.route is not None
         if stream.route.virtual_host.include_request_attempt_count:
             headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
         self._try(stream)
@@ -141,7 +151,7 @@ class Tries(Filter):
     ) -> None:
         span, stream.try_span = stream.try_span, None
         tracing = stream.hcm.tracing
-        if tracing is not None:
+        if tracing is not None and span is not None:
             protocol = b"HTTP/1.1" if sent else b"-"
             tracing.finish_upstream(
                 span, stream, status, flags, protocol=protocol, reset_reason=reason, canceled=canceled
@@ -159,13 +169,14 @@ class Tries(Filter):
         extra: tuple[Field, ...] = (),
     ) -> None:
         """A local reply for a failed upstream; it says how many tries there were, where the virtual host asks."""
+        assert stream.route is not None
         if stream.route.virtual_host.include_attempt_count_in_response:
             extra = (*extra, (b"x-envoy-attempt-count", b"%d" % stream.attempt_count))
         stream.local_reply(status, body, details, flags, extra)
 
     def _count_local(self, stream: ActiveStream, status: int) -> None:
         """Replies of ours for a failed upstream count as the cluster's own codes, as in Envoy."""
-        stream.cluster.codes.record(status)
+        self._cluster(stream).codes.record(status)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -181,7 +192,7 @@ class Tries(Filter):
             self._retry_now(stream, now)
 
     def _on_try_timeout(self, stream: ActiveStream) -> None:
-        stats = stream.cluster.stats
+        stats = self._cluster(stream).stats
         stats.upstream_rq_per_try_timeout.value += 1
         self._drop_try(stream)
         retry: RetryState | None = stream.retry
@@ -194,7 +205,7 @@ class Tries(Filter):
         self._time_out(stream, b"upstream_per_try_timeout")
 
     def _on_timeout(self, stream: ActiveStream, details: bytes) -> None:
-        stream.cluster.stats.upstream_rq_timeout.value += 1
+        self._cluster(stream).stats.upstream_rq_timeout.value += 1
         self._drop_try(stream)
         self._time_out(stream, details)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from mypy_extensions import trait
 
 from proxy.base.timers import Timed, TimerWheel
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("main")
 
 
-class Flushable(Protocol):
+@trait
+class Flushable:
     """A connection with output."""
+
+    __slots__ = ()
 
     def flush(self) -> None:
         """Write what the codec has."""

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.base.stream_info import ConnectionInfo
 from proxy.codec.http1 import Http1ServerCodec
+from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
+from proxy.http.stream_state import StreamConnection
+from proxy.network.dispatcher import Flushable
 from proxy.network.keepalive import has_left
 
 if TYPE_CHECKING:
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
 
-HOLD_CODEC, HOLD_STREAM = 1, 2
+HOLD_CODEC: Final = 1
+HOLD_STREAM: Final = 2
 HELD_LOOK_S: Final = (
     1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
 )
@@ -45,7 +49,7 @@ def address_text(name: object) -> str:
     return str(name or "-")
 
 
-class DownstreamConnection:
+class DownstreamConnection(StreamConnection, ServerSink, Flushable):
     """One accepted connection. Duck-typed asyncio.Protocol: no base class, so that slots hold."""
 
     __slots__ = (
@@ -54,20 +58,15 @@ class DownstreamConnection:
         "hcm",
         "listener",
         "transport",
-        "codec",
-        "info",
         # state
         "stream",
         "open",
-        "dirty",
         "in_feed",
-        "write_blocked",
         "held",
         "closing",
         "left",
         "requests",
         # deadlines
-        "due",
         "headers_deadline",
         "idle_since",
         "close_deadline",

@@ -19,8 +19,10 @@ from proxy.base.errors import (
     ResetReason,
 )
 from proxy.codec.http1 import Http1ClientCodec
+from proxy.network.dispatcher import Flushable
 from proxy.network.downstream import address_text
 from proxy.network.keepalive import set_keepalive
+from proxy.upstream.connection import UpstreamStream
 
 if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("upstream")
 
 
-class UpstreamConnection:
+class UpstreamConnection(UpstreamStream, Flushable):
     """One connection to a host. Duck-typed asyncio.Protocol and ``upstream.pool.PoolConnection``."""
 
     __slots__ = (
@@ -40,25 +42,12 @@ class UpstreamConnection:
         "pool",
         "host",
         "transport",
-        "codec",
-        "connection_id",
-        "local_address",
-        "remote_address",
         "opening",
-        # the pool's
-        "pool_state",
-        "requests_served",
-        "created_at",
-        "connected_at",
         # state
-        "request",
         "open",
         "closed",
-        "dirty",
-        "write_blocked",
         "held",
         # time
-        "due",
         "connect_deadline",
         "idle_since",
     )
@@ -143,7 +132,7 @@ class UpstreamConnection:
         request = self.request
         try:
             if request is not None and request.stream is not None:
-                request.stream.upstream_bytes_received += len(data)
+                request.moved.upstream_bytes_received += len(data)
             codec = self.codec
             codec.feed(data)
             if codec.response_done or codec.closing:
@@ -251,7 +240,7 @@ class UpstreamConnection:
             self.pool.stats.upstream_cx_tx_bytes_total.value += len(data)
             request = self.request
             if request is not None and request.stream is not None:
-                request.stream.upstream_bytes_sent += len(data)
+                request.moved.upstream_bytes_sent += len(data)
             self.transport.write(data)
 
     def hold_reading(self) -> None:

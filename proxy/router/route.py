@@ -7,7 +7,7 @@ Source: envoy.config.route.v3.Route, RouteAction, VirtualHost.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
@@ -18,6 +18,9 @@ from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResou
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
 from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.sampler import Rates
+
+if TYPE_CHECKING:
+    from proxy.http.stats import VirtualHostStats
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 
@@ -47,9 +50,7 @@ class VirtualHost:
         self.include_attempt_count_in_response = False
         self.metadata: dict[str, Any] = {}  # filter_metadata by its keys (%METADATA(VIRTUAL_HOST:...)%)
         self.require_tls = "NONE"
-        self.stats: Any = (
-            None  # http.stats.VirtualHostStats, set by the connection manager that serves the table
-        )
+        self.stats: VirtualHostStats | None = None  # set by the connection manager that serves the table
 
 
 _ACTION_FIELDS: Final = (

@@ -7,71 +7,59 @@ are the owner's. Knows no socket.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+from mypy_extensions import trait
 
 from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.codec.interface import StreamDecoder
+from proxy.upstream.connection import UpstreamStream
+from proxy.upstream.pool import PoolConnection, PoolRequest
 
 if TYPE_CHECKING:
-    from proxy.codec.interface import Codec
+    from proxy.base.stream_info import UpstreamBytes
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
-    from proxy.upstream.pool import ConnectionPool, PoolConnection
+    from proxy.upstream.pool import ConnectionPool
 
 
-class UpstreamStream(Protocol):
-    """An upstream connection as the try that has it sees it (``network.upstream.UpstreamConnection``)."""
-
-    codec: Codec
-    connection_id: int
-    created_at: float  # monotonic seconds: when connecting began, and when it was done
-    connected_at: float
-    local_address: str
-    remote_address: str
-    requests_served: int
-    write_blocked: bool
-    request: UpstreamRequest | None  # the try that has the connection
-    dirty: bool  # touched already
-
-    def touch(self) -> None:
-        """The codec has output: write it before this turn of the loop ends."""
-
-    def give_up(self, request: UpstreamRequest) -> None:
-        """The try will read no further: HTTP/1 closes the connection, HTTP/2 resets the stream."""
-
-    def hold_reading(self) -> None:
-        """Take no more response bytes."""
-
-    def release_reading(self) -> None:
-        """Take response bytes again."""
-
-
-class Owner(Protocol):
+@trait
+class Owner:
     """Whoever the try is for. ``stream`` is the owner's own key, given back unchanged."""
+
+    __slots__ = ()
 
     def on_upstream_ready(self, request: UpstreamRequest) -> None:
         """A connection was found and the request head is about to be written."""
+        raise NotImplementedError
 
     def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
         """A 1xx head."""
+        raise NotImplementedError
 
     def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
         """The response head."""
+        raise NotImplementedError
 
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         """Response body bytes."""
+        raise NotImplementedError
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
         """Response trailers."""
+        raise NotImplementedError
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
         """The try ended without a whole response."""
+        raise NotImplementedError
 
     def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:
         """The host reads too slowly (True) or has caught up (False)."""
+        raise NotImplementedError
 
 
-class UpstreamRequest:
+class UpstreamRequest(StreamDecoder, PoolRequest):
     """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
     has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun; ``done`` once the owner will hear no more.
     """
@@ -84,6 +72,7 @@ class UpstreamRequest:
         "ended",
         "headers_seen",
         "host",
+        "moved",
         "owner",
         "pool",
         "queue",
@@ -97,14 +86,15 @@ class UpstreamRequest:
     def __init__(
         self,
         owner: Owner,
-        stream: Any,
+        stream: UpstreamBytes,
         request_headers: RequestHeaders,
         cluster: Cluster,
         host: Host,
         pool: ConnectionPool,
     ) -> None:
         self.owner = owner
-        self.stream = stream
+        self.stream: Any = stream
+        self.moved = stream  # counts what this try puts on the wire and takes from it
         self.request_headers = request_headers
         self.cluster = cluster
         self.host = host
@@ -131,7 +121,7 @@ class UpstreamRequest:
         self.sent = True
         if self.queue is None:
             codec.headers(self, self.request_headers, self.ended)
-            self.stream.upstream_request_header_bytes += codec.field_bytes_out
+            self.moved.upstream_request_header_bytes += codec.field_bytes_out
         else:
             self._write_queue(upstream)
         if not upstream.dirty:
@@ -141,7 +131,7 @@ class UpstreamRequest:
         codec, queue = upstream.codec, self.queue or []
         self.queue, self.queued_bytes = None, 0
         codec.headers(self, self.request_headers, False)
-        self.stream.upstream_request_header_bytes += codec.field_bytes_out
+        self.moved.upstream_request_header_bytes += codec.field_bytes_out
         last = len(queue) - 1
         for at, data in enumerate(queue):
             codec.data(self, data, self.ended and self.trailers is None and at == last)
@@ -219,7 +209,9 @@ class UpstreamRequest:
         if self.done:
             return
         self.headers_seen = True
-        self.stream.upstream_response_header_bytes += self.connection.codec.field_bytes_in  # type: ignore[union-attr]
+        upstream = self.connection
+        assert upstream is not None
+        self.moved.upstream_response_header_bytes += upstream.codec.field_bytes_in
         if end:
             self.done = True
             self.connection = None

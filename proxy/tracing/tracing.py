@@ -11,7 +11,7 @@ Knows no header format and no back end: those are the propagators and the tracer
 from __future__ import annotations
 
 from binascii import hexlify
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import TRACE, X_ENVOY
 from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from proxy.base.stream_info import StreamInfo
     from proxy.formatter import Formatter
     from proxy.http.context import FactoryContext
+    from proxy.router.route import Route
     from proxy.stats.store import Scope
     from proxy.tracing.tags import CustomTag
 
@@ -149,20 +150,20 @@ class HttpTracing:
             trace.span_id_hex = self._new_span_id()
         return trace
 
-    def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Any) -> None:
+    def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Route | None) -> None:
         """The operation's name: the route's, overruled on the ingress side by the caller's header."""
         ours = route.decorator_operation if route is not None else None
         if ours and stream.span is not None:
             stream.span.name = ours
         if self.is_egress:
-            if ours and route.decorator_propagate:
+            if ours and route is not None and route.decorator_propagate:
                 headers.set(DECORATOR, ours)
             return
         theirs = headers.get(DECORATOR)
         if theirs is None:
             return
         headers.remove(DECORATOR)
-        if theirs:
+        if theirs and stream.trace is not None:
             stream.trace.flags |= OVERRIDDEN
             if stream.span is not None:
                 stream.span.name = theirs

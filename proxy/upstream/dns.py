@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from proxy.base.timers import Timed
 from proxy.upstream.host import Host, HostConfig
 
 if TYPE_CHECKING:
@@ -58,10 +59,10 @@ class EndpointConfig:
     host: HostConfig
 
 
-class DnsTarget:
+class DnsTarget(Timed):
     """One name of a cluster: its schedule, and the hosts its last answer gave."""
 
-    __slots__ = ("discovery", "due", "endpoint", "failures", "hosts", "when", "waiting")
+    __slots__ = ("discovery", "endpoint", "failures", "hosts", "when", "waiting")
 
     def __init__(self, discovery: StrictDns, endpoint: EndpointConfig) -> None:
         self.discovery = discovery

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mypy_extensions import trait
+
 from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
@@ -26,6 +28,7 @@ from proxy.base.errors import (
     REMOTE_CONNECTION_FAILURE,
     ResetReason,
 )
+from proxy.base.timers import Timed
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -42,12 +45,14 @@ CLOSED: Final = 5
 _CONNECTS_AT_ONCE: Final = 3
 
 
-class PoolConnection(Protocol):
+class PoolConnection(Timed):
     """An upstream connection as its pool sees it.
 
     The three attributes belong to the pool, which sets them when ``Connector.connect`` has returned; the connection
     only makes room for them.
     """
+
+    __slots__ = ("created_at", "pool_state", "requests_served")
 
     pool_state: int  # CONNECTING ... CLOSED
     requests_served: int  # streams handed out on it so far, the current one included
@@ -56,19 +61,22 @@ class PoolConnection(Protocol):
     def close(self) -> None:
         """Close without waiting. The pool is told by ``on_closed`` (``on_connect_failure`` while connecting), once,
         during this call or later."""
-        ...
+        raise NotImplementedError
 
 
-class PoolRequest(Protocol):
+@trait
+class PoolRequest:
     """A request that wants a connection."""
+
+    __slots__ = ()
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
         """The connection is this request's until ``on_idle``, ``on_stream_done`` or ``on_closed``."""
-        ...
+        raise NotImplementedError
 
     def on_pool_failure(self, reason: ResetReason, detail: bytes) -> None:
         """There will be no connection. detail: b"" or the transport's words ("Connection refused")."""
-        ...
+        raise NotImplementedError
 
 
 class Connector(Protocol):

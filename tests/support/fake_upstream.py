@@ -26,7 +26,7 @@ from proxy.upstream.pool import CONNECTING, ConnectionPool, PoolConnection
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 
 
-class FakeConnection:
+class FakeConnection(PoolConnection):
     """A PoolConnection. ``lazy``: its close is reported by ``report_close`` only, not at once."""
 
     def __init__(self, pool: ConnectionPool, lazy: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,21 @@ from typing import Any
 from tests.support.process import ProxyProcess
 
 ROOT = Path(__file__).resolve().parents[2]
+#: the compiled package that ``make native`` unpacks
+NATIVE = ROOT / "build" / "native" / "site"
+
+
+def command(native: bool, *under: str) -> tuple[list[str], dict[str, str]]:
+    """How to run outrider, and the environment for it. ``-P``: the folder we stand in is no place to import from."""
+    wrapper = ["-m", *under] if under else []
+    home = NATIVE if native else ROOT
+    return [sys.executable, "-P", *wrapper, "-m", "proxy"], {"PYTHONPATH": str(home)}
 
 
 class Outrider(ProxyProcess):
     """outrider with one worker; access logs flushed every ``flush_ms`` (None: the default, 10 s).
 
+    native: the compiled build; by default where OUTRIDER_NATIVE=1 says so (``make native-test``)
     under: a module and its arguments that runs ours ("cProfile", "-o", "file")
     """
 
@@ -27,15 +38,18 @@ class Outrider(ProxyProcess):
         *,
         flush_ms: int | None = 20,
         under: Sequence[str] = (),
+        native: bool | None = None,
         **options: Any,
     ) -> None:
-        environment = {"PYTHONPATH": str(ROOT), **(options.pop("environment", None) or {})}
+        if native is None:
+            native = os.environ.get("OUTRIDER_NATIVE") == "1"
+        argv, home = command(native, *under)
+        environment = {**home, **(options.pop("environment", None) or {})}
         defaults = ["--concurrency", "1"]
         if flush_ms is not None:
             defaults += ["--file-flush-interval-msec", str(flush_ms)]
-        wrapper = ["-m", *under] if under else []
         super().__init__(
-            [sys.executable, *wrapper, "-m", "proxy"],
+            argv,
             bootstrap,
             [*defaults, *arguments],
             environment=environment,

@@ -21,16 +21,15 @@ from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
-from proxy.router.upstream_request import UpstreamRequest
+from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
-    from proxy.upstream.cluster import Cluster
 
 OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 
-class Router(Tries):
+class Router(Tries, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 
@@ -148,7 +147,9 @@ class Router(Tries):
 
     def _try(self, stream: ActiveStream) -> None:
         """One try: a host, a connection, the request."""
-        cluster: Cluster = stream.cluster
+        cluster = stream.cluster
+        route = stream.route
+        assert cluster is not None and route is not None and route.forward is not None
         stream.attempt_count += 1
         host = cluster.choose_host(stream)
         if host is None:
@@ -161,7 +162,7 @@ class Router(Tries):
             self._forget_try(stream)
         headers = stream.request_headers
         assert headers is not None
-        action: RouteAction = stream.route.forward
+        action: RouteAction = route.forward
         if action.auto_host_rewrite:
             action.rewrite_auto_host(headers, host.hostname, not self.suppress_envoy_headers)
         tracing = stream.hcm.tracing
@@ -260,7 +261,8 @@ class Router(Tries):
             else:
                 headers.fields.append((b"x-envoy-upstream-service-time", elapsed))
                 headers.known |= X_ENVOY
-        route: Route = stream.route
+        route = stream.route
+        assert route is not None
         if route.response_ops:
             stream.response_headers = headers  # what %RESP()% reads
             route.finalize_response(headers, stream)

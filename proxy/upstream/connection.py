@@ -1,0 +1,51 @@
+"""An upstream connection as the try that has it sees it. Opens no socket: ``network.upstream`` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.upstream.pool import PoolConnection
+
+if TYPE_CHECKING:
+    from proxy.codec.interface import ClientCodec
+    from proxy.router.upstream_request import UpstreamRequest
+
+
+class UpstreamStream(PoolConnection):
+    """An upstream connection as the try that has it sees it (``network.upstream.UpstreamConnection``)."""
+
+    __slots__ = (
+        "codec",
+        "connected_at",
+        "connection_id",
+        "dirty",
+        "local_address",
+        "remote_address",
+        "request",
+        "write_blocked",
+    )
+
+    codec: ClientCodec
+    connection_id: int
+    connected_at: float  # monotonic seconds; created_at: when connecting began
+    local_address: str
+    remote_address: str
+    write_blocked: bool
+    request: UpstreamRequest | None  # the try that has the connection
+    dirty: bool  # touched already
+
+    def touch(self) -> None:
+        """The codec has output: write it before this turn of the loop ends."""
+        raise NotImplementedError
+
+    def give_up(self, request: UpstreamRequest) -> None:
+        """The try will read no further: HTTP/1 closes the connection, HTTP/2 resets the stream."""
+        raise NotImplementedError
+
+    def hold_reading(self) -> None:
+        """Take no more response bytes."""
+        raise NotImplementedError
+
+    def release_reading(self) -> None:
+        """Take response bytes again."""
+        raise NotImplementedError
