@@ -14,7 +14,7 @@ ARGS ?=
 SUITE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-deps demo run test native parity w3c lint format types budget bench check clean
+.PHONY: help setup system-deps demo run test native native-test parity w3c lint format types budget bench check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ $(NATIVE_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(NATIVE)/site $(NATIVE)/*.whl
 	rm -rf build/native-source
 	@touch $@
+
+native-test: $(NATIVE_STAMP) ## integration and parity tests over the native build
+	OUTRIDER_NATIVE=1 $(PYTEST) -n $(JOBS) tests/integration tests/parity $(ARGS)
 
 lint: $(STAMP) ## ruff and the arrows between the rooms
 	$(BIN)/ruff check .

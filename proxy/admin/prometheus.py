@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from proxy.admin.patterns import BadPattern, compile_filter
 from proxy.admin.state import AdminState, Endpoint, Reply, Request
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from proxy.stats.store import Store
 
 _HISTOGRAMS = {"": "cumulative", "cumulative": "cumulative", "summary": "summary", "none": "summary"}
-
-_writers: WeakKeyDictionary[Store, PrometheusWriter] = WeakKeyDictionary()
 
 
 def answer(state: AdminState, request: Request) -> Reply:
@@ -45,9 +42,9 @@ def _inverted(accepts: Callable[[str], bool]) -> Callable[[str], bool]:
 
 
 def _writer(store: Store) -> PrometheusWriter:
-    writer = _writers.get(store)
+    writer = store.page_writer
     if writer is None:
-        writer = _writers[store] = PrometheusWriter(store)
+        writer = store.page_writer = PrometheusWriter(store)
     return writer
 
 

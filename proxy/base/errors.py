@@ -7,6 +7,7 @@ caught in one place. An upstream's failure: a ``ResetReason`` value, never an ex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,36 +62,36 @@ class ResponseFlag:
     is always found before the failure that then ends the request.
     """
 
-    URX = 1 << 0
-    LH = 1 << 1
-    UH = 1 << 2
-    UT = 1 << 3
-    LR = 1 << 4
-    UR = 1 << 5
-    UF = 1 << 6
-    UC = 1 << 7
-    UO = 1 << 8
-    NR = 1 << 9
-    DI = 1 << 10
-    FI = 1 << 11
-    RL = 1 << 12
-    UAEX = 1 << 13
-    RLSE = 1 << 14
-    DC = 1 << 15
-    SI = 1 << 16
-    IH = 1 << 17
-    DPE = 1 << 18
-    UMSDR = 1 << 19
-    RFCF = 1 << 20
-    NFCF = 1 << 21
-    DT = 1 << 22
-    UPE = 1 << 23
-    NC = 1 << 24
-    OM = 1 << 25
-    DF = 1 << 26
-    DO = 1 << 27
-    DR = 1 << 28
-    UDO = 1 << 29
+    URX: Final = 1 << 0
+    LH: Final = 1 << 1
+    UH: Final = 1 << 2
+    UT: Final = 1 << 3
+    LR: Final = 1 << 4
+    UR: Final = 1 << 5
+    UF: Final = 1 << 6
+    UC: Final = 1 << 7
+    UO: Final = 1 << 8
+    NR: Final = 1 << 9
+    DI: Final = 1 << 10
+    FI: Final = 1 << 11
+    RL: Final = 1 << 12
+    UAEX: Final = 1 << 13
+    RLSE: Final = 1 << 14
+    DC: Final = 1 << 15
+    SI: Final = 1 << 16
+    IH: Final = 1 << 17
+    DPE: Final = 1 << 18
+    UMSDR: Final = 1 << 19
+    RFCF: Final = 1 << 20
+    NFCF: Final = 1 << 21
+    DT: Final = 1 << 22
+    UPE: Final = 1 << 23
+    NC: Final = 1 << 24
+    OM: Final = 1 << 25
+    DF: Final = 1 << 26
+    DO: Final = 1 << 27
+    DR: Final = 1 << 28
+    UDO: Final = 1 << 29
 
 
 class ResetReason:

@@ -112,7 +112,7 @@ class TimerWheel:
 class Alarm(Timed):
     """A Timed item for whoever has a single callback: ``alarm.at(when)`` arms it, ``alarm.stop()`` disarms it."""
 
-    __slots__ = ("wheel", "when", "ring", "__weakref__")
+    __slots__ = ("wheel", "when", "ring")
 
     def __init__(self, wheel: TimerWheel, ring: Callable[[], None]) -> None:
         self.due = inf

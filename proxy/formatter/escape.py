@@ -23,7 +23,8 @@ PLAIN_JSON: Final = PLAIN.replace(b'"', b"").replace(b"\\", b"")
 PLAIN_HEADER: Final = PLAIN + b"\t" + bytes(range(0x80, 0x100))
 
 # A stray byte 0xNN appears as the lone surrogate U+DCNN after decoding with "surrogateescape".
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udc9f]")
+_STRAY: Final = f"{chr(0xDC80)}-{chr(0xDC9F)}"  # no literal: mypyc takes no surrogates
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029" + _STRAY + "]")
 _CONTROL_BYTE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 

@@ -22,6 +22,7 @@ _SPECIFIER: Final = re.compile(
 )
 _NEWLINE: Final = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
 _RESERVED: Final = re.compile("[\x00-\x02]")  # marks of our own
+_WIDTHS: Final = ("", *"123456789")  # of %s
 _STRFTIME: Final = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
 # A nanosecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
 _EPSILON_S: Final = 1e-9
@@ -53,7 +54,7 @@ class TimeText:
         if word.endswith("f"):
             self._digits.append(int(word[1]) if len(word) == 3 else 9)
             return "\0"
-        if word.endswith("s") and word[1:-1] in ("", *"123456789"):
+        if word.endswith("s") and word[1:-1] in _WIDTHS:
             return "\1"
         if word == "%E4Y":
             return "%Y"

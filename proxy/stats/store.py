@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.stats.histogram import DEFAULT_BOUNDS, Histogram
 from proxy.stats.tags import TagExtractor
+
+if TYPE_CHECKING:
+    from proxy.stats.prometheus import PrometheusWriter
 
 T = TypeVar("T")
 
@@ -113,7 +116,7 @@ class Store:
 
     __slots__ = (
         *("_codes", "_counters", "gauges", "histograms", "texts"),
-        *("__weakref__", "bounds_for", "limit", "matcher", "overflow", "size", "tags"),
+        *("bounds_for", "limit", "matcher", "overflow", "page_writer", "size", "tags"),
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -127,6 +130,7 @@ class Store:
         self.matcher: Callable[[str], bool] | None = None
         self.bounds_for: Callable[[str], tuple[float, ...]] | None = None
         self.tags = TagExtractor()
+        self.page_writer: PrometheusWriter | None = None  # made when the page is first asked for
         self.overflow = self.counter("server.stats_overflow")
 
     def scope(self, prefix: str) -> Scope:
