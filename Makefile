@@ -91,8 +91,10 @@ budget: $(STAMP) ## calls per request, cycles, imports at start
 bench: $(NATIVE_STAMP) ## CPU per request beside Envoy: make bench ARGS="--assert"
 	$(BIN)/python -m benchmarks $(ARGS)
 
-check: lint types ## lint, types and every test: quick, slow, parity, budget
+check: lint types ## lint, types and every test: quick, slow, parity, budget; and the native build's
 	$(PYTEST) -n $(JOBS) $(ARGS)
+	@if command -v $${CC:-cc} >/dev/null; then $(MAKE) native-test; \
+	else echo "native-test: skipped (no C compiler)"; fi
 
 clean: ## everything that can be made again, .venv included
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
