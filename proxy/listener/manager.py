@@ -229,11 +229,11 @@ def _check_transport_socket(reader: Reader | None) -> None:
 
 @reads("envoy.config.listener.v3.Filter")
 def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
-    reader.text("name")  # Envoy chooses by the type alone; the name is for people
+    name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
     config = reader.any("typed_config")
     if config is None:
         if reader.which("config_type") is None:
-            reader.fail("typed_config", 'is missing: a filter is chosen by its "@type", not by its name')
+            reader.fail("typed_config", context.registry.untyped("a filter", name))
         return None
     if not context.registry.has(config.type_name):
         reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))

@@ -283,12 +283,20 @@ async def serve(options: Options, loaded: Loaded) -> int:
     return 0
 
 
+def load_configuration(options: Options) -> Loaded:
+    """The bootstrap that the command line names."""
+    return load_bootstrap(
+        options.config_path,
+        options.config_yaml,
+        allow_unknown_fields=options.allow_unknown_static_fields,
+        environ=os.environ if options.expand_env else None,
+    )
+
+
 def validate(options: Options) -> Loaded:
     """Read and compile, serve nothing. The findings are in the result's ``errors``."""
     with _without_collector():
-        loaded = load_bootstrap(
-            options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
-        )
+        loaded = load_configuration(options)
         check(loaded, options)
     return loaded
 
@@ -335,9 +343,7 @@ def run(options: Options) -> int:
 
 
 def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> int:
-    loaded = load_bootstrap(
-        options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
-    )
+    loaded = load_configuration(options)
     if loaded.errors:
         check(loaded, options)
         loaded.errors.raise_if_any()

@@ -350,11 +350,11 @@ def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
     provider = reader.sub("provider")
     if provider is None:
         return None
-    provider.text("name")
+    name = provider.text("name")
     config = provider.any("typed_config")
     if config is None:
         if not provider.has("typed_config"):
-            provider.fail("typed_config", 'is missing: a tracer is chosen by its "@type"')
+            provider.fail("typed_config", context.registry.untyped("a tracer", name))
         return None
     if not context.registry.has(config.type_name):
         provider.unsupported("", context.registry.unknown("tracer", config.type_name, "envoy.tracers."))

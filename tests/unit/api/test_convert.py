@@ -177,3 +177,34 @@ def test_unknown_fields_can_be_warnings() -> None:
 def test_a_path_can_be_given() -> None:
     _, findings = fill({"foo": 1}, path="resources[2]")
     assert findings[0][0] == "resources[2].foo"
+
+
+ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("x/envoy.extensions.filters.http.router.v3.Ruter", ROUTER),
+        ("x/envoy.extensions.filters.http.router.v2.Router", ROUTER),
+        ("x/envoy.config.filter.http.router.v2.Router", ROUTER),
+        (ROUTER, ROUTER),
+        ("envoy.extensions.filters.http.ruoter.v3.Router", ROUTER),
+        ("x/envoy.config.trace.v2.ZipkinConfig", "envoy.config.trace.v3.ZipkinConfig"),
+        ("x/envoy.extensions.filters.http.golang.v3alpha.Config", ""),
+        ("x/y.Z", ""),
+        ("x/" + "y" * 5000, ""),
+        ("x/", ""),
+    ],
+)
+def test_a_type_that_is_not_there_gets_the_nearest(url: str, meant: str) -> None:
+    _, [(_, message, _)] = fill({"typed_extension_protocol_options": {"a": {"@type": url}}})
+    hint = f' (did you mean "type.googleapis.com/{meant}"?)'
+    assert message.endswith(hint) if meant else "did you mean" not in message
+
+
+def test_near_types_are_looked_for_a_few_times_only() -> None:
+    wrong = {str(at): {"@type": f"x/{ROUTER[:-1]}{at}"} for at in range(50)}
+    _, findings = fill({"typed_extension_protocol_options": wrong})
+    assert len(findings) == 50
+    assert sum("did you mean" in message for _, message, _ in findings) == 10
