@@ -49,6 +49,9 @@ class ListenerManager:
             reader.unsupported(
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
+        twin = next((other for other in self.listeners if other.address == listener.address), None)
+        if twin is not None and listener.address[1]:
+            reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
         self._added.value += 1
         return listener
@@ -195,7 +198,11 @@ def _compile_chain(reader: Reader, context: FactoryContext, listener: Listener) 
     _check_transport_socket(reader.sub("transport_socket"))
     filters = reader.each("filters")
     if not filters:
-        reader.fail("filters", "a filter chain needs a filter, the HTTP connection manager")
+        reader.unsupported(
+            "",
+            "a filter chain without filters is not supported: it would only close connections",
+            whole=False,
+        )
     built = [_compile_filter(each, context) for each in filters]
     if len(built) > 1 and None not in built:
         reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")

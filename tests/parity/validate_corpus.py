@@ -361,8 +361,7 @@ _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("other", {k: Case("", v) for k, v in _OTHERS.items()}),
     ("json", {k: Case("", v, ".json") for k, v in _JSON.items()}),
 )
-CASES: tuple[Case, ...] = tuple(
-    Case(f"{group}: {name}", case.text, case.suffix)
+CASES: dict[str, list[Case]] = {
+    group: [Case(f"{group}: {name}", case.text, case.suffix) for name, case in cases.items()]
     for group, cases in _GROUPS
-    for name, case in cases.items()
-)
+}
