@@ -70,10 +70,11 @@ class _Enough(Exception):
 class _Field:
     """What is to be known of a field to fill it."""
 
-    __slots__ = ("is_map", "is_repeated", "key", "name", "oneof", "read", "type_name")
+    __slots__ = ("is_map", "is_repeated", "json_name", "key", "name", "oneof", "read", "type_name")
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.name: str = field.name
+        self.json_name: str = field.json_name
         self.is_repeated: bool = field.is_repeated
         self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
         self.is_map: bool = field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -209,6 +210,8 @@ class Converter:
                     self._say("cannot be set together with another member of its oneof " + field.oneof)
                     continue
                 seen.add(field.oneof)
+            if field.is_repeated and given:
+                _reopen(getattr(message, field.name), field, value)
             self._field(message, field, given)
         self._path.pop()
 
@@ -333,6 +336,17 @@ def _is_known(type_name: str) -> bool:
     except UnknownType:
         return False
     return True
+
+
+def _reopen(target: Any, field: _Field, frame: dict[str, Any]) -> None:
+    """A list or a map that is there already comes from a message given twice, which Envoy merges, but for these: the
+    later replaces the earlier. Within one object it is the other way round: they are joined."""
+    has_both = field.name != field.json_name and field.name in frame and field.json_name in frame
+    if len(target) and type(frame) is not Repeated and not has_both:
+        if field.is_map:
+            target.clear()
+        else:
+            del target[:]
 
 
 def _flat(value: list[Any], type_name: str) -> Iterable[Any]:

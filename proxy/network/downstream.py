@@ -147,6 +147,9 @@ class DownstreamConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if self not in self.listener.connections:  # refused when it came
+            self.codec.detach()
+            return
         stream = self.stream
         stats = self.hcm.stats
         try:

@@ -22,7 +22,7 @@ from proxy.base.timers import Alarm
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.dns import AiodnsResolver
 from proxy.server.bootstrap import Parts, compile_bootstrap
-from proxy.server.log import log_levels, set_log_level, set_up_logging
+from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.store import Store
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ async def serve(options: Options, loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
     loaded.errors.settle(0)
+    set_log_format(server.parts.log_format)
     report(loaded)
     loaded.errors.raise_if_any()
     for number in (signal.SIGTERM, signal.SIGINT):

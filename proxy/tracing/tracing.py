@@ -347,7 +347,7 @@ def compile_operation(reader: Reader, field: str, text: str) -> Formatter | None
 
 def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
     """The tracer; None when there is none (Envoy then decides and counts, but makes no spans) or it was refused."""
-    provider = reader.sub("provider")
+    provider = reader.sub("provider") or context.tracing_provider
     if provider is None:
         return None
     name = provider.text("name")
