@@ -185,7 +185,7 @@ class Converter:
             raise Wrong(f"expects an object, not {shown(value)}")
         try:
             json_format.ParseDict(value, message, descriptor_pool=pool(), max_recursion_depth=3 * MAX_DEPTH)
-        except (json_format.ParseError, RecursionError) as error:
+        except (json_format.ParseError, RecursionError, OverflowError) as error:
             raise Wrong(f"cannot be read as {message.DESCRIPTOR.name}: {error}") from error
         repeated = _repeated_key(value)
         if repeated is not None:

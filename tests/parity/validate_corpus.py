@@ -301,6 +301,12 @@ _JSON = {
     "nested far": '{"node": {"metadata": {"a": ' + "[" * 5000 + "]" * 5000 + "}}}",
     "null fields": '{"static_resources":null,"node":null}',
     "leading zero": json_cluster(',"per_connection_buffer_limit_bytes":010'),
+    "309 digits": '{"node":{"metadata":{"a":' + "9" * 309 + "}}}",
+    "308 digits": '{"node":{"metadata":{"a":' + "9" * 308 + "}}}",
+    "5000 digits": '{"node":{"metadata":{"a":' + "9" * 5000 + "}}}",
+    "500 digits of fraction": '{"node":{"metadata":{"a":1.' + "1" * 500 + "}}}",
+    "infinite": '{"node":{"metadata":{"a":1e999}}}',
+    "message twice": '{"static_resources":{"clusters":[{"name":"c"}]},"staticResources":{"clusters":[{"name":"c"}]}}',
     "bool for number": json_cluster(',"per_connection_buffer_limit_bytes":true'),
 }
 _ANYS = {
