@@ -45,13 +45,13 @@ def compile_access_logs(readers: Sequence[Reader], context: FactoryContext) -> t
 
 @reads("envoy.config.accesslog.v3.AccessLog")
 def _compile_access_log(reader: Reader, context: FactoryContext) -> AccessLog | None:
-    reader.text("name")  # the type decides; the name is for people
+    name = reader.text("name")  # the type decides; the name is for people
     filter_reader = reader.sub("filter")
     accept = None if filter_reader is None else compile_filter(filter_reader, context.ids)
     config = reader.any("typed_config")
     if config is None:
         if not reader.has("typed_config"):
-            reader.fail("typed_config", 'is missing: an access logger is chosen by its "@type"')
+            reader.fail("typed_config", context.registry.untyped("an access logger", name))
         return None
     if not context.registry.has(config.type_name):
         message = context.registry.unknown("access logger", config.type_name, "envoy.access_loggers.")

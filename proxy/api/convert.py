@@ -26,6 +26,7 @@ from proxy.api.marks import join_paths, key_step
 from proxy.api.pool import (
     ANY,
     UnknownType,
+    descriptor,
     descriptor_of,
     enum_type,
     message_type,
@@ -36,6 +37,7 @@ from proxy.api.pool import (
 from proxy.api.scalars import Wrong, nearest, shown
 from proxy.api.yaml_text import MAX_DEPTH
 
+MAX_HINTS = 10  # how often a near type is looked for, which is slow
 UNKNOWN_FIELD = "is no field of "  # how the sentence about a field that the message does not have begins
 
 Report = Callable[[str, str, str], None]  # (path, message, kind)
@@ -68,10 +70,11 @@ class _Enough(Exception):
 class _Field:
     """What is to be known of a field to fill it."""
 
-    __slots__ = ("is_map", "is_repeated", "key", "name", "oneof", "read", "type_name")
+    __slots__ = ("is_map", "is_repeated", "json_name", "key", "name", "oneof", "read", "type_name")
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.name: str = field.name
+        self.json_name: str = field.json_name
         self.is_repeated: bool = field.is_repeated
         self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
         self.is_map: bool = field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -128,9 +131,10 @@ def _map_key(field: FieldDescriptor) -> Callable[[Any], Any]:
 class Converter:
     """Fills messages from plain values; findings go to ``report(path, message, kind)``."""
 
-    __slots__ = ("_left", "_path", "_report", "_unknown_kind")
+    __slots__ = ("_hints", "_left", "_path", "_report", "_unknown_kind")
 
     def __init__(self, report: Report, path: str = "", allow_unknown: bool = False) -> None:
+        self._hints = MAX_HINTS
         self._left = MAX_FINDINGS
         self._report = report
         self._path = [path] if path else []
@@ -181,7 +185,7 @@ class Converter:
             raise Wrong(f"expects an object, not {shown(value)}")
         try:
             json_format.ParseDict(value, message, descriptor_pool=pool(), max_recursion_depth=3 * MAX_DEPTH)
-        except (json_format.ParseError, RecursionError) as error:
+        except (json_format.ParseError, RecursionError, OverflowError) as error:
             raise Wrong(f"cannot be read as {message.DESCRIPTOR.name}: {error}") from error
         repeated = _repeated_key(value)
         if repeated is not None:
@@ -206,6 +210,8 @@ class Converter:
                     self._say("cannot be set together with another member of its oneof " + field.oneof)
                     continue
                 seen.add(field.oneof)
+            if field.is_repeated and given:
+                _reopen(getattr(message, field.name), field, value)
             self._field(message, field, given)
         self._path.pop()
 
@@ -288,7 +294,7 @@ class Converter:
                 raise UnknownType(url)
             inner = new_message(type_name_of(url))
         except UnknownType as unknown:
-            self._say(_unknown_type(unknown.type_name, url), "invalid", '["@type"]')
+            self._say(self._unknown_type(unknown.type_name, url), "invalid", '["@type"]')
             return
         self._inner(inner, {name: given for name, given in value.items() if name != "@type"})
         message.type_url = url
@@ -296,6 +302,19 @@ class Converter:
             message.value = inner.SerializePartialToString(deterministic=True)
         except (EncodeError, ValueError):  # the wire format has a bound of its own
             self._say("is nested too deep")
+
+    def _unknown_type(self, type_name: str, url: str) -> str:
+        near = type_name if _is_known(type_name) else self._nearest_type(type_name)
+        hint = f' (did you mean "type.googleapis.com/{near}"?)' if near else ""
+        if "/" not in url:
+            return f'is no type URL: {shown(url)} has no "/"{hint}'
+        return f'names a type that Envoy 1.40 without contrib extensions does not have: "{type_name[:200]}"{hint}'
+
+    def _nearest_type(self, type_name: str) -> str:
+        from proxy.api.near_types import nearest_type  # only for those who err
+
+        self._hints -= 1
+        return nearest_type(type_name) if self._hints >= 0 else ""
 
     def _inner(self, inner: Message, value: dict[str, Any]) -> None:
         type_name = inner.DESCRIPTOR.full_name
@@ -311,10 +330,23 @@ class Converter:
                 self._say(f'is not expected beside "@type" and "value" of {type_name}', "invalid", name)
 
 
-def _unknown_type(type_name: str, url: str) -> str:
-    if "/" not in url:
-        return f'is no type URL: {shown(url)} has no "/" (did you mean "type.googleapis.com/{url}"?)'
-    return f'names a type that Envoy 1.40 without contrib extensions does not have: "{type_name[:200]}"'
+def _is_known(type_name: str) -> bool:
+    try:
+        descriptor(type_name)
+    except UnknownType:
+        return False
+    return True
+
+
+def _reopen(target: Any, field: _Field, frame: dict[str, Any]) -> None:
+    """A list or a map that is there already comes from a message given twice, which Envoy merges, but for these: the
+    later replaces the earlier. Within one object it is the other way round: they are joined."""
+    has_both = field.name != field.json_name and field.name in frame and field.json_name in frame
+    if len(target) and type(frame) is not Repeated and not has_both:
+        if field.is_map:
+            target.clear()
+        else:
+            del target[:]
 
 
 def _flat(value: list[Any], type_name: str) -> Iterable[Any]:

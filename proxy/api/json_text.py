@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isinf
 from typing import Any, NoReturn
 
 from proxy.api.marks import Mark
@@ -35,7 +36,14 @@ class Repeated(dict[str, Any]):
 def read_json(text: str) -> Any:
     """The document as plain values. Raises TextError."""
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, strict=False)
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_float=_real,
+            parse_int=_whole,
+            parse_constant=_constant,
+            strict=False,
+        )
     except RecursionError:
         raise TextError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
@@ -67,6 +75,20 @@ def mark_json(text: str) -> Mark | None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     return value if len(value) == len(pairs) else Repeated(pairs)
+
+
+def _real(text: str) -> float:
+    """A number that fits a double; the standard library makes infinity of the others."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(text)
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > 300:
+        _real(text)
+    return int(text)
 
 
 def _constant(name: str) -> NoReturn:
@@ -195,6 +217,8 @@ class _Scanner:
     def _word(self) -> Any:
         match = _NUMBER.match(self._text, self._at)
         if match is not None:
+            if isinf(float(match[0])):
+                raise self._wrong("has a number that is too large")
             self._at = match.end()
             return json.loads(match[0])
         match = _BARE.match(self._text, self._at)

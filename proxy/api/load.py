@@ -6,6 +6,7 @@ result always comes back, findings and all; nothing the operator wrote raises.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from proxy.api.convert import UNKNOWN_FIELD, Converter
 from proxy.api.errors import Errors
+from proxy.api.expand import MAX_ADDED, Expander, TooMuch
 from proxy.api.json_text import mark_json, read_json
 from proxy.api.marks import TextLocator, parent_path, paths_around
 from proxy.api.pool import new_message, pool
@@ -63,23 +65,33 @@ class _Text:
 
 
 def load_bootstrap(
-    path: str | None, yaml_text: str | None = None, *, allow_unknown_fields: bool = False
+    path: str | None,
+    yaml_text: str | None = None,
+    *,
+    allow_unknown_fields: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
     """The bootstrap from a file (-c) and, merged over it, YAML text (--config-yaml): as Envoy merges them, a scalar
     overrides, a message merges, a list appends.
 
     ``.json`` is JSON, ``.pb`` wire format, ``.pb_text`` text format, ``.yaml`` and ``.yml`` YAML; under any other name
     JSON when it begins with a brace, else YAML (Envoy reads only JSON there). With ``allow_unknown_fields``
-    (--allow-unknown-static-fields) unknown fields are warnings.
+    (--allow-unknown-static-fields) unknown fields are warnings. With ``environ`` (--expand-env) references to variables
+    in values of YAML and JSON are replaced from it (proxy.api.expand).
     """
-    return load(BOOTSTRAP, path, yaml_text, allow_unknown_fields=allow_unknown_fields)
+    return load(BOOTSTRAP, path, yaml_text, allow_unknown_fields=allow_unknown_fields, environ=environ)
 
 
 def load(
-    type_name: str, path: str | None, yaml_text: str | None = None, *, allow_unknown_fields: bool = False
+    type_name: str,
+    path: str | None,
+    yaml_text: str | None = None,
+    *,
+    allow_unknown_fields: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
     """As ``load_bootstrap``, for any message by full name."""
-    loading = _Loading(type_name, allow_unknown_fields)
+    loading = _Loading(type_name, allow_unknown_fields, environ)
     if path is not None:
         loading.file(path)
     if yaml_text:
@@ -88,10 +100,16 @@ def load(
 
 
 def load_text(
-    type_name: str, text: str, file: str = "", *, is_json: bool = False, allow_unknown_fields: bool = False
+    type_name: str,
+    text: str,
+    file: str = "",
+    *,
+    is_json: bool = False,
+    allow_unknown_fields: bool = False,
+    environ: Mapping[str, str] | None = None,
 ) -> Loaded:
     """As ``load``, from text; ``file`` is its name in findings."""
-    loading = _Loading(type_name, allow_unknown_fields)
+    loading = _Loading(type_name, allow_unknown_fields, environ)
     loading.text(_Text(file, text, is_json))
     return loading.finish()
 
@@ -99,13 +117,14 @@ def load_text(
 class _Loading:
     """The sources read so far, merged."""
 
-    __slots__ = ("_allow_unknown", "_texts", "errors", "message", "type_name")
+    __slots__ = ("_allow_unknown", "_environ", "_texts", "errors", "message", "type_name")
 
-    def __init__(self, type_name: str, allow_unknown: bool) -> None:
+    def __init__(self, type_name: str, allow_unknown: bool, environ: Mapping[str, str] | None) -> None:
         self.type_name = type_name
         self.message = new_message(type_name)
         self.errors = Errors()
         self._allow_unknown = allow_unknown
+        self._environ = environ
         self._texts: list[_Text] = []
 
     def file(self, path: str) -> None:
@@ -169,6 +188,14 @@ class _Loading:
             return
         self._texts.append(text)
         report = partial(self.errors.at, TextLocator([_source(text)]))
+        if self._environ is not None:
+            try:
+                value = Expander(self._environ, report).expand(value)
+            except TooMuch:
+                self._refuse(
+                    text.file, f"grows by more than {MAX_ADDED // (1024 * 1024)} MiB through its variables"
+                )
+                return
         message = new_message(self.type_name)
         Converter(report, allow_unknown=self._allow_unknown).fill(message, value)
         if len(self._texts) == 1 and not self.message.ListFields():

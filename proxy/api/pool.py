@@ -51,6 +51,14 @@ def pool() -> DescriptorPool:
     return result
 
 
+def type_names() -> list[str]:
+    """Full names of all messages of the schema that stand in no other message. Reads the schema again: for findings."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+    files = (FileDescriptorProto.FromString(one) for one in _split(zlib.decompress(_SCHEMA.read_bytes())))
+    return [f"{file.package}.{message.name}" for file in files for message in file.message_type]
+
+
 def _split(data: bytes) -> list[bytes]:
     """The files of a serialized FileDescriptorSet: repeated field 1, so no second parse is needed."""
     result = []
@@ -96,6 +104,21 @@ def type_name_of(type_url: str) -> str:
 def is_typed_struct(any_message: Message) -> bool:
     """Whether the Any holds a TypedStruct."""
     return type_name_of(any_message.type_url) in TYPED_STRUCTS  # type: ignore[attr-defined]
+
+
+def foreign_typed_struct(any_message: Message) -> Message | None:
+    """The TypedStruct in an Any when the type it names is outside the schema: an extension's own; else None."""
+    if not is_typed_struct(any_message):
+        return None
+    typed_struct = new_message(type_name_of(any_message.type_url))  # type: ignore[attr-defined]
+    try:
+        typed_struct.ParseFromString(any_message.value)  # type: ignore[attr-defined]
+        descriptor(type_name_of(typed_struct.type_url))  # type: ignore[attr-defined]
+    except UnknownType:
+        return typed_struct
+    except DecodeError:
+        pass  # unpack() says so
+    return None
 
 
 def unpack(any_message: Message) -> Message:

@@ -37,9 +37,11 @@ from proxy.api.pool import (
     BadPayload,
     UnknownType,
     enum_type,
+    foreign_typed_struct,
     is_typed_struct,
     message_type,
     struct_to_dict,
+    type_name_of,
     unpack,
 )
 from proxy.base.errors import ConfigError
@@ -155,9 +157,22 @@ class Reader:
     def any(self, field: str) -> Reader | None:
         """The message inside a google.protobuf.Any (or inside its TypedStruct): ``type_name`` is the inner one.
 
-        None when unset, and, with a finding, when the type is not in the schema or the content does not fit it.
+        None when unset, and, with a finding, when the type is not in the schema or the content does not fit it. A
+        TypedStruct may name a type outside the schema: the reader then has that ``type_name`` and one field to be
+        read, ``struct("value")``.
         """
+        self._mark(field)
+        if field not in self._children and self.message.HasField(field):
+            foreign = foreign_typed_struct(getattr(self.message, field))
+            if foreign is not None:
+                self._children[field] = self._foreign(foreign, field)
         return self.sub(field)
+
+    def _foreign(self, typed_struct: Message, field: str) -> Reader:
+        child = Reader(typed_struct, child_path(self.path, field), self._errors, self._locator)
+        child.type_name = type_name_of(typed_struct.type_url)  # type: ignore[attr-defined]
+        child._read.add("type_url")
+        return child
 
     def each(self, field: str) -> list[Reader]:
         """A repeated message field; elements of type Any are unpacked, as by ``any``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -34,6 +35,16 @@ class Registry:
         """
         known = sorted(name for name, _ in self._lines.values() if family and name.startswith(family))
         return f"{kind} {message} is not supported" + (f"; supported: {', '.join(known)}" if known else "")
+
+    def untyped(self, kind: str, name: str) -> str:
+        """Says that an extension was named without its configuration, and what to write; a near name is enough.
+
+        kind: "a filter"; name: what the configuration calls it
+        """
+        messages = {known: message for message, (known, _) in self._lines.items() if message != known}
+        near = get_close_matches(name[:100], messages, n=1, cutoff=0.8)
+        said = f'is missing: {kind} is chosen by its "@type", not by its name'
+        return said + (f'; write {{"@type": type.googleapis.com/{messages[near[0]]}}}' if near else "")
 
     def messages(self) -> list[str]:
         """Every registered configuration message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TextIO
 
 from proxy.base.errors import ConfigError, ConfigRefused
@@ -21,6 +22,26 @@ def line(finding: ConfigError) -> str:
             place += f":{finding.column}"
     path = f"{finding.path}: " if finding.path else ""
     return f"{place}: {KINDS[finding.kind]}: {path}{finding.message}"
+
+
+def as_json(configuration: str, errors: Errors) -> str:
+    """For machines: every finding in the order of the lines above; what is not known of a place is null."""
+    findings = [
+        {
+            "kind": KINDS[finding.kind],
+            "file": finding.file or None,
+            "line": finding.line,
+            "column": finding.column,
+            "path": finding.path,
+            "message": finding.message,
+        }
+        for finding in (*errors.findings, *errors.warnings)
+    ]
+    return json.dumps(
+        {"configuration": configuration, "accepted": not errors, "findings": findings},
+        indent=2,
+        ensure_ascii=False,
+    )
 
 
 def print_findings(errors: Errors | ConfigRefused, out: TextIO) -> None:

@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     add("--local-address-ip-version", choices=("v4", "v6"), default="v4")
     add("--allow-unknown-static-fields", "--allow-unknown-fields", action="store_true",
         help="unknown fields are warnings")  # fmt: skip
+    add("--expand-env", action="store_true",
+        help="replace ${NAME} and ${NAME:-default} in values of the bootstrap")  # fmt: skip
     add("--restart-epoch", type=int, default=0, metavar="N")
     add("--base-id", type=int, default=0, metavar="N")
     add(
@@ -112,6 +114,7 @@ def to_options(args: argparse.Namespace) -> Options:
         admin_address_path=args.admin_address_path,
         local_address_ip_version=args.local_address_ip_version,
         allow_unknown_static_fields=args.allow_unknown_static_fields,
+        expand_env=args.expand_env,
         restart_epoch=args.restart_epoch,
         base_id=args.base_id,
         stats_tags=args.stats_tag,

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from proxy.cli.findings import print_findings
+from proxy.cli.findings import as_json, print_findings
 from proxy.server.options import Options
 
 
@@ -14,9 +14,18 @@ from proxy.server.options import Options
 @click.option("-c", "--config-path", type=click.Path(), help="bootstrap, YAML or JSON")
 @click.option("--config-yaml", help="YAML merged over the file")
 @click.option("--allow-unknown-static-fields", is_flag=True, help="unknown fields are warnings")
+@click.option("--expand-env", is_flag=True, help="replace ${NAME} and ${NAME:-default} in values")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="json: one object on stdout"
+)
 @click.argument("file", required=False, type=click.Path())
 def command(
-    config_path: str | None, config_yaml: str | None, allow_unknown_static_fields: bool, file: str | None
+    config_path: str | None,
+    config_yaml: str | None,
+    allow_unknown_static_fields: bool,
+    expand_env: bool,
+    form: str,
+    file: str | None,
 ) -> int:
     """Check a bootstrap: syntax, schema, rules, and whether outrider supports what it asks for."""
     from proxy.server.main import validate
@@ -25,13 +34,20 @@ def command(
     if path is None and config_yaml is None:
         raise click.UsageError("name a FILE (or -c FILE, or --config-yaml)")
     options = Options(
-        config_path=path, config_yaml=config_yaml, allow_unknown_static_fields=allow_unknown_static_fields
+        config_path=path,
+        config_yaml=config_yaml,
+        allow_unknown_static_fields=allow_unknown_static_fields,
+        expand_env=expand_env,
     )
-    loaded = validate(options)
-    print_findings(loaded.errors, sys.stderr)
-    if loaded.errors:
+    errors = validate(options).errors
+    name = path or "--config-yaml"
+    if form == "json":
+        click.echo(as_json(name, errors))
+        return 1 if errors else 0
+    print_findings(errors, sys.stderr)
+    if errors:
         return 1
-    click.echo(f"configuration '{path or '--config-yaml'}' OK")
+    click.echo(f"configuration '{name}' OK")
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from proxy.api.reader import Reader
     from proxy.base.clock import Clock
     from proxy.base.headers import RequestHeaders
     from proxy.base.ids import Ids
@@ -68,5 +69,6 @@ class FactoryContext:
     flush_min_bytes: int = 64 * 1024
     direction: str = "UNSPECIFIED"  # traffic_direction of the listener being built
     resource_attributes: dict[str, str] = field(default_factory=dict)  # OTEL_RESOURCE_ATTRIBUTES, merged
+    tracing_provider: Reader | None = None  # bootstrap.tracing.http, for connection managers that name none
     environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
     shared: dict[Any, Any] = field(default_factory=dict)

@@ -79,11 +79,11 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
             whole=False,
         )
     for at, each in enumerate(readers):
-        each.text("name")  # Envoy chooses by the type alone; the name is for people
+        name = each.text("name")  # Envoy chooses by the type alone; the name is for people
         config = each.any("typed_config")
         if config is None:
             if each.which("config_type") is None:
-                each.fail("typed_config", 'is missing: a filter is chosen by its "@type", not by its name')
+                each.fail("typed_config", context.registry.untyped("a filter", name))
             continue
         disabled = each.flag("disabled")
         if not context.registry.has(config.type_name):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from proxy.stats.store import Scope, Store
 
 if TYPE_CHECKING:
+    from proxy.listener.overload import ConnectionLimit
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.downstream import DownstreamConnection
 
@@ -31,6 +32,7 @@ class ListenerStats:
         "downstream_cx_destroy",
         "downstream_cx_length_ms",
         "downstream_cx_total",
+        "downstream_global_cx_overflow",
         "worker_active",
         "worker_total",
     )
@@ -43,12 +45,12 @@ class ListenerStats:
         self.worker_total = worker.counter("downstream_cx_total")
         self.worker_active = worker.gauge("downstream_cx_active", follows=self.worker_total)
         self.downstream_cx_length_ms = scope.histogram("downstream_cx_length_ms")
+        self.downstream_global_cx_overflow = scope.counter("downstream_global_cx_overflow")
         scope.gauge("downstream_pre_cx_active", follows=self.downstream_cx_total)
         for name in (
             "downstream_cx_overflow",
             "downstream_cx_overload_reject",
             "downstream_cx_transport_socket_connect_timeout",
-            "downstream_global_cx_overflow",
             "downstream_listener_filter_error",
             "downstream_listener_filter_remote_close",
             "downstream_pre_cx_timeout",
@@ -76,6 +78,7 @@ class Listener:
         "filter",
         "filter_chain_name",
         "ipv4_compat",
+        "limit",
         "message",
         "name",
         "reuse_port",
@@ -100,6 +103,7 @@ class Listener:
         self.socket: socket.socket | None = None
         self.server: asyncio.Server | None = None
         self.stats: ListenerStats
+        self.limit: ConnectionLimit | None = None  # shared with the other listeners
         self.draining = False
 
     @staticmethod
@@ -136,8 +140,14 @@ class Listener:
 
     def accept(self, connection: DownstreamConnection) -> bool:
         """A connection has come; False refuses it."""
-        self.connections.add(connection)
         stats = self.stats
+        limit = self.limit
+        if limit is not None:
+            if limit.open >= limit.most:
+                stats.downstream_global_cx_overflow.value += 1
+                return False
+            limit.open += 1
+        self.connections.add(connection)
         stats.downstream_cx_total.value += 1
         stats.downstream_cx_active.value += 1
         stats.worker_total.value += 1
@@ -149,6 +159,8 @@ class Listener:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        if self.limit is not None:
+            self.limit.open -= 1
         stats = self.stats
         stats.downstream_cx_active.value -= 1
         stats.worker_active.value -= 1

@@ -9,6 +9,7 @@ from typing import Any
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
 from proxy.listener.listener import Listener, ListenerStats, NetworkFilter
+from proxy.listener.overload import ConnectionLimit
 from proxy.network.dispatcher import Dispatcher
 
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -23,11 +24,22 @@ COUNTERS = (
 class ListenerManager:
     """The listeners of one process, in the order of the configuration."""
 
-    __slots__ = ("_added", "_created", "_draining", "_failed", "active", "dispatcher", "listeners", "scope")
+    __slots__ = (
+        "_added",
+        "_created",
+        "_draining",
+        "_failed",
+        "active",
+        "dispatcher",
+        "limit",
+        "listeners",
+        "scope",
+    )
 
     def __init__(self, dispatcher: Dispatcher, context: FactoryContext) -> None:
         self.dispatcher = dispatcher
         self.listeners: list[Listener] = []
+        self.limit: ConnectionLimit | None = None  # over all of them
         scope = self.scope = context.stats.scope("listener_manager")
         for name in COUNTERS:
             scope.counter(name)
@@ -42,13 +54,16 @@ class ListenerManager:
     @reads(LISTENER)
     def add(self, reader: Reader, context: FactoryContext) -> Listener | None:
         """Compile one listener; problems are collected in the reader."""
-        listener = compile_listener(reader, context, self.dispatcher)
+        listener = compile_listener(reader, context, self.dispatcher, self.limit)
         if listener is None:
             return None
         if any(other.name == listener.name for other in self.listeners):
             reader.unsupported(
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
+        twin = next((other for other in self.listeners if other.address == listener.address), None)
+        if twin is not None and listener.address[1] and twin.name != listener.name:
+            reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
         self._added.value += 1
         return listener
@@ -106,8 +121,13 @@ class ListenerManager:
 
 
 @reads(LISTENER)
-def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispatcher) -> Listener | None:
-    """One listener with one filter chain that ends in the HTTP connection manager."""
+def compile_listener(
+    reader: Reader, context: FactoryContext, dispatcher: Dispatcher, limit: ConnectionLimit | None = None
+) -> Listener | None:
+    """One listener with one filter chain that ends in the HTTP connection manager.
+
+    limit: of the connections of all listeners together
+    """
     ip, port, compat = _compile_place(reader)
     scope_name = Listener.scope_name(ip, port)
     name = reader.text("name") or scope_name
@@ -119,8 +139,10 @@ def compile_listener(reader: Reader, context: FactoryContext, dispatcher: Dispat
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
     own = replace(context, scope=scope, direction=listener.direction)
-    reader.ignore("bypass_overload_manager", why="there is no overload manager")
-    reader.ignore("ignore_global_conn_limit", why="there is no limit over all listeners")
+    bypasses = reader.flag(
+        "bypass_overload_manager"
+    )  # the limit of connections is all there is of that manager
+    listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
     reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
     _refuse_listener_filters(reader.each("listener_filters"))
     buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
@@ -195,7 +217,11 @@ def _compile_chain(reader: Reader, context: FactoryContext, listener: Listener) 
     _check_transport_socket(reader.sub("transport_socket"))
     filters = reader.each("filters")
     if not filters:
-        reader.fail("filters", "a filter chain needs a filter, the HTTP connection manager")
+        reader.unsupported(
+            "",
+            "a filter chain without filters is not supported: it would only close connections",
+            whole=False,
+        )
     built = [_compile_filter(each, context) for each in filters]
     if len(built) > 1 and None not in built:
         reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")
@@ -229,11 +255,11 @@ def _check_transport_socket(reader: Reader | None) -> None:
 
 @reads("envoy.config.listener.v3.Filter")
 def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
-    reader.text("name")  # Envoy chooses by the type alone; the name is for people
+    name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
     config = reader.any("typed_config")
     if config is None:
         if reader.which("config_type") is None:
-            reader.fail("typed_config", 'is missing: a filter is chosen by its "@type", not by its name')
+            reader.fail("typed_config", context.registry.untyped("a filter", name))
         return None
     if not context.registry.has(config.type_name):
         reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))

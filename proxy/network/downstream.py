@@ -148,6 +148,9 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if self not in self.listener.connections:  # refused when it came
+            self.codec.detach()
+            return
         stream = self.stream
         stats = self.hcm.stats
         try:

@@ -18,8 +18,11 @@ from proxy.extensions import EXTENSIONS
 from proxy.http.async_client import AsyncClient
 from proxy.http.context import FactoryContext, Node
 from proxy.listener.manager import ListenerManager
+from proxy.listener.overload import compile_overload
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.upstream import SocketConnector
+from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format, compile_rest
+from proxy.server.options import DEFAULTS
 from proxy.stats.config import compile_stats_config
 from proxy.stats.store import Store
 from proxy.stats.tags import Tag
@@ -57,6 +60,7 @@ class Parts:
     client: AsyncClient
     admin: AdminConfig | None
     flush_interval_s: float
+    log_format: str  # --log-format's pattern, or the bootstrap's own
 
 
 def own_address(version: str = "v4") -> str:
@@ -148,15 +152,36 @@ def _compile(
         environ=dict(environ),
     )
     listeners = ListenerManager(dispatcher, context)
+    listeners.limit = compile_overload(root.sub("overload_manager"))
+    tracing = root.sub("tracing")
+    context.tracing_provider = tracing.sub("http") if tracing is not None else None
     resources = root.sub("static_resources")
     if resources is not None:
         _compile_resources(resources, clusters, listeners, context)
+    _warn_of_idle_tracing(root, context)
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
+    compile_rest(root)
+    log_format = compile_log_format(
+        root.sub("application_log_config"), options.log_format, DEFAULTS.log_format
+    )
     _refuse(root)
     for finding in unread(root):
         loaded.errors.add(finding)
-    return Parts(loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s)
+    return Parts(
+        loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s, log_format
+    )
+
+
+@reads(BOOTSTRAP)
+def _warn_of_idle_tracing(root: Reader, context: FactoryContext) -> None:
+    """bootstrap.tracing is the provider of connection managers that name none; there may be no such one."""
+    provider = context.tracing_provider
+    if provider is not None and (
+        not provider.has("typed_config") or f"{provider.path}.typed_config" in provider.unread()
+    ):
+        check_idle_provider(provider, context.registry)
+        root.ignore("tracing", why="no connection manager traces without a provider of its own")
 
 
 @reads(BOOTSTRAP)
@@ -167,7 +192,6 @@ def _refuse(reader: Reader) -> None:
         "xDS is not supported yet: listeners and clusters must stand in static_resources",
     )
     reader.unsupported("layered_runtime", "runtime layers are not supported: defaults are used everywhere")
-    reader.unsupported("overload_manager", "the overload manager is not supported yet")
     reader.unsupported("stats_sinks", "stats sinks are not supported yet; /stats/prometheus is")
 
 

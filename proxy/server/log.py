@@ -101,6 +101,13 @@ def set_up_logging(options: Options) -> None:
             logging.getLogger("main").warning("--component-log-level %s has no effect here", pair)
 
 
+def set_log_format(pattern: str) -> None:
+    """Log by another pattern from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, EnvoyFormatter):
+            handler.setFormatter(EnvoyFormatter(pattern))
+
+
 def set_log_level(logger: str | None, level: str) -> None:
     """Set one component's level, or all when None. Raises ValueError for an unknown level."""
     if level not in LEVELS:

@@ -22,7 +22,7 @@ from proxy.base.timers import Alarm
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.dns import AiodnsResolver
 from proxy.server.bootstrap import Parts, compile_bootstrap
-from proxy.server.log import log_levels, set_log_level, set_up_logging
+from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.store import Store
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ async def serve(options: Options, loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
     loaded.errors.settle(0)
+    set_log_format(server.parts.log_format)
     report(loaded)
     loaded.errors.raise_if_any()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -283,12 +284,20 @@ async def serve(options: Options, loaded: Loaded) -> int:
     return 0
 
 
+def load_configuration(options: Options) -> Loaded:
+    """The bootstrap that the command line names."""
+    return load_bootstrap(
+        options.config_path,
+        options.config_yaml,
+        allow_unknown_fields=options.allow_unknown_static_fields,
+        environ=os.environ if options.expand_env else None,
+    )
+
+
 def validate(options: Options) -> Loaded:
     """Read and compile, serve nothing. The findings are in the result's ``errors``."""
     with _without_collector():
-        loaded = load_bootstrap(
-            options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
-        )
+        loaded = load_configuration(options)
         check(loaded, options)
     return loaded
 
@@ -335,9 +344,7 @@ def run(options: Options) -> int:
 
 
 def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> int:
-    loaded = load_bootstrap(
-        options.config_path, options.config_yaml, allow_unknown_fields=options.allow_unknown_static_fields
-    )
+    loaded = load_configuration(options)
     if loaded.errors:
         check(loaded, options)
         loaded.errors.raise_if_any()

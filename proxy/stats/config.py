@@ -77,7 +77,7 @@ def _compile_rule(specifier: Reader, name: str) -> list[Rule]:
     if pattern is None:
         return []
     if not pattern.groups:
-        specifier.fail("regex", "the regex needs a group around what is to be cut out of the stat name")
+        specifier.warn("regex", "has no group around what is to be cut out of the stat name: it finds no tag")
         return []
     return [Rule(name, pattern, first_word_of(regex))]
 

@@ -348,14 +348,14 @@ def compile_operation(reader: Reader, field: str, text: str) -> Formatter | None
 
 def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
     """The tracer; None when there is none (Envoy then decides and counts, but makes no spans) or it was refused."""
-    provider = reader.sub("provider")
+    provider = reader.sub("provider") or context.tracing_provider
     if provider is None:
         return None
-    provider.text("name")
+    name = provider.text("name")
     config = provider.any("typed_config")
     if config is None:
         if not provider.has("typed_config"):
-            provider.fail("typed_config", 'is missing: a tracer is chosen by its "@type"')
+            provider.fail("typed_config", context.registry.untyped("a tracer", name))
         return None
     if not context.registry.has(config.type_name):
         provider.unsupported("", context.registry.unknown("tracer", config.type_name, "envoy.tracers."))

@@ -60,7 +60,7 @@ def _compile_endpoint(
     endpoint = reader.sub("endpoint")
     address = endpoint.sub("address") if endpoint is not None else None
     if endpoint is None or address is None:
-        reader.fail("endpoint", "an address is needed")
+        _missing_address(reader, resolves_names)
         return None
     endpoint.ignore("health_check_config", why="there are no active health checks")
     socket_address = address.sub("socket_address")
@@ -79,6 +79,15 @@ def _compile_endpoint(
     hostname = endpoint.text("hostname") or (name if resolves_names else "")
     host = HostConfig(hostname, max(1, weight), priority, health_status, locality, metadata)
     return EndpointConfig(name, port, host)
+
+
+@reads("envoy.config.endpoint.v3.LbEndpoint")
+def _missing_address(reader: Reader, resolves_names: bool) -> None:
+    """Envoy takes such an entry where names are resolved, and finds no host for it."""
+    if resolves_names:
+        reader.unsupported("", "an endpoint without an address is not supported", whole=False)
+    else:
+        reader.fail("endpoint", "an address is needed")
 
 
 @reads("envoy.config.core.v3.SocketAddress")

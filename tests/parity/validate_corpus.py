@@ -301,6 +301,12 @@ _JSON = {
     "nested far": '{"node": {"metadata": {"a": ' + "[" * 5000 + "]" * 5000 + "}}}",
     "null fields": '{"static_resources":null,"node":null}',
     "leading zero": json_cluster(',"per_connection_buffer_limit_bytes":010'),
+    "309 digits": '{"node":{"metadata":{"a":' + "9" * 309 + "}}}",
+    "308 digits": '{"node":{"metadata":{"a":' + "9" * 308 + "}}}",
+    "5000 digits": '{"node":{"metadata":{"a":' + "9" * 5000 + "}}}",
+    "500 digits of fraction": '{"node":{"metadata":{"a":1.' + "1" * 500 + "}}}",
+    "infinite": '{"node":{"metadata":{"a":1e999}}}',
+    "message twice": '{"static_resources":{"clusters":[{"name":"c"}]},"staticResources":{"clusters":[{"name":"c"}]}}',
     "bool for number": json_cluster(',"per_connection_buffer_limit_bytes":true'),
 }
 _ANYS = {
@@ -361,8 +367,7 @@ _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("other", {k: Case("", v) for k, v in _OTHERS.items()}),
     ("json", {k: Case("", v, ".json") for k, v in _JSON.items()}),
 )
-CASES: tuple[Case, ...] = tuple(
-    Case(f"{group}: {name}", case.text, case.suffix)
+CASES: dict[str, list[Case]] = {
+    group: [Case(f"{group}: {name}", case.text, case.suffix) for name, case in cases.items()]
     for group, cases in _GROUPS
-    for name, case in cases.items()
-)
+}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.api.convert import Converter
-from proxy.api.json_text import Repeated
+from proxy.api.json_text import Repeated, read_json
 from proxy.api.pool import new_message
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
@@ -177,3 +177,57 @@ def test_unknown_fields_can_be_warnings() -> None:
 def test_a_path_can_be_given() -> None:
     _, findings = fill({"foo": 1}, path="resources[2]")
     assert findings[0][0] == "resources[2].foo"
+
+
+ROUTER = "envoy.extensions.filters.http.router.v3.Router"
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("x/envoy.extensions.filters.http.router.v3.Ruter", ROUTER),
+        ("x/envoy.extensions.filters.http.router.v2.Router", ROUTER),
+        ("x/envoy.config.filter.http.router.v2.Router", ROUTER),
+        (ROUTER, ROUTER),
+        ("envoy.extensions.filters.http.ruoter.v3.Router", ROUTER),
+        ("x/envoy.config.trace.v2.ZipkinConfig", "envoy.config.trace.v3.ZipkinConfig"),
+        ("x/envoy.extensions.filters.http.golang.v3alpha.Config", ""),
+        ("x/y.Z", ""),
+        ("x/" + "y" * 5000, ""),
+        ("x/", ""),
+    ],
+)
+def test_a_type_that_is_not_there_gets_the_nearest(url: str, meant: str) -> None:
+    _, [(_, message, _)] = fill({"typed_extension_protocol_options": {"a": {"@type": url}}})
+    hint = f' (did you mean "type.googleapis.com/{meant}"?)'
+    assert message.endswith(hint) if meant else "did you mean" not in message
+
+
+def test_near_types_are_looked_for_a_few_times_only() -> None:
+    wrong = {str(at): {"@type": f"x/{ROUTER[:-1]}{at}"} for at in range(50)}
+    _, findings = fill({"typed_extension_protocol_options": wrong})
+    assert len(findings) == 50
+    assert sum("did you mean" in message for _, message, _ in findings) == 10
+
+
+@pytest.mark.parametrize(
+    ("second", "priorities"),
+    [
+        ('}, "load_assignment": {"endpoints": [{"priority": 2}]', [2]),
+        ('}, "loadAssignment": {"endpoints": []', [1, 0]),
+        (', "endpoints": [{"priority": 2}]', [1, 0, 2]),
+    ],
+)
+def test_what_is_given_twice_is_merged_as_by_envoy(second: str, priorities: list[int]) -> None:
+    """Seen in /config_dump: messages merge, lists of the later replace, lists within one object are joined."""
+    first = '"cluster_name": "x", "endpoints": [{"priority": 1}, {}]'
+    assignment = good(read_json(f'{{"load_assignment": {{{first}{second}}}}}')).load_assignment
+    assert [one.priority for one in assignment.endpoints] == priorities
+    assert assignment.cluster_name == "x"
+
+
+def test_maps_given_twice() -> None:
+    text = '{"metadata": {"filter_metadata": {"a": {}}}, "metadata": {"filter_metadata": {"b": {}}}}'
+    assert set(good(read_json(text)).metadata.filter_metadata) == {"b"}
+    text = '{"metadata": {"filter_metadata": {"a": {}}, "filter_metadata": {"b": {}}}}'
+    assert set(good(read_json(text)).metadata.filter_metadata) == {"a", "b"}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.api.json_text import Repeated, mark_json, read_json
+from proxy.api.load import BOOTSTRAP, load_text
 from proxy.api.yaml_text import MAX_DEPTH, TextError
 
 
@@ -74,3 +75,16 @@ def test_marks_stand_at_the_key() -> None:
     assert inner.keys is not None and inner.keys["c"].items is not None
     assert (inner.keys["c"].line, inner.keys["c"].column) == (3, 4)
     assert [(one.line, one.column) for one in inner.keys["c"].items] == [(3, 10), (3, 16)]
+
+
+@pytest.mark.parametrize("number", ["9" * 309, "-" + "9" * 5000, "1e999", "-1e999"])
+def test_numbers_beyond_a_double_are_refused_with_their_place(number: str) -> None:
+    """As protobuf's parser; Python's own bound on digits is an exception of another sort."""
+    loaded = load_text(BOOTSTRAP, f'{{"node": {{"metadata": {{"a":\n {number}}}}}}}', is_json=True)
+    [finding] = loaded.errors.findings
+    assert finding.line in (1, 2)
+    assert "too large" in finding.message
+
+
+def test_large_numbers_that_fit() -> None:
+    assert read_json("[1e300, 1e-999, " + "9" * 308 + "]")[:2] == [1e300, 0.0]

@@ -224,16 +224,32 @@ def test_the_same_finding_is_kept_once() -> None:
     assert errors
 
 
-def test_a_type_outside_the_schema_is_a_finding() -> None:
-    text = """\
+FOREIGN = """\
 name: f
 typed_config:
-  "@type": type.googleapis.com/xds.type.v3.TypedStruct
+  "@type": type.googleapis.com/{package}.TypedStruct
   type_url: type.googleapis.com/stats.PluginConfig
-  value: {}
+  value: {{a: [1, b]}}
 """
-    extension = reader(text, "envoy.config.core.v3.TypedExtensionConfig")
-    assert extension.any("typed_config") is None
+
+
+@pytest.mark.parametrize("package", ["xds.type.v3", "udpa.type.v1"])
+def test_a_typed_struct_of_a_type_outside_the_schema_is_the_extension_s_to_read(package: str) -> None:
+    extension = reader(FOREIGN.format(package=package), "envoy.config.core.v3.TypedExtensionConfig")
+    config = extension.any("typed_config")
+    assert config is not None and config is extension.any("typed_config")
+    assert config.type_name == "stats.PluginConfig"
+    extension.text("name")
+    assert [finding.path for finding in unread(extension)] == ["typed_config.value"], "nobody read it yet"
+    assert config.struct("value") == {"a": [1, "b"]}
+    assert unread(extension) == []
+    config.fail("value", "is no good")
+    assert [(one.path, one.line) for one in extension.errors.findings] == [("typed_config.value", 5)]
+
+
+def test_elsewhere_a_type_outside_the_schema_is_a_finding() -> None:
+    extension = reader(FOREIGN.format(package="xds.type.v3"), "envoy.config.core.v3.TypedExtensionConfig")
+    assert extension.sub("typed_config") is None
     [finding] = extension.errors.findings
     assert (finding.path, finding.line, finding.kind) == ("typed_config.value", 5, "unsupported")
     assert "stats.PluginConfig" in finding.message

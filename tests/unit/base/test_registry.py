@@ -20,3 +20,21 @@ def test_an_unknown_name():
     assert not registry.has("nobody.Knows")
     with pytest.raises(KeyError):
         registry.resolve("nobody.Knows")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router"),
+        ("envoy.filters.http.ruoter", "envoy.extensions.filters.http.router.v3.Router"),
+        ("envoy.tracers.zipkin", "envoy.config.trace.v3.ZipkinConfig"),
+        ("mine", ""),
+        ("", ""),
+        ("x" * 100_000, ""),
+    ],
+)
+def test_a_name_alone_is_answered_with_what_to_write(name, message):
+    said = Registry(EXTENSIONS).untyped("a filter", name)
+    assert said.startswith('is missing: a filter is chosen by its "@type", not by its name')
+    assert ("type.googleapis.com/" in said) == bool(message)
+    assert message in said

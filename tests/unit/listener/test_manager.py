@@ -100,3 +100,18 @@ def test_an_address_that_is_taken_says_which():
     finally:
         listener.stop_accepting()
         again.listeners.close()
+
+
+def test_two_listeners_of_one_address_are_refused_as_by_envoy():
+    second = listening(name="second")
+    _, findings = compiled(listening(), second)
+    assert 'listeners[1].address: is the address of listener "front" as well' in findings
+    _, findings = compiled(listening(0), listening(0, name="second"))
+    assert findings == "", "port 0 is another port each time"
+
+
+def test_a_filter_chain_without_filters_is_taken_by_envoy_and_not_supported_here():
+    listener = listening()
+    listener["filter_chains"] = [{}]
+    _, findings = compiled(listener)
+    assert "filter_chains[0]: a filter chain without filters is not supported" in findings

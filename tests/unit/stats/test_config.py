@@ -84,12 +84,18 @@ def test_without_all_defaults_named_ones_can_be_kept() -> None:
     [
         ({"tag_name": "x"}, "no default regex for name: 'x'"),
         ({"tag_name": "x", "regex": "("}, "missing )"),
-        ({"tag_name": "x", "regex": "abc"}, "needs a group"),
     ],
 )
 def test_bad_tags_are_refused(specifier: dict[str, str], part: str) -> None:
     _, reader = compiled({"stats_tags": [specifier]})
     assert part in "".join(findings(reader))
+
+
+def test_a_regex_without_a_group_finds_nothing_and_is_warned_of() -> None:
+    store, reader = compiled({"stats_tags": [{"tag_name": "x", "regex": "abc"}]})
+    assert not findings(reader)
+    assert [warning.path for warning in reader.errors.warnings] == ["stats_config.stats_tags[0].regex"]
+    assert store.tags.extract("cluster.abc") == ("cluster.abc", ())
 
 
 def test_a_tag_specified_twice_is_refused() -> None:

@@ -435,3 +435,12 @@ def test_hosts_for_admin_clusters() -> None:
         "DEGRADED",
     ]
     assert cluster.hosts[0].rq_pending_active == 0
+
+
+@pytest.mark.parametrize(("kind", "finding"), [("STATIC", "invalid"), ("STRICT_DNS", "unsupported")])
+def test_an_endpoint_without_an_address_is_an_error_where_no_names_are_resolved(
+    kind: str, finding: str
+) -> None:
+    for entry in ({}, {"endpoint": {}}):
+        found = refused(type=kind, load_assignment={"endpoints": [{"lb_endpoints": [entry]}]})
+        assert [one for _, one in found] == [finding]

@@ -1,0 +1,88 @@
+"""``outrider validate``: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.main import main
+
+GOOD = "static_resources: {clusters: [{name: a, connect_timeout: 1s}]}\n"
+BAD = """\
+admin: {profile_path: /x}
+layered_runtime: {layers: [{name: a, static_layer: {}}]}
+static_resources:
+  clusters:
+  - nmae: a
+    connect_timeout: 1s
+dynamic_resources: {ads_config: {api_type: GRPC}}
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(["validate", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_json_holds_every_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(BAD)
+    code, out, err = run(capsys, "-c", str(path), "--format", "json")
+    assert (code, err) == (1, "")
+    said = json.loads(out)
+    assert (said["configuration"], said["accepted"]) == (str(path), False)
+    keys = {"kind", "file", "line", "column", "path", "message"}
+    assert all(set(one) == keys and one["file"] == str(path) and one["message"] for one in said["findings"])
+    places = {(one["kind"], one["line"], one["column"], one["path"]) for one in said["findings"]}
+    assert {
+        ("error", 5, 5, "static_resources.clusters[0].nmae"),
+        ("unsupported", 7, 1, "dynamic_resources"),
+        ("warning", 1, 9, "admin.profile_path"),
+    } <= places
+
+
+def test_json_of_a_good_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(GOOD)
+    code, out, err = run(capsys, str(path), "--format", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"configuration": str(path), "accepted": True, "findings": []}
+
+
+def test_json_without_a_file_or_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--config-yaml", "nod: {}", "--format", "json")
+    assert code == 1
+    assert json.loads(out)["findings"][0]["file"] == "--config-yaml"
+    missing = str(tmp_path / "none.yaml")
+    code, out, _ = run(capsys, "-c", missing, "--format", "json")
+    assert code == 1
+    [finding] = json.loads(out)["findings"]
+    assert (finding["file"], finding["line"], finding["column"], finding["path"]) == (missing, None, None, "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-c"], ["--format", "xml", "-c", "x"], ["--nope"]])
+def test_a_bad_command_line_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err
+
+
+def test_variables_are_replaced_on_request_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "OUTRIDER_TEST_TIMEOUT", "2s")
+    path = tmp_path / "a.yaml"
+    path.write_text(GOOD.replace("1s", "'${OUTRIDER_TEST_TIMEOUT}'"))
+    assert run(capsys, "-c", str(path))[0] == 1
+    assert run(capsys, "-c", str(path), "--expand-env")[0] == 0
+    assert main(["run", "--mode", "validate", "-c", str(path), "--expand-env"]) == 0
+    monkeypatch.delitem(os.environ, "OUTRIDER_TEST_TIMEOUT")
+    code, _, err = run(capsys, "-c", str(path), "--expand-env")
+    assert code == 1
+    assert (
+        f"{path}:1:41: error: static_resources.clusters[0].connect_timeout: refers to the environment" in err
+    )
