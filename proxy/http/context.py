@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.runtime.runtime import Runtime
+
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.base.headers import RequestHeaders
@@ -51,6 +53,7 @@ class FactoryContext:
 
     local_address: this host's own address, for spans and forwarding headers (ip text)
     flush_interval_s, flush_min_bytes: access-log files (--file-flush-interval-msec, --file-flush-min-size-kb)
+    runtime: values that change while we run; ask it for slots, once, and read those
     shared: per-process singletons of extensions (open log files by path, say), keyed by the extension
     """
 
@@ -70,3 +73,4 @@ class FactoryContext:
     resource_attributes: dict[str, str] = field(default_factory=dict)  # OTEL_RESOURCE_ATTRIBUTES, merged
     environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
     shared: dict[Any, Any] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)

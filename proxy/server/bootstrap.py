@@ -3,6 +3,7 @@ very function: what compiles here can be served."""
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from proxy.http.context import FactoryContext, Node
 from proxy.listener.manager import ListenerManager
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.upstream import SocketConnector
+from proxy.runtime.config import compile_layers
+from proxy.runtime.runtime import Runtime
+from proxy.server.runtime_disk import DISK
 from proxy.stats.config import compile_stats_config
 from proxy.stats.store import Store
 from proxy.stats.tags import Tag
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
     from proxy.server.options import Options
     from proxy.upstream.dns import Resolver
+
+log = logging.getLogger("runtime")
 
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 
@@ -57,6 +63,7 @@ class Parts:
     client: AsyncClient
     admin: AdminConfig | None
     flush_interval_s: float
+    runtime: Runtime
 
 
 def own_address(version: str = "v4") -> str:
@@ -119,6 +126,8 @@ def _compile(
     )
     _compile_stats(root.sub("stats_config"), store, stats_tags)
     node = _compile_node(root.sub("node"), options)
+    layers = compile_layers(root.sub("layered_runtime"), node.cluster, DISK)
+    runtime = Runtime(layers, store.scope("runtime"), _report_layer)
     upstream = UpstreamContext(
         clock=clock,
         timers=dispatcher.timers,
@@ -127,6 +136,7 @@ def _compile(
         registry=registry,
         connector=SocketConnector(dispatcher),
         resolver=resolver,
+        runtime=runtime,
     )
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)
@@ -146,6 +156,7 @@ def _compile(
         flush_min_bytes=options.file_flush_min_size_kb * 1024,
         resource_attributes=resource_attributes(environ),
         environ=dict(environ),
+        runtime=runtime,
     )
     listeners = ListenerManager(dispatcher, context)
     resources = root.sub("static_resources")
@@ -156,7 +167,13 @@ def _compile(
     _refuse(root)
     for finding in unread(root):
         loaded.errors.add(finding)
-    return Parts(loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s)
+    return Parts(
+        loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s, runtime
+    )
+
+
+def _report_layer(name: str, reason: str) -> None:
+    log.warning("runtime: layer %s is left out: %s", name, reason)
 
 
 @reads(BOOTSTRAP)
@@ -166,7 +183,6 @@ def _refuse(reader: Reader) -> None:
         "dynamic_resources",
         "xDS is not supported yet: listeners and clusters must stand in static_resources",
     )
-    reader.unsupported("layered_runtime", "runtime layers are not supported: defaults are used everywhere")
     reader.unsupported("overload_manager", "the overload manager is not supported yet")
     reader.unsupported("stats_sinks", "stats sinks are not supported yet; /stats/prometheus is")
 

@@ -22,7 +22,6 @@ EVERYWHERE = {
     "cluster_manager",
     "deferred_stat_options",
     "dynamic_resources",
-    "layered_runtime",
     "overload_manager",
     *(
         f"static_resources.clusters[{at}].{OPTIONS}.explicit_http_config.http2_protocol_options"
