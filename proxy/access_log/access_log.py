@@ -47,7 +47,7 @@ def compile_access_logs(readers: Sequence[Reader], context: FactoryContext) -> t
 def _compile_access_log(reader: Reader, context: FactoryContext) -> AccessLog | None:
     name = reader.text("name")  # the type decides; the name is for people
     filter_reader = reader.sub("filter")
-    accept = None if filter_reader is None else compile_filter(filter_reader, context.ids)
+    accept = None if filter_reader is None else compile_filter(filter_reader, context.ids, context.runtime)
     config = reader.any("typed_config")
     if config is None:
         if not reader.has("typed_config"):

@@ -1,7 +1,6 @@
 """envoy.config.accesslog.v3.AccessLogFilter, compiled into a predicate on StreamInfo.
 
-extension_filter (CEL and its kin) is refused. Runtime keys are accepted with a warning: there are no runtime layers, so
-the configured default is what counts.
+extension_filter (CEL and its kin) is refused. Values with a runtime key are slots, which the runtime keeps as it says.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.flags import BY_SHORT_NAME
 from proxy.formatter.grpc_status import response_grpc_status
+from proxy.runtime.config import compile_uint32, fraction_of
+from proxy.runtime.runtime import Runtime
+from proxy.runtime.slots import IntegerSlot
 
 Accept = Callable[[StreamInfo], bool]
 
@@ -28,9 +30,7 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "LE": operator.le,
     "NE": operator.ne,
 }
-_DENOMINATORS: Final = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 _NUMBER: Final = re.compile(rb"[0-9a-fA-F]{8}")
-_NO_RUNTIME: Final = "there are no runtime layers, the default value is used"
 _NO_HEADERS: Final = RequestHeaders(b"", b"", b"")
 _LOG_TYPE: Final = "DownstreamEnd"  # the only moment at which HTTP streams are logged here
 # google.rpc codes as access-log filters spell them.
@@ -55,13 +55,13 @@ def _never(stream: StreamInfo) -> bool:
 
 
 @reads("envoy.config.accesslog.v3.AccessLogFilter")
-def compile_filter(reader: Reader, ids: Ids) -> Accept:
+def compile_filter(reader: Reader, ids: Ids, runtime: Runtime) -> Accept:
     """The predicate of a filter. ``ids``: the source of chance. A refused filter declines every stream."""
     kind = reader.which("filter_specifier")
     if kind == "status_code_filter":
-        return _compile_status_code(reader.sub("status_code_filter"))
+        return _compile_status_code(reader.sub("status_code_filter"), runtime)
     if kind == "duration_filter":
-        return _compile_duration(reader.sub("duration_filter"))
+        return _compile_duration(reader.sub("duration_filter"), runtime)
     if kind == "not_health_check_filter":
         reader.sub("not_health_check_filter")
         return _is_no_health_check
@@ -69,11 +69,11 @@ def compile_filter(reader: Reader, ids: Ids) -> Accept:
         reader.sub("traceable_filter")
         return _is_traced
     if kind == "runtime_filter":
-        return _compile_runtime(reader.sub("runtime_filter"), ids)
+        return _compile_runtime(reader.sub("runtime_filter"), ids, runtime)
     if kind == "and_filter":
-        return _compile_and(reader.sub("and_filter"), ids)
+        return _compile_and(reader.sub("and_filter"), ids, runtime)
     if kind == "or_filter":
-        return _compile_or(reader.sub("or_filter"), ids)
+        return _compile_or(reader.sub("or_filter"), ids, runtime)
     if kind == "header_filter":
         return _compile_header(reader.sub("header_filter"))
     if kind == "response_flag_filter":
@@ -100,17 +100,17 @@ def _is_traced(stream: StreamInfo) -> bool:
 
 
 @reads("envoy.config.accesslog.v3.StatusCodeFilter")
-def _compile_status_code(reader: Reader | None) -> Accept:
-    compared = None if reader is None else _compile_comparison(reader.sub("comparison"))
+def _compile_status_code(reader: Reader | None, runtime: Runtime) -> Accept:
+    compared = None if reader is None else _compile_comparison(reader.sub("comparison"), runtime)
     if compared is None:
         return _never
     compare, wanted = compared
-    return lambda stream: compare(stream.status, wanted)
+    return lambda stream: compare(stream.status, wanted.value)
 
 
 @reads("envoy.config.accesslog.v3.DurationFilter")
-def _compile_duration(reader: Reader | None) -> Accept:
-    compared = None if reader is None else _compile_comparison(reader.sub("comparison"))
+def _compile_duration(reader: Reader | None, runtime: Runtime) -> Accept:
+    compared = None if reader is None else _compile_comparison(reader.sub("comparison"), runtime)
     if compared is None:
         return _never
     compare, wanted = compared
@@ -118,13 +118,15 @@ def _compile_duration(reader: Reader | None) -> Accept:
     def accept(stream: StreamInfo) -> bool:
         if not stream.ended_at:
             return False
-        return compare(int((stream.ended_at - stream.started_at) * 1000 + 1e-6), wanted)
+        return compare(int((stream.ended_at - stream.started_at) * 1000 + 1e-6), wanted.value)
 
     return accept
 
 
 @reads("envoy.config.accesslog.v3.ComparisonFilter")
-def _compile_comparison(reader: Reader | None) -> tuple[Callable[[Any, Any], bool], int] | None:
+def _compile_comparison(
+    reader: Reader | None, runtime: Runtime
+) -> tuple[Callable[[Any, Any], bool], IntegerSlot] | None:
     if reader is None:
         return None
     compare = _COMPARE.get(reader.enum("op"))
@@ -132,35 +134,24 @@ def _compile_comparison(reader: Reader | None) -> tuple[Callable[[Any, Any], boo
         reader.fail("op", "is not one of EQ, GE, LE, NE")
         return None
     value = reader.sub("value")
-    return compare, 0 if value is None else _runtime_default(value)
-
-
-@reads("envoy.config.core.v3.RuntimeUInt32")
-def _runtime_default(reader: Reader) -> int:
-    reader.ignore("runtime_key", why=_NO_RUNTIME)
-    return reader.number("default_value")
+    return compare, IntegerSlot("", 0) if value is None else compile_uint32(value, runtime)
 
 
 @reads("envoy.config.accesslog.v3.RuntimeFilter")
-def _compile_runtime(reader: Reader | None, ids: Ids) -> Accept:
+def _compile_runtime(reader: Reader | None, ids: Ids, runtime: Runtime) -> Accept:
+    """The runtime's value is a number that stands for the numerator, the denominator stays as configured."""
     if reader is None:
         return _never
-    reader.ignore("runtime_key", why=_NO_RUNTIME)
     independent = reader.flag("use_independent_randomness")
     share = reader.sub("percent_sampled")
-    return _never if share is None else _compile_share(share, independent, ids)
-
-
-@reads("envoy.type.v3.FractionalPercent")
-def _compile_share(reader: Reader, independent: bool, ids: Ids) -> Accept:
-    numerator = reader.number("numerator")
-    denominator = _DENOMINATORS.get(reader.enum("denominator"), 100)
+    default, denominator = fraction_of(share) if share is not None else (0, 100)
+    numerator = runtime.integer(reader.text("runtime_key"), default)
 
     def accept(stream: StreamInfo) -> bool:
         chance = None if independent else _id_number(stream.stream_id)
         if chance is None:
             chance = ids.getrandbits(32)
-        return chance % denominator < numerator
+        return chance % denominator < numerator.value
 
     return accept
 
@@ -173,20 +164,20 @@ def _id_number(request_id: bytes) -> int | None:
 
 
 @reads("envoy.config.accesslog.v3.AndFilter")
-def _compile_and(reader: Reader | None, ids: Ids) -> Accept:
-    filters = _compile_several(reader, ids)
+def _compile_and(reader: Reader | None, ids: Ids, runtime: Runtime) -> Accept:
+    filters = _compile_several(reader, ids, runtime)
     return lambda stream: all(accept(stream) for accept in filters)
 
 
 @reads("envoy.config.accesslog.v3.OrFilter")
-def _compile_or(reader: Reader | None, ids: Ids) -> Accept:
-    filters = _compile_several(reader, ids)
+def _compile_or(reader: Reader | None, ids: Ids, runtime: Runtime) -> Accept:
+    filters = _compile_several(reader, ids, runtime)
     return lambda stream: any(accept(stream) for accept in filters)
 
 
 @reads("envoy.config.accesslog.v3.AndFilter", "envoy.config.accesslog.v3.OrFilter")
-def _compile_several(reader: Reader | None, ids: Ids) -> tuple[Accept, ...]:
-    filters = tuple(compile_filter(child, ids) for child in reader.each("filters")) if reader else ()
+def _compile_several(reader: Reader | None, ids: Ids, runtime: Runtime) -> tuple[Accept, ...]:
+    filters = tuple(compile_filter(child, ids, runtime) for child in reader.each("filters")) if reader else ()
     if reader is not None and len(filters) < 2:
         reader.fail("filters", "at least 2 filters are needed")
     return filters

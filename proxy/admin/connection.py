@@ -144,7 +144,8 @@ class AdminConnection(asyncio.Protocol):
         head = self.request
         target = head.target.decode("latin-1")
         path, _, query = target.partition("?")
-        request = Request(head.method.decode("latin-1"), path, Params.parse(query), self.body)
+        kind = next((value for name, value in head.headers if name == b"content-type"), b"").decode("latin-1")
+        request = Request(head.method.decode("latin-1"), path, Params.parse(query), self.body, kind)
         refusal = self.server.guard.refusal(head.method, head.headers)
         if refusal:
             reply = Reply(refusal, 403)

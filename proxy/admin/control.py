@@ -1,4 +1,4 @@
-"""Endpoints that change the process: quit, health, drain, logs, counters, runtime. All POST."""
+"""Endpoints that change the process: quit, health, drain, logs, counters. All POST."""
 
 from __future__ import annotations
 
@@ -36,28 +36,11 @@ def _reset(state: AdminState, request: Request) -> Reply:
     return OK
 
 
-def _modify_runtime(state: AdminState, request: Request) -> Reply:
-    if not request.params and not request.body:
-        return Reply(
-            "usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN\n"
-            "       or send the parameters as form values\n"
-            "use an empty value to remove a previously added override\n",
-            400,
-        )
-    return Reply("No admin layer specified", 503)
-
-
 QUIT = Endpoint("/quitquitquit", "exit the server", _quit, post_only=True)
 FAIL = Endpoint("/healthcheck/fail", "cause the server to fail health checks", _fail, post_only=True)
 RECOVER = Endpoint("/healthcheck/ok", "cause the server to pass health checks", _recover, post_only=True)
 REOPEN = Endpoint("/reopen_logs", "reopen access logs", _reopen, post_only=True)
 RESET = Endpoint("/reset_counters", "reset all counters to zero", _reset, post_only=True)
-MODIFY_RUNTIME = Endpoint(
-    "/runtime_modify",
-    "change runtime values; refused: there is no admin layer of runtime values",
-    _modify_runtime,
-    post_only=True,
-)
 DRAIN = Endpoint(
     "/drain_listeners",
     "drain listeners",

@@ -1,4 +1,4 @@
-"""Small read-only endpoints: certificates, memory, runtime values, hot-restart version, init targets."""
+"""Small read-only endpoints: certificates, memory, hot-restart version, init targets."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ def _statm() -> tuple[int, int]:
     return int(fields[1]) * page, int(fields[5]) * page
 
 
-def _runtime(state: AdminState, request: Request) -> Reply:
-    return json_reply({"entries": {}, "layers": []})
-
-
 def _hot_restart_version(state: AdminState, request: Request) -> Reply:
     return Reply("disabled")
 
@@ -51,7 +47,6 @@ def _init_dump(state: AdminState, request: Request) -> Reply:
 
 CERTS = Endpoint("/certs", "print certs on machine", _certs)
 MEMORY = Endpoint("/memory", "print current allocation/heap usage", _memory)
-RUNTIME = Endpoint("/runtime", "print runtime values", _runtime)
 HOT_RESTART_VERSION = Endpoint(
     "/hot_restart_version", "print the hot restart compatibility version", _hot_restart_version
 )

@@ -17,6 +17,7 @@ from proxy.admin import (
     logging,
     prometheus,
     ready,
+    runtime,
     server_info,
     stats,
 )
@@ -55,8 +56,8 @@ ROUTES: tuple[Endpoint, ...] = (
     ready.ENDPOINT,
     control.REOPEN,
     control.RESET,
-    facts.RUNTIME,
-    control.MODIFY_RUNTIME,
+    runtime.PRINT,
+    runtime.MODIFY,
     server_info.ENDPOINT,
     stats.ENDPOINT,
     prometheus.ENDPOINT,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from proxy.base.clock import Clock
     from proxy.http.context import Node
+    from proxy.runtime.runtime import Runtime
     from proxy.stats.store import Store
 
 TEXT = "text/plain; charset=UTF-8"
@@ -108,6 +109,8 @@ class AdminState(Protocol):
     @property
     def clock(self) -> Clock: ...
     @property
+    def runtime(self) -> Runtime: ...
+    @property
     def clusters(self) -> Mapping[str, Cluster]: ...
     @property
     def listeners(self) -> Sequence[ListenerStatus]: ...
@@ -162,12 +165,13 @@ class Params(dict[str, str]):
 
 @dataclass(slots=True, frozen=True)
 class Request:
-    """One admin request. path: without the query; body: form text of a POST."""
+    """One admin request. path: without the query; body: form text of a POST, as content_type says."""
 
     method: str
     path: str
     params: Params
     body: bytes = b""
+    content_type: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.runtime.runtime import Runtime
+
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.base.clock import Clock
@@ -52,6 +54,7 @@ class FactoryContext:
 
     local_address: this host's own address, for spans and forwarding headers (ip text)
     flush_interval_s, flush_min_bytes: access-log files (--file-flush-interval-msec, --file-flush-min-size-kb)
+    runtime: values that change while we run; ask it for slots, once, and read those
     shared: per-process singletons of extensions (open log files by path, say), keyed by the extension
     """
 
@@ -72,3 +75,4 @@ class FactoryContext:
     tracing_provider: Reader | None = None  # bootstrap.tracing.http, for connection managers that name none
     environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
     shared: dict[Any, Any] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)

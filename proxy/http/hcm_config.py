@@ -19,6 +19,8 @@ from proxy.http.filter import Filter
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.stats import VirtualHostStats
 from proxy.router.route_table import compile_route_table
+from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
+from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Scope
 from proxy.tracing.tracing import compile_tracing
 
@@ -48,8 +50,8 @@ def compile_connection_manager(
         reader.unsupported(
             "codec_type", "HTTP/2 and HTTP/3 from downstream are not supported yet; AUTO and HTTP1 are"
         )
-    _compile_timeouts(reader, hcm)
-    _compile_limits(reader, hcm)
+    _compile_timeouts(reader, hcm, context.runtime)
+    _compile_limits(reader, hcm, context.runtime)
     hcm.forwarding = _compile_forwarding(reader, context)
     routes = reader.sub("route_config")
     if routes is not None:
@@ -109,7 +111,7 @@ def _unknown_filter(reader: Reader, message: str) -> None:
 
 
 @reads(HCM)
-def _compile_timeouts(reader: Reader, hcm: ConnectionManager) -> None:
+def _compile_timeouts(reader: Reader, hcm: ConnectionManager, runtime: Runtime) -> None:
     hcm.request_timeout_s = reader.seconds("request_timeout", 0.0) or 0.0
     headers_s = reader.seconds("request_headers_timeout")
     if headers_s is not None:
@@ -121,6 +123,7 @@ def _compile_timeouts(reader: Reader, hcm: ConnectionManager) -> None:
         why="HTTP/1 connections close with the response after a drain begins; there is nothing to wait for",
     )
     common = reader.sub("common_http_protocol_options")
+    hcm.max_headers_count = runtime.snapshot.integer(MAX_REQUEST_HEADERS_COUNT, 100)
     if common is not None:
         _compile_common(common, hcm)
 
@@ -130,7 +133,7 @@ def _compile_common(reader: Reader, hcm: ConnectionManager) -> None:
     hcm.connection_idle_timeout_s = _or_never(reader.seconds("idle_timeout", 3600.0))
     hcm.max_connection_duration_s = _or_never(reader.seconds("max_connection_duration"))
     hcm.max_stream_duration_s = reader.seconds("max_stream_duration", 0.0) or 0.0
-    hcm.max_headers_count = reader.wrapped("max_headers_count", 100)
+    hcm.max_headers_count = reader.wrapped("max_headers_count", hcm.max_headers_count)
     hcm.max_requests_per_connection = reader.wrapped("max_requests_per_connection", 0)
     if reader.enum("headers_with_underscores_action") != "ALLOW":
         reader.unsupported("headers_with_underscores_action", "only ALLOW is supported yet")
@@ -142,8 +145,9 @@ def _or_never(seconds: float | None) -> float:
 
 
 @reads(HCM)
-def _compile_limits(reader: Reader, hcm: ConnectionManager) -> None:
-    hcm.max_headers_bytes = reader.wrapped("max_request_headers_kb", 60) * 1024
+def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime) -> None:
+    default_kb = runtime.snapshot.integer(MAX_REQUEST_HEADERS_KB, 60)
+    hcm.max_headers_bytes = reader.wrapped("max_request_headers_kb", default_kb) * 1024
     options = reader.sub("http_protocol_options")
     if options is not None:
         _compile_http1(options, hcm)

@@ -12,11 +12,13 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.formatter import compile_format, compile_header_value
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
-from proxy.router.path_index import Pick
 from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
 from proxy.router.timeouts import unsigned
+from proxy.runtime.runtime import Runtime
+from proxy.runtime.slots import Watch
+from proxy.runtime.snapshot import Snapshot
 
 _NOT_FOUND_STATUS: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
@@ -41,8 +43,9 @@ def compile_action(
     inherited_retry: RetryPolicy | None,
     known_clusters: Container[str] | None,
     matched: Matched,
+    without_policy: RetryPolicy,
 ) -> RouteAction:
-    """envoy.config.route.v3.RouteAction, but for weighted_clusters."""
+    """envoy.config.route.v3.RouteAction, but for weighted_clusters. without_policy: see RouteAction."""
     reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
@@ -57,7 +60,8 @@ def compile_action(
     action.idle_timeout_s = reader.seconds("idle_timeout")
     action.priority = 1 if reader.enum("priority") == "HIGH" else 0
     retry = reader.sub("retry_policy")
-    action.retry = compile_retry_policy(retry) if retry is not None else inherited_retry
+    action.retry = compile_retry_policy(retry, without_policy.knobs) if retry is not None else inherited_retry
+    action.without_policy = without_policy
     action.per_try_timeout_s = action.retry.per_try_timeout_s if action.retry is not None else 0.0
     action.auto_host_rewrite = reader.wrapped("auto_host_rewrite", False)
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
@@ -109,9 +113,11 @@ def _compile_path_rewrite(reader: Reader, matched: Matched) -> PathRewrite | Non
 
 
 @reads("envoy.config.route.v3.WeightedCluster")
-def compile_weighted(reader: Reader, route: Route, known_clusters: Container[str] | None) -> Pick | None:
+def compile_weighted(
+    reader: Reader, route: Route, known_clusters: Container[str] | None, runtime: Runtime
+) -> WeightedPick | None:
     """envoy.config.route.v3.WeightedCluster: draws one of ``route``'s variants, in proportion to the weights."""
-    reader.ignore("runtime_key_prefix", why="there are no runtime layers: the configured weights are used")
+    prefix = reader.text("runtime_key_prefix")
     reader.ignore("total_weight", why="the sum of the weights is used, as Envoy does")
     header = reader.text("header_name").lower().encode()
     weights = []
@@ -125,13 +131,17 @@ def compile_weighted(reader: Reader, route: Route, known_clusters: Container[str
         return None
     if total > _MAX_TOTAL_WEIGHT:
         reader.fail("clusters", f"the sum of weights of all weighted clusters exceeds {_MAX_TOTAL_WEIGHT}")
-    return WeightedPick(variants, weights, header).pick
+    pick = WeightedPick(variants, weights, header)
+    if prefix:
+        keys = [f"{prefix}.{one.text('name')}" for one in reader.each("clusters")]
+        pick.follow_runtime(keys, runtime)
+    return pick
 
 
 class WeightedPick:
     """Draws one of several Routes."""
 
-    __slots__ = ("_bounds", "_header", "_routes", "_total")
+    __slots__ = ("_bounds", "_header", "_routes", "_total", "watch")
 
     def __init__(self, routes: list[Route], weights: list[int], header: bytes = b"") -> None:
         """header: a request header whose number decides instead of chance; b"" for none."""
@@ -139,6 +149,22 @@ class WeightedPick:
         self._bounds = list(accumulate(weights))
         self._total = self._bounds[-1]
         self._header = header
+        self.watch: Watch | None = None  # what keeps the weights as the runtime says
+
+    def follow_runtime(self, keys: list[str], runtime: Runtime) -> None:
+        """From now on a cluster's weight is what the runtime has under its key, or else what it was."""
+        configured = [high - low for low, high in zip([0, *self._bounds], self._bounds, strict=False)]
+
+        def refresh(snapshot: Snapshot) -> None:
+            weights = map(snapshot.integer, keys, configured)
+            self._bounds = list(accumulate(weights))
+            self._total = self._bounds[-1] if self._bounds[-1] <= _MAX_TOTAL_WEIGHT else 0
+
+        self.watch = runtime.watch(refresh)
+
+    def has_weight(self, headers: RequestHeaders, random: float) -> bool:
+        """A condition of the route: when the runtime leaves no weight, or too much of it, the next one is tried."""
+        return self._total > 0
 
     def pick(self, headers: RequestHeaders, random: float) -> Route:
         """The Route whose share of [0, total) the draw falls into. random: in [0, 1)."""

@@ -8,14 +8,21 @@ from itertools import chain
 from typing import Final
 
 from proxy.api.reader import Reader, reads
-from proxy.router.compile_action import compile_action, compile_weighted, refuse_per_filter_config
+from proxy.router.compile_action import (
+    WeightedPick,
+    compile_action,
+    compile_weighted,
+    refuse_per_filter_config,
+)
 from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
-from proxy.router.path_index import Entry, Pick
-from proxy.router.retry import RetryPolicy
+from proxy.router.path_index import Entry
+from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
 from proxy.router.route import Route, VirtualHost
+from proxy.runtime.runtime import Runtime
+from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import Rates
 from proxy.upstream.endpoints import compile_metadata
 
@@ -28,6 +35,7 @@ class Inherited:
 
     known_clusters: None when cluster names are not to be checked
     body_limit: bytes of a direct response's body; environ: environment variables, for bodies that stand in one
+    without_policy: the tries of a request that asks for them itself, where no retry policy is
     """
 
     virtual_host: VirtualHost
@@ -40,6 +48,8 @@ class Inherited:
     most_specific_wins: bool = False
     body_limit: int = DIRECT_BODY_LIMIT
     environ: Mapping[str, str] = field(default_factory=dict)
+    runtime: Runtime = field(default_factory=Runtime)
+    without_policy: RetryPolicy = NO_POLICY
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
         """Levels given from the most specific, in order of evaluation: the last one wins."""
@@ -53,21 +63,27 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     if match is None:
         reader.fail("match", "value is required")
     path_match = compile_path_match(match) if match is not None else _NOWHERE
-    conditions = compile_conditions(match) if match is not None else ()
+    conditions = compile_conditions(match, inherited.runtime) if match is not None else ()
     route = Route(reader.text("name").encode(), inherited.virtual_host)
     own_request, own_response = compile_request_ops(reader), compile_response_ops(reader)
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
-    _compile_tracing(reader, route)
+    _compile_tracing(reader, route, inherited.runtime)
     refuse_per_filter_config(reader)
     route.metadata = compile_metadata(reader.sub("metadata"))
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
-    pick = _compile_action(reader, route, inherited, path_match.matched)
-    return Entry(order, path_match, conditions, route, pick)
+    weighted = _compile_action(reader, route, inherited, path_match.matched)
+    if weighted is None:
+        return Entry(order, path_match, conditions, route)
+    if weighted.watch is not None:
+        conditions = (*conditions, weighted.has_weight)
+    return Entry(order, path_match, conditions, route, weighted.pick)
 
 
 @reads("envoy.config.route.v3.Route")
-def _compile_action(reader: Reader, route: Route, inherited: Inherited, matched: Matched) -> Pick | None:
+def _compile_action(
+    reader: Reader, route: Route, inherited: Inherited, matched: Matched
+) -> WeightedPick | None:
     redirect = reader.sub("redirect")
     if redirect is not None:
         route.redirect = compile_redirect(redirect, matched)
@@ -81,16 +97,18 @@ def _compile_action(reader: Reader, route: Route, inherited: Inherited, matched:
         if reader.which("action") is None:
             reader.fail("", "one of route, redirect, direct_response is required")
         return None
-    route.forward = compile_action(forward, inherited.retry, inherited.known_clusters, matched)
+    route.forward = compile_action(
+        forward, inherited.retry, inherited.known_clusters, matched, inherited.without_policy
+    )
     route.forward.set_request_ops(route.request_ops)
     weighted = forward.sub("weighted_clusters")
     if weighted is None:
         return None
-    return compile_weighted(weighted, route, inherited.known_clusters)
+    return compile_weighted(weighted, route, inherited.known_clusters, inherited.runtime)
 
 
 @reads("envoy.config.route.v3.Route")
-def _compile_tracing(reader: Reader, route: Route) -> None:
+def _compile_tracing(reader: Reader, route: Route, runtime: Runtime) -> None:
     """decorator and tracing; sampling that ``tracing`` leaves out is 100 %, as in Envoy."""
     decorator = reader.sub("decorator")
     if decorator is not None:
@@ -98,8 +116,9 @@ def _compile_tracing(reader: Reader, route: Route) -> None:
         route.decorator_propagate = decorator.wrapped("propagate", True)
     tracing = reader.sub("tracing")
     if tracing is not None:
-        route.tracing = Rates(
+        rates = Rates(
             tracing.fraction("client_sampling", 1.0),
             tracing.fraction("random_sampling", 1.0),
             tracing.fraction("overall_sampling", 1.0),
         )
+        route.tracing = follow_runtime(rates, runtime)

@@ -18,6 +18,8 @@ from proxy.api.matchers import (
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.router.rewrite import Matched
+from proxy.runtime.config import compile_fraction
+from proxy.runtime.runtime import Runtime
 
 PREFIX: Final = "prefix"
 EXACT: Final = "path"
@@ -78,12 +80,12 @@ def literal_matcher(kind: str, text: bytes, fold: bool = False) -> BytesMatcher:
 
 
 @reads("envoy.config.route.v3.RouteMatch")
-def compile_conditions(reader: Reader) -> tuple[Condition, ...]:
+def compile_conditions(reader: Reader, runtime: Runtime) -> tuple[Condition, ...]:
     """Everything of a RouteMatch beside the path; () when there is nothing."""
     conditions: list[Condition] = []
-    fraction = reader.fraction("runtime_fraction", 1.0)
-    if fraction < 1.0:
-        conditions.append(lambda headers, random: random < fraction)
+    fraction = compile_fraction(reader.sub("runtime_fraction"), runtime)
+    if fraction.key or fraction.share < 1.0:
+        conditions.append(lambda headers, random: random < fraction.share)
     if reader.sub("grpc") is not None:
         conditions.append(_is_grpc)
     conditions += [_on_headers(compile_header_matcher(one)) for one in reader.each("headers")]

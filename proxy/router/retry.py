@@ -22,6 +22,7 @@ from proxy.base.errors import (
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
 from proxy.router.timeouts import PER_TRY_TIMEOUT, unsigned
+from proxy.runtime.runtime import Runtime
 
 ON_5XX: Final = 1
 ON_GATEWAY_ERROR: Final = 2
@@ -87,7 +88,7 @@ RETRY_HEADERS: Final = frozenset(
     }
 )
 
-DEFAULT_BASE_S: Final = 0.025
+DEFAULT_BASE_MS: Final = 25
 MAX_INTERVAL_FACTOR: Final = 10
 MAX_HEADER_ENTRIES: Final = 100
 
@@ -119,11 +120,24 @@ LIMIT_EXCEEDED: Final = RetryOutcome("LIMIT_EXCEEDED")  # flag URX, upstream_rq_
 OVERFLOWED: Final = RetryOutcome("OVERFLOWED")  # flag UO, upstream_rq_retry_overflow
 
 
+class RetryKnobs:
+    """What the runtime says of every retry: upstream.use_retry (a percentage of them that is made at all) and
+    upstream.base_retry_backoff_ms (for policies that say nothing)."""
+
+    __slots__ = ("base_interval_ms", "percent")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.percent = runtime.integer("upstream.use_retry", 100)
+        self.base_interval_ms = runtime.integer("upstream.base_retry_backoff_ms", DEFAULT_BASE_MS)
+
+
 class RetryPolicy:
-    """A compiled RetryPolicy; times in seconds, ``per_try_timeout_s`` 0.0 for none."""
+    """A compiled RetryPolicy; times in seconds, ``per_try_timeout_s`` 0.0 for none, ``base_interval_s`` and
+    ``max_interval_s`` 0.0 where the runtime's is meant, and ten times the base."""
 
     __slots__ = (
         "base_interval_s",
+        "knobs",
         "max_interval_s",
         "num_retries",
         "per_try_timeout_s",
@@ -133,17 +147,19 @@ class RetryPolicy:
         "retry_on",
     )
 
-    def __init__(self, retry_on: int = 0, num_retries: int = 1) -> None:
+    def __init__(self, retry_on: int = 0, num_retries: int = 1, knobs: RetryKnobs | None = None) -> None:
+        self.knobs = knobs if knobs is not None else DEFAULT_KNOBS
         self.retry_on = retry_on
         self.num_retries = num_retries
         self.per_try_timeout_s = 0.0
-        self.base_interval_s = DEFAULT_BASE_S
-        self.max_interval_s = DEFAULT_BASE_S * MAX_INTERVAL_FACTOR
+        self.base_interval_s = 0.0
+        self.max_interval_s = 0.0
         self.retriable_status_codes: frozenset[int] = frozenset()
         self.retriable_headers: tuple[HeadersMatcher, ...] = ()
         self.retriable_request_headers: tuple[HeadersMatcher, ...] = ()
 
 
+DEFAULT_KNOBS: Final = RetryKnobs(Runtime())
 NO_POLICY: Final = RetryPolicy()
 
 
@@ -161,9 +177,9 @@ def parse_retry_on(text: str, words: dict[str, int]) -> tuple[int, list[str]]:
 
 
 @reads("envoy.config.route.v3.RetryPolicy")
-def compile_retry_policy(reader: Reader) -> RetryPolicy:
+def compile_retry_policy(reader: Reader, knobs: RetryKnobs | None = None) -> RetryPolicy:
     """envoy.config.route.v3.RetryPolicy; host predicates, priorities and rate-limited back-off are refused."""
-    policy = RetryPolicy()
+    policy = RetryPolicy(knobs=knobs)
     policy.retry_on, unknown = parse_retry_on(reader.text("retry_on"), _HTTP_WORDS | _GRPC_WORDS)
     if unknown:
         reader.warn("retry_on", f"has words that mean nothing: {', '.join(unknown)}")
@@ -185,7 +201,7 @@ def compile_retry_policy(reader: Reader) -> RetryPolicy:
 @reads("envoy.config.route.v3.RetryPolicy.RetryBackOff")
 def _compile_back_off(reader: Reader, policy: RetryPolicy) -> None:
     # Envoy rounds anything shorter up to a millisecond.
-    base = max(reader.seconds("base_interval", DEFAULT_BASE_S) or 0.0, 0.001)
+    base = max(reader.seconds("base_interval", DEFAULT_BASE_MS / 1000.0) or 0.0, 0.001)
     longest = reader.seconds("max_interval")
     if longest is None:
         longest = base * MAX_INTERVAL_FACTOR
@@ -208,6 +224,7 @@ class RetryState:
         "_headers",
         "_holds",
         "_interval_s",
+        "_max_interval_s",
         "_random",
         "_resources",
         "outcome",
@@ -227,7 +244,8 @@ class RetryState:
         self.succeeded = False
         self._codes = policy.retriable_status_codes
         self._headers = policy.retriable_headers
-        self._interval_s = policy.base_interval_s
+        self._interval_s = policy.base_interval_s or policy.knobs.base_interval_ms.value / 1000.0
+        self._max_interval_s = policy.max_interval_s or self._interval_s * MAX_INTERVAL_FACTOR
         self._random: Callable[[], float] = ids.random
         self._resources = resources
         self._holds = False
@@ -300,6 +318,10 @@ class RetryState:
         if not self._resources.can_retry():
             self.outcome = OVERFLOWED
             return None
+        percent = self.policy.knobs.percent.value
+        if percent < 100 and self._random() * 100 >= percent:
+            self.outcome = NOT_MATCHED
+            return None
         self._resources.add_retry()
         self._holds = True
         self.outcome = RETRY
@@ -308,7 +330,7 @@ class RetryState:
     def _next_delay_s(self) -> float:
         """Fully jittered: 0 up to the interval, which doubles with each try up to its maximum."""
         interval = self._interval_s
-        self._interval_s = min(interval * 2.0, self.policy.max_interval_s)
+        self._interval_s = min(interval * 2.0, self._max_interval_s)
         return self._random() * interval
 
     def _matches_headers(self, status: int, headers: ResponseHeaders) -> bool:

@@ -70,6 +70,7 @@ _ACTION_FIELDS: Final = (
     "retry",
     "rewrites",
     "timeout_s",
+    "without_policy",
 )
 
 
@@ -80,6 +81,7 @@ class RouteAction:
     idle_timeout_s: None when the route says nothing (the connection manager's holds); 0.0 turns it off
     priority: 0 DEFAULT, 1 HIGH; cluster_not_found_status: 503, 404 or 500
     asks_for_retries: ``request_ops`` may add x-envoy-retry headers, so ``retry_state`` is to be asked in any case
+    without_policy: the tries of a request that asks for some itself, while ``retry`` is None
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
@@ -92,6 +94,7 @@ class RouteAction:
         self.timeout_s = DEFAULT_TIMEOUT_S
         self.idle_timeout_s: float | None = None
         self.retry: RetryPolicy | None = None
+        self.without_policy = NO_POLICY
         self.per_try_timeout_s = 0.0
         self.priority = 0
         self.request_ops: tuple[RequestOp, ...] = ()
@@ -178,7 +181,7 @@ class RouteAction:
                 if policy is not None and policy.retry_on
                 else None
             )
-        state = RetryState(self.retry or NO_POLICY, headers, resources, ids)
+        state = RetryState(self.retry or self.without_policy, headers, resources, ids)
         state.merge_headers(headers)
         headers.remove_all(RETRY_HEADERS)
         return state if state.retry_on else None

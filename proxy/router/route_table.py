@@ -19,8 +19,9 @@ from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.path_index import PathIndex
-from proxy.router.retry import compile_retry_policy
+from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import Route, VirtualHost
+from proxy.runtime.runtime import Runtime
 from proxy.upstream.endpoints import compile_metadata
 
 CACHED_AUTHORITIES: Final = 512
@@ -31,6 +32,7 @@ class RouteContext(Protocol):
 
     ids: Ids
     environ: dict[str, str] | None
+    runtime: Runtime
 
 
 class _Host:
@@ -208,7 +210,8 @@ def compile_route_table(
     """
     name = reader.text("name")
     checked = reader.wrapped("validate_clusters", validate_clusters)
-    common = Inherited(VirtualHost(b""), known_clusters if checked else None)
+    common = Inherited(VirtualHost(b""), known_clusters if checked else None, runtime=context.runtime)
+    common.without_policy = RetryPolicy(knobs=RetryKnobs(context.runtime))
     common.table_request = compile_request_ops(reader)
     common.table_response = compile_response_ops(reader)
     common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
@@ -256,7 +259,7 @@ def _compile_host(
     inherited = Inherited(
         facts,
         common.known_clusters,
-        compile_retry_policy(retry) if retry is not None else None,
+        compile_retry_policy(retry, common.without_policy.knobs) if retry is not None else None,
         compile_request_ops(reader),
         compile_response_ops(reader),
         common.table_request,
@@ -264,6 +267,8 @@ def _compile_host(
         common.most_specific_wins,
         common.body_limit,
         common.environ,
+        common.runtime,
+        common.without_policy,
     )
     reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]

@@ -3,6 +3,7 @@ very function: what compiles here can be served."""
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from proxy.listener.manager import ListenerManager
 from proxy.listener.overload import compile_overload
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.upstream import SocketConnector
+from proxy.runtime.config import compile_layers
+from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format, compile_rest
 from proxy.server.options import DEFAULTS
+from proxy.server.runtime_disk import DISK
 from proxy.stats.config import compile_stats_config
 from proxy.stats.store import Store
 from proxy.stats.tags import Tag
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 
     from proxy.server.options import Options
     from proxy.upstream.dns import Resolver
+
+log = logging.getLogger("runtime")
 
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 
@@ -61,6 +67,7 @@ class Parts:
     admin: AdminConfig | None
     flush_interval_s: float
     log_format: str  # --log-format's pattern, or the bootstrap's own
+    runtime: Runtime
 
 
 def own_address(version: str = "v4") -> str:
@@ -123,6 +130,8 @@ def _compile(
     )
     _compile_stats(root.sub("stats_config"), store, stats_tags)
     node = _compile_node(root.sub("node"), options)
+    layers = compile_layers(root.sub("layered_runtime"), node.cluster, DISK)
+    runtime = Runtime(layers, store.scope("runtime"), _report_layer)
     upstream = UpstreamContext(
         clock=clock,
         timers=dispatcher.timers,
@@ -131,6 +140,7 @@ def _compile(
         registry=registry,
         connector=SocketConnector(dispatcher),
         resolver=resolver,
+        runtime=runtime,
     )
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)
@@ -150,6 +160,7 @@ def _compile(
         flush_min_bytes=options.file_flush_min_size_kb * 1024,
         resource_attributes=resource_attributes(environ),
         environ=dict(environ),
+        runtime=runtime,
     )
     listeners = ListenerManager(dispatcher, context)
     listeners.limit = compile_overload(root.sub("overload_manager"))
@@ -169,7 +180,17 @@ def _compile(
     for finding in unread(root):
         loaded.errors.add(finding)
     return Parts(
-        loaded.message, loaded.errors, node, context, clusters, listeners, client, admin, flush_s, log_format
+        loaded.message,
+        loaded.errors,
+        node,
+        context,
+        clusters,
+        listeners,
+        client,
+        admin,
+        flush_s,
+        log_format,
+        runtime,
     )
 
 
@@ -184,6 +205,10 @@ def _warn_of_idle_tracing(root: Reader, context: FactoryContext) -> None:
         root.ignore("tracing", why="no connection manager traces without a provider of its own")
 
 
+def _report_layer(name: str, reason: str) -> None:
+    log.warning("runtime: layer %s is left out: %s", name, reason)
+
+
 @reads(BOOTSTRAP)
 def _refuse(reader: Reader) -> None:
     """What people are most likely to have, in words that say what to do; any other field nobody reads is refused too."""
@@ -191,7 +216,6 @@ def _refuse(reader: Reader) -> None:
         "dynamic_resources",
         "xDS is not supported yet: listeners and clusters must stand in static_resources",
     )
-    reader.unsupported("layered_runtime", "runtime layers are not supported: defaults are used everywhere")
     reader.unsupported("stats_sinks", "stats sinks are not supported yet; /stats/prometheus is")
 
 

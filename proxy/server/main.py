@@ -21,6 +21,9 @@ from proxy.base.clock import Clock
 from proxy.base.timers import Alarm
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.dns import AiodnsResolver
+from proxy.network.file_watch import FileWatcher
+from proxy.runtime.layers import DiskLayer
+from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.store import Store
@@ -57,6 +60,7 @@ class Server:
         self.parts: Parts = compile_bootstrap(
             loaded, options, self.dispatcher, self.store, os.environ, AiodnsResolver()
         )
+        self.watcher = FileWatcher(loop)
         self.admin: AdminServer | None = None
         self.admin_address: tuple[str, int] | None = None
         self.ready = asyncio.Event()
@@ -80,6 +84,7 @@ class Server:
     async def start(self) -> None:
         """Bind, resolve, then serve. Raises OSError when an address cannot be had."""
         parts = self.parts
+        self._start_runtime()
         parts.listeners.bind(parts.context)
         if parts.admin is not None:
             await self._start_admin(parts.admin.ip, parts.admin.port)
@@ -104,6 +109,14 @@ class Server:
         for listener in parts.listeners.listeners:
             log.info("listener %s serves on %s:%d", listener.name, *listener.bound)
         log.info("all clusters initialized; serving")
+
+    def _start_runtime(self) -> None:
+        """Read the layers anew, as Envoy does when it starts, and again whenever a disk layer is swapped."""
+        runtime = self.parts.runtime
+        for layer in runtime.layers:
+            if isinstance(layer, DiskLayer):
+                self.watcher.watch(layer.symlink_root, runtime.reload)
+        runtime.reload()
 
     async def _start_admin(self, ip: str, port: int) -> None:
         from proxy.admin.server import AdminServer
@@ -175,6 +188,7 @@ class Server:
         await self._send_last_spans()
         if self.admin is not None:
             await self.admin.close()
+        self.watcher.close()
         parts.clusters.drain()
         parts.clusters.close()
         close_all(parts.context)
@@ -211,6 +225,10 @@ class Server:
     @property
     def options(self) -> Mapping[str, Any]:
         return self._options.command_line
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.parts.runtime
 
     @property
     def node(self) -> Node:

@@ -15,6 +15,7 @@ from proxy.base.headers import CLIENT_TRACE_ID, X_ENVOY
 if TYPE_CHECKING:
     from proxy.base.headers import RequestHeaders
     from proxy.base.ids import Ids
+    from proxy.runtime.slots import Watch
     from proxy.stats.store import Counter, Scope
 
 _NUMBER: Final = re.compile(rb"[0-9a-fA-F]{8}")
@@ -46,9 +47,14 @@ class Rates:
     always, never: nothing is left to chance for a request without special headers
     """
 
-    __slots__ = ("always", "client", "never", "overall", "random")
+    __slots__ = ("always", "client", "never", "overall", "random", "watch")
 
     def __init__(self, client: float = 1.0, random: float = 1.0, overall: float = 1.0) -> None:
+        self.watch: Watch | None = None  # what keeps the rates as the runtime says
+        self.set(client, random, overall)
+
+    def set(self, client: float, random: float, overall: float) -> None:
+        """Other rates from now on."""
         self.client = client
         self.random = random
         self.overall = overall

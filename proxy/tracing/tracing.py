@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.base.headers import TRACE, X_ENVOY
 from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
 from proxy.tracing.propagation import Propagation
+from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import FORCED_HERE, NOT_TRACEABLE, Rates, Sampler
 from proxy.tracing.span import Span, moments
 from proxy.tracing.tags import compile_custom_tags
@@ -315,11 +316,12 @@ def compile_tracing(
     sampler = Sampler(context.ids, scope.scope("tracing"), contexts)
     tracing = HttpTracing(context, tracer, sampler, propagation)
     tracing.is_egress = direction == "OUTBOUND"
-    tracing.rates = Rates(
+    rates = Rates(
         round(reader.percent("client_sampling", 100.0) * 100) / 10_000,
         round(reader.percent("random_sampling", 100.0) * 100) / 10_000,
         round(reader.percent("overall_sampling", 100.0) * 100) / 10_000,
     )
+    tracing.rates = follow_runtime(rates, context.runtime)
     tracing.verbose = reader.flag("verbose")
     tracing.max_path_tag_length = reader.wrapped("max_path_tag_length", DEFAULT_MAX_PATH_TAG_LENGTH)
     tracing.spawns = reader.wrapped("spawn_upstream_span", False)

@@ -70,10 +70,7 @@ class ResourceManager:
 
     def __init__(self, thresholds: Thresholds, scope: Scope) -> None:
         """scope: "cluster.<name>.circuit_breakers.<default|high>."."""
-        self.max_connections = thresholds.max_connections
-        self.max_pending_requests = thresholds.max_pending_requests
-        self.max_requests = thresholds.max_requests
-        self.max_retries = thresholds.max_retries
+        self._take_limits(thresholds)
         self.connections = self.pending = self.pools = self.requests = self.retries = 0
         self.cx_open = scope.gauge("cx_open")
         self.cx_pool_open = scope.gauge("cx_pool_open")
@@ -81,6 +78,26 @@ class ResourceManager:
         self.rq_pending_open = scope.gauge("rq_pending_open")
         self.rq_retry_open = scope.gauge("rq_retry_open")
         self.remaining = Remaining(scope) if thresholds.track_remaining else None
+        self.show_remaining()
+
+    def _take_limits(self, thresholds: Thresholds) -> None:
+        self.max_connections = thresholds.max_connections
+        self.max_pending_requests = thresholds.max_pending_requests
+        self.max_requests = thresholds.max_requests
+        self.max_retries = thresholds.max_retries
+
+    def set_limits(self, thresholds: Thresholds) -> None:
+        """Other limits from now on; what is in use stays in use."""
+        self._take_limits(thresholds)
+        for gauge, count, limit in (
+            (self.cx_open, self.connections, self.max_connections),
+            (self.rq_open, self.requests, self.max_requests),
+            (self.rq_pending_open, self.pending, self.max_pending_requests),
+            (self.rq_retry_open, self.retries, self.max_retries),
+        ):
+            is_open = 1 if count >= limit else 0
+            if gauge.value != is_open:
+                gauge.set(is_open)
         self.show_remaining()
 
     def can_connect(self) -> bool:

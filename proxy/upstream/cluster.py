@@ -23,6 +23,7 @@ from proxy.upstream.options import (
     ignore_dns_settings,
 )
 from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.runtime_keys import follow_runtime
 from proxy.upstream.stats import ClusterCodes, ClusterStats
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Cluster:
     idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit; keepalive: None is off
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
     answer or failure); on_ready: called then; on_updated: called when they change later
+    maintenance: the share of requests (0..1) to be refused, by the runtime; runtime: what keeps us as it says
     """
 
     __slots__ = (
@@ -81,6 +83,7 @@ class Cluster:
         "idle_timeout_s",
         "initialized",
         "keepalive",
+        "maintenance",
         "max_requests_per_connection",
         "name",
         "name_bytes",
@@ -88,6 +91,7 @@ class Cluster:
         "on_ready",
         "on_updated",
         "resources",
+        "runtime",
         "stats",
     )
 
@@ -127,6 +131,8 @@ class Cluster:
         self.discovery: StrictDns | None = None
         if config.dns is not None:
             self.discovery = StrictDns(self, config.endpoints, config.dns, context)
+        self.maintenance = 0.0
+        self.runtime = follow_runtime(self, context.runtime)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -164,6 +170,10 @@ class Cluster:
             host.drain()
         if self.initialized and self.on_updated is not None:
             self.on_updated(self)
+
+    def set_policy(self, policy: BalancingPolicy) -> None:
+        """How hosts are weighed from the next change of hosts on."""
+        self._selector.set_policy(policy)
 
     def on_initialized(self) -> None:
         """The hosts are known for the first time."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from proxy.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -26,3 +28,4 @@ class UpstreamContext:
     registry: Registry
     connector: Connector
     resolver: Resolver
+    runtime: Runtime = field(default_factory=Runtime)

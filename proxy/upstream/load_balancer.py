@@ -150,6 +150,10 @@ class HostSelector:
         self._targets: list[tuple[int, LoadBalancer, bool]] = []  # (percent up to here, balancer, in panic)
         self.choose_host = self._choose_by_load
 
+    def set_policy(self, policy: BalancingPolicy) -> None:
+        """How lists are weighed from the next ``update`` on."""
+        self._policy = policy
+
     def update(self, hosts: Sequence[Host]) -> None:
         """The cluster's hosts from now on."""
         highest = max((host.priority for host in hosts), default=0)

@@ -294,7 +294,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "front-proxy/envoy.yaml": [
         ("L1.transport_socket", 65, FROM_TLS),
-        ("layered_runtime", 160, "runtime layers are not supported: defaults are used everywhere"),
     ],
     "golang-http/envoy.yaml": [
         ('HCM0.http_filters[0].typed_config["@type"]', 18, contrib("filters.http.golang.v3alpha.Config")),

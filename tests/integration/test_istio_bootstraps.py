@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/isti
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
 EVERYWHERE = {
     "dynamic_resources",
-    "layered_runtime",
     *(
         f"static_resources.clusters[{at}].{OPTIONS}.explicit_http_config.http2_protocol_options"
         for at in (2, 3)

@@ -244,7 +244,7 @@ class Transcript:
         self.clock = Clock(lambda: self.loop.now, lambda: WALL + self.loop.now)
         loop = cast(Any, self.loop)
         self.dispatcher = Dispatcher(loop, self.clock, self.store.counter("server.envoy_bug_failures"))
-        self._compile(bootstrap(9901, [listening], [hosted, *clusters]))
+        self._compile(bootstrap(9901, [listening], [hosted, *clusters], layered_runtime={}))
         self.finished = Finished()
         chain = self.hcm.chain.filters
         self.hcm.chain = FilterChain([*filters, self.finished, *chain])
@@ -295,6 +295,10 @@ class Transcript:
     def last(self) -> dict[str, Any]:
         """What the last stream that is over was: status, details, flags, received, sent, attempts."""
         return self.finished.streams[-1]
+
+    def overrides(self, **values: str) -> None:
+        """Change the runtime; two underscores stand for a dot."""
+        self.parts.runtime.merge_overrides({name.replace("__", "."): text for name, text in values.items()})
 
     def waits(self, seconds: float) -> None:
         """Time passes."""

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
+from proxy.runtime.config import compile_double
 from proxy.upstream.edf import EdfSchedule, has_weights
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.base.stream_info import StreamInfo
+    from proxy.runtime.slots import DoubleSlot
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.host import Host
 
@@ -28,11 +30,13 @@ class LeastRequest:
     """Equal weights: of ``choice_count`` hosts taken at random (or, with FULL_SCAN, of all) the one with the fewest
     active requests. Different weights: by EdfSchedule over weight / (active requests + 1) ** bias."""
 
-    __slots__ = ("_bias", "_choices", "_full_scan", "_hosts", "_schedule", "random")
+    __slots__ = ("_bias", "_bias_slot", "_choices", "_full_scan", "_hosts", "_schedule", "random")
 
     def __init__(self, config: Reader | None, context: UpstreamContext) -> None:
         self.random = context.ids.random
-        self._choices, self._bias, self._full_scan = (2, 1.0, False) if config is None else _compile(config)
+        self._choices, self._full_scan = (2, False) if config is None else _compile(config)
+        self._bias_slot = None if config is None else _compile_bias(config, context)
+        self._bias = 1.0
         self._hosts: Sequence[Host] = ()
         self._schedule: EdfSchedule | None = None  # None: equal weights
 
@@ -41,7 +45,14 @@ class LeastRequest:
         self._hosts = hosts
         self._schedule = None
         if has_weights(hosts):
+            self._take_bias()
             self._schedule = EdfSchedule(hosts, self._weight, skip=int(self.random() * len(hosts)))
+
+    def _take_bias(self) -> None:
+        """As Envoy: the runtime's value counts from the next change of hosts on, a negative one as 1."""
+        if self._bias_slot is not None:
+            bias = self._bias_slot.value
+            self._bias = min(bias, _MAX_BIAS) if bias >= 0 else 1.0
 
     def choose_host(self, stream: StreamInfo | None) -> Host | None:
         """The least busy one, as far as the choice goes."""
@@ -72,25 +83,23 @@ class LeastRequest:
 
 
 @reads(_MESSAGE, "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")
-def _compile(config: Reader) -> tuple[int, float, bool]:
-    """choice_count, active_request_bias, whether to look at all hosts."""
+def _compile(config: Reader) -> tuple[int, bool]:
+    """choice_count, whether to look at all hosts."""
     choices = config.wrapped("choice_count", 2)
     if choices < 2:
         config.fail("choice_count", "must be at least 2")
     full_scan = False
     if config.type_name == _MESSAGE:
         full_scan = config.enum("selection_method") == "FULL_SCAN"
-    return choices, _compile_bias(config), full_scan
+    return choices, full_scan
 
 
 @reads(_MESSAGE, "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig")
-def _compile_bias(config: Reader) -> float:
+def _compile_bias(config: Reader, context: UpstreamContext) -> DoubleSlot | None:
+    """active_request_bias; None: 1."""
     bias = config.sub("active_request_bias")
     if bias is None:
-        return 1.0
-    bias.ignore("runtime_key", why="there are no runtime layers, the default value is used")
-    value = bias.real("default_value")
-    if value < 0:
+        return None
+    if bias.real("default_value") < 0:
         bias.fail("default_value", "must not be negative")
-        return 1.0
-    return min(value, _MAX_BIAS)
+    return compile_double(bias, context.runtime)

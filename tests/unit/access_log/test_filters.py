@@ -11,6 +11,8 @@ from proxy.base.errors import ResponseFlag
 from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
+from proxy.runtime.runtime import Runtime
+from tests.support.runtime import runtime_of
 
 Read = Callable[[str, dict[str, Any]], Reader]
 FILTER = "envoy.config.accesslog.v3.AccessLogFilter"
@@ -18,7 +20,7 @@ FILTER = "envoy.config.accesslog.v3.AccessLogFilter"
 
 def accepts(read: Read, content: dict[str, Any], stream: StreamInfo) -> bool:
     reader = read(FILTER, content)
-    accept = compile_filter(reader, Ids(3))
+    accept = compile_filter(reader, Ids(3), Runtime())
     assert not reader.errors.findings and not unread(reader)
     return accept(stream)
 
@@ -81,7 +83,7 @@ def test_response_flags(read: Read, stream: StreamInfo) -> None:
 
 def test_an_unknown_flag_is_refused(read: Read) -> None:
     reader = read(FILTER, {"response_flag_filter": {"flags": ["XX"]}})
-    compile_filter(reader, Ids(1))
+    compile_filter(reader, Ids(1), Runtime())
     assert [finding.message for finding in reader.errors.findings] == ['"XX" is no response flag']
 
 
@@ -102,7 +104,7 @@ def test_and_or(read: Read, stream: StreamInfo) -> None:
 
 def test_one_filter_is_not_several(read: Read) -> None:
     reader = read(FILTER, {"and_filter": {"filters": [{"response_flag_filter": {}}]}})
-    compile_filter(reader, Ids(1))
+    compile_filter(reader, Ids(1), Runtime())
     assert [finding.path for finding in reader.errors.findings] == ["x.and_filter.filters"]
 
 
@@ -153,27 +155,43 @@ NO_HEX = [b"zzzzzzzz", b"0x000001", b"1_000001", b" 0000001", b"+0000001", b"000
 )
 def test_a_share_goes_by_chance_without_a_uuid(read: Read, stream: StreamInfo, request_id: bytes) -> None:
     stream.request_headers = identified(request_id)
-    accept = compile_filter(read(FILTER, share(25)), Ids(3))
+    accept = compile_filter(read(FILTER, share(25)), Ids(3), Runtime())
     assert 150 < sum(accept(stream) for _ in range(1000)) < 350
 
 
 def test_independent_chance(read: Read, stream: StreamInfo) -> None:
     stream.request_headers = identified(b"00000000-0000-4000-8000-000000000000")
-    accept = compile_filter(read(FILTER, share(5000, "TEN_THOUSAND", independent=True)), Ids(3))
+    accept = compile_filter(read(FILTER, share(5000, "TEN_THOUSAND", independent=True)), Ids(3), Runtime())
     assert 350 < sum(accept(stream) for _ in range(1000)) < 650
 
 
-def test_runtime_keys_warn(read: Read) -> None:
-    reader = read(FILTER, {"status_code_filter": comparison("EQ", 200)})
-    compile_filter(reader, Ids(1))
-    assert [warning.path for warning in reader.errors.warnings] == [
-        "x.status_code_filter.comparison.value.runtime_key"
-    ]
+def test_the_runtime_moves_what_is_compared(read: Read, stream: StreamInfo) -> None:
+    runtime, change = runtime_of()
+    reader = read(FILTER, {"status_code_filter": comparison("GE", 500)})
+    accept = compile_filter(reader, Ids(1), runtime)
+    assert not reader.errors.warnings
+    stream.status = 404
+    assert not accept(stream)
+    change(key="400")
+    assert accept(stream)
+    change(key="")
+    assert not accept(stream)
+
+
+def test_the_runtime_moves_the_numerator(read: Read, stream: StreamInfo) -> None:
+    runtime, change = runtime_of()
+    stream.request_headers = identified(b"0000002a-0000-4000-8000-000000000000")  # 42
+    accept = compile_filter(read(FILTER, share(42, "MILLION")), Ids(1), runtime)
+    assert not accept(stream)
+    change(k="43")
+    assert accept(stream)
+    change(k="{numerator: 100}")  # a number is asked for: a fraction is none
+    assert not accept(stream)
 
 
 def test_filters_by_extension_are_refused(read: Read, stream: StreamInfo) -> None:
     reader = read(FILTER, {"extension_filter": {"name": "cel"}})
-    accept = compile_filter(reader, Ids(1))
+    accept = compile_filter(reader, Ids(1), Runtime())
     assert not accept(stream)
     assert [finding.kind for finding in reader.errors.findings] == ["unsupported"]
 
@@ -200,5 +218,5 @@ def test_metadata(read: Read, stream: StreamInfo) -> None:
 
 def test_metadata_matches_that_are_not_supported(read: Read) -> None:
     reader = read(FILTER, metadata({"double_match": {"exact": 1.0}}))
-    compile_filter(reader, Ids(1))
+    compile_filter(reader, Ids(1), Runtime())
     assert [finding.kind for finding in reader.errors.findings] == ["unsupported"]

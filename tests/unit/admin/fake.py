@@ -12,6 +12,7 @@ from proxy.admin.state import ListenerStatus, Params, Reply, Request
 from proxy.api.pool import new_message, pool
 from proxy.base.clock import Clock
 from proxy.http.context import Node
+from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Store
 
 BOOTSTRAP: dict[str, Any] = {
@@ -125,6 +126,7 @@ class FakeState:
         self.bootstrap = bootstrap_message()
         self.options: dict[str, Any] = {"concurrency": 1, "drain_time": "600s"}
         self.node = Node(id="n1", cluster="c1", zone="z")
+        self.runtime = Runtime()
         self.version = "abc/1.0/Clean/RELEASE/OpenSSL"
         self.started_at = 1_000_000.25
         self.state = "LIVE"

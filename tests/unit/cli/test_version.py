@@ -6,10 +6,8 @@ from proxy.cli import version
 
 def test_version_names_itself_and_the_api_it_reads(capsys):
     assert version.main([]) == 0
-    assert (
-        capsys.readouterr().out
-        == f"outrider {proxy.__version__} (configuration: Envoy API v3 as of 1.40.0)\n"
-    )
+    expected = f"outrider {proxy.__version__} pure (configuration: Envoy API v3 as of 1.40.0)\n"
+    assert capsys.readouterr().out == expected
 
 
 def test_version_takes_nothing(capsys):

@@ -13,6 +13,7 @@ from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.router.route_table import RouteTable, compile_route_table
+from proxy.runtime.runtime import Runtime
 
 Config = dict[str, Any]
 ROUTES = "envoy.config.route.v3"
@@ -24,6 +25,7 @@ class Context:
     def __init__(self, seed: int = 1, environ: dict[str, str] | None = None) -> None:
         self.ids = Ids(seed)
         self.environ = environ
+        self.runtime = Runtime()
 
 
 def reader_of(type_name: str, config: Config) -> Reader:

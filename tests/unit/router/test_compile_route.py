@@ -7,8 +7,20 @@ from typing import Any
 import pytest
 
 from proxy.router.route import Route
-from proxy.router.route_table import RouteTable
-from tests.unit.router.tables import Config, findings_of, hosts, request, routes, stream_of, table_of
+from proxy.router.route_table import RouteTable, compile_route_table
+from tests.support.runtime import runtime_of
+from tests.unit.router.tables import (
+    ROUTES,
+    Config,
+    Context,
+    findings_of,
+    hosts,
+    reader_of,
+    request,
+    routes,
+    stream_of,
+    table_of,
+)
 
 PREFIX = {"prefix": "/"}
 
@@ -117,6 +129,27 @@ def test_weighted_clusters_share_the_requests() -> None:
     clusters = [{"name": "a", "weight": 1}, {"name": "never", "weight": 0}, {"name": "b", "weight": 3}]
     found = shares(table_of(weighted(*clusters), seed=5), 4000)
     assert set(found) == {"a", "b"} and 850 < found["a"] < 1150
+
+
+def test_the_runtime_moves_the_weights() -> None:
+    runtime, change = runtime_of()
+    context = Context(seed=5)
+    context.runtime = runtime
+    clusters = [{"name": "a", "weight": 1}, {"name": "b", "weight": 3}]
+    config = weighted(*clusters, runtime_key_prefix="w")
+    config["virtual_hosts"][0]["routes"].append({"match": PREFIX, "redirect": {}})
+    table = compile_route_table(reader_of(f"{ROUTES}.RouteConfiguration", config), context)
+    assert 850 < shares(table, 4000)["a"] < 1150
+    change(w__a="9", other="1")
+    assert 2850 < shares(table, 4000)["a"] < 3150
+    change(w__b="0")
+    assert shares(table, 50) == {"a": 50}
+    for nothing in ({"w__a": "0"}, {"w__a": "4294967296"}):
+        change(**nothing)
+        found = table.find(request(), stream_of())
+        assert found is not None and found.redirect is not None, "no weight: the next route is tried"
+    change(w__a="", w__b="")
+    assert 850 < shares(table, 4000)["a"] < 1150
 
 
 def test_a_weighted_cluster_has_its_own_operations() -> None:

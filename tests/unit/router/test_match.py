@@ -15,6 +15,8 @@ from proxy.router.match import (
     compile_query_matcher,
     parse_query,
 )
+from proxy.runtime.runtime import Runtime
+from tests.support.runtime import runtime_of
 from tests.unit.router.tables import ROUTES, Config, reader_of, request
 
 MATCH = f"{ROUTES}.RouteMatch"
@@ -62,26 +64,43 @@ def test_a_path_specifier_is_required_and_known() -> None:
     assert [finding.path for finding in unread(reader)] == ["connect_matcher"]
 
 
-def test_runtime_fraction_is_its_default() -> None:
+def test_runtime_fraction_is_what_the_runtime_says() -> None:
+    runtime, change = runtime_of()
     fraction = {"default_value": {"numerator": 25}, "runtime_key": "k"}
     reader = reader_of(MATCH, {"prefix": "/", "runtime_fraction": fraction})
-    (condition,) = compile_conditions(reader)
-    assert [condition(request(), random) for random in (0.0, 0.2499, 0.25, 0.99)] == [
-        True,
-        True,
-        False,
-        False,
-    ]
-    assert len(reader.errors.warnings) == 1
+    (condition,) = compile_conditions(reader, runtime)
+    assert not reader.errors.warnings
+
+    def highest() -> float:
+        """The draws that match end here, in hundredths."""
+        draws = [number / 100 for number in range(100)]
+        return sum(condition(request(), random) for random in draws) / 100
+
+    assert highest() == 0.25
+    change(k="50")
+    assert highest() == 0.5
+    change(k="{numerator: 1, denominator: TEN_THOUSAND}")
+    assert [condition(request(), random) for random in (0.00009, 0.0001)] == [True, False]
+    change(k="101")
+    assert highest() == 1.0
+    change(k="nonsense")
+    assert highest() == 0.25
+
+
+def test_a_fraction_without_key_is_no_condition_when_it_is_whole() -> None:
+    fraction = {"default_value": {"numerator": 100}}
+    assert (
+        compile_conditions(reader_of(MATCH, {"prefix": "/", "runtime_fraction": fraction}), Runtime()) == ()
+    )
 
 
 def test_all_conditions_are_kept() -> None:
     config = {"grpc": {}, "headers": [{"name": "x"}], "query_parameters": [{"name": "q"}]}
-    conditions = compile_conditions(reader_of(MATCH, config))
+    conditions = compile_conditions(reader_of(MATCH, config), Runtime())
     fields = [("content-type", "application/grpc+json"), ("x", "")]
     assert [condition(request("/?q", fields), 0.0) for condition in conditions] == [True] * 3
     assert [condition(request("/q"), 0.0) for condition in conditions] == [False] * 3
-    assert not compile_conditions(reader_of(MATCH, {"prefix": "/"}))
+    assert not compile_conditions(reader_of(MATCH, {"prefix": "/"}), Runtime())
 
 
 @pytest.mark.parametrize(

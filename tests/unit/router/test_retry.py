@@ -22,11 +22,13 @@ from proxy.router.retry import (
     OVERFLOWED,
     RETRY,
     RETRY_HEADERS,
+    RetryKnobs,
     RetryPolicy,
     RetryState,
     compile_retry_policy,
 )
 from proxy.router.route import RouteAction
+from tests.support.runtime import runtime_of
 from tests.unit.router.tables import ROUTES, Config, reader_of, request
 
 
@@ -143,7 +145,7 @@ def test_back_off_doubles_up_to_its_maximum_with_full_jitter() -> None:
 @pytest.mark.parametrize(
     ("config", "base", "longest"),
     [
-        ({}, 0.025, 0.25),
+        ({}, 0.0, 0.0),  # as the runtime says
         ({"retry_back_off": {"base_interval": "1s"}}, 1.0, 10.0),
         ({"retry_back_off": {"base_interval": "0.0001s"}}, 0.001, 0.01),
         ({"retry_back_off": {"base_interval": "0.5s", "max_interval": "0.5s"}}, 0.5, 0.5),
@@ -152,6 +154,46 @@ def test_back_off_doubles_up_to_its_maximum_with_full_jitter() -> None:
 def test_intervals(config: Config, base: float, longest: float) -> None:
     policy = policy_of(config)
     assert (policy.base_interval_s, policy.max_interval_s) == pytest.approx((base, longest))
+
+
+def test_the_runtime_turns_retries_off() -> None:
+    runtime, change = runtime_of()
+    policy = compile_retry_policy(
+        reader_of(f"{ROUTES}.RetryPolicy", {"retry_on": "5xx", "num_retries": 2000}), RetryKnobs(runtime)
+    )
+    breaker = Breaker()
+    state = RetryState(policy, request(), breaker, Ids(3))
+    assert state.should_retry_headers(*failed()) is not None
+    change(upstream__use_retry="0")
+    assert state.should_retry_headers(*failed()) is None
+    assert state.outcome is NOT_MATCHED and breaker.held == 0
+    change(upstream__use_retry="25")
+    again = sum(state.should_retry_headers(*failed()) is not None for _ in range(1000))
+    assert 180 < again < 320
+
+
+def test_the_runtime_gives_the_back_off_that_the_policy_leaves_out() -> None:
+    runtime, change = runtime_of()
+    knobs = RetryKnobs(runtime)
+
+    def longest(config: Config) -> list[float]:
+        """Of the first six back-offs, over many requests."""
+        policy = compile_retry_policy(
+            reader_of(f"{ROUTES}.RetryPolicy", {"retry_on": "5xx", **config}), knobs
+        )
+        policy.num_retries = 6
+        found = [0.0] * 6
+        for seed in range(60):
+            state = RetryState(policy, request(), Breaker(), Ids(seed))
+            delays = [state.should_retry_headers(*failed()) or 0.0 for _ in range(6)]
+            found = list(map(max, found, delays))
+        return found
+
+    assert longest({}) == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.25, 0.25], rel=0.1)
+    change(upstream__base_retry_backoff_ms="100")
+    assert longest({}) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0], rel=0.1)
+    back_off = {"retry_back_off": {"base_interval": "0.01s", "max_interval": "0.02s"}}
+    assert longest(back_off) == pytest.approx([0.01, 0.02, 0.02, 0.02, 0.02, 0.02], rel=0.1)
 
 
 def test_refusals_and_warnings() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from proxy.base.headers import Field
+from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import Rates
+from tests.support.runtime import runtime_of
 from tests.unit.tracing.world import REQUEST_ID, World, request_id_of, travel, zipkin
 
 CLIENT = (b"x-client-trace-id", b"me")
@@ -144,6 +146,32 @@ def test_a_route_overrides_the_rates(route: Route, kept: bool) -> None:
     stream.route = route
     tracing.start(stream)
     assert (stream.span is not None) is kept
+
+
+@pytest.mark.parametrize("by_route", [False, True])
+def test_the_runtime_goes_before_what_is_configured(by_route: bool) -> None:
+    runtime, change = runtime_of()
+    world = World(runtime=runtime)
+    none = {} if by_route else {"random_sampling": {"value": 0}}
+    tracing = world.compile({"provider": zipkin(), **none})
+    route = Route(follow_runtime(Rates(random=0.0), runtime) if by_route else None)
+
+    def kept(*fields: Field) -> bool:
+        stream = world.stream(*fields)
+        stream.route = route
+        tracing.start(stream)
+        return stream.span is not None
+
+    client = (b"x-client-trace-id", b"c")
+    assert (kept(), kept(client)) == (False, True)
+    change(tracing__random_sampling="100")
+    assert kept()
+    change(tracing__global_enabled="{numerator: 0, denominator: MILLION}")
+    assert (kept(), kept(client)) == (False, False)
+    change(tracing__random_sampling="", tracing__global_enabled="", tracing__client_enabled="0")
+    assert (kept(), kept(client)) == (False, False)
+    change(tracing__client_enabled="nonsense")
+    assert kept(client)
 
 
 def test_a_route_without_overrides() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from proxy.stats.store import Store
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
 from tests.support.fake_upstream import World
+from tests.support.runtime import runtime_of
 
 MESSAGE = "envoy.config.cluster.v3.CircuitBreakers"
 
@@ -66,3 +67,34 @@ def test_remaining_only_when_asked_for() -> None:
 def test_zero_lets_nothing_through() -> None:
     breakers = ResourceManager(Thresholds(0, 0, 0, 0), Store().scope("b"))
     assert not (breakers.can_connect() or breakers.can_wait() or breakers.can_retry())
+
+
+def test_the_runtime_moves_the_limits() -> None:
+    world = World()
+    runtime, change = runtime_of(circuit_breakers__back__default__max_requests="7")
+    world.context.runtime = runtime
+    thresholds = [{"max_requests": 5, "max_connections": 6}, {"priority": "HIGH", "max_retries": 1}]
+    cluster = world.cluster("127.0.0.1:1", circuit_breakers={"thresholds": thresholds}, alt_stat_name="other")
+    default, high = cluster.resources
+    assert (default.max_requests, default.max_connections, default.max_pending_requests) == (7, 6, 1024)
+    change(
+        circuit_breakers__back__default__max_requests="",
+        circuit_breakers__back__default__max_connections="0",
+        circuit_breakers__back__default__max_pending_requests="2",
+        circuit_breakers__back__high__max_retries="9",
+    )
+    assert (default.max_requests, default.max_connections, default.max_pending_requests) == (5, 0, 2)
+    assert (high.max_retries, high.max_requests) == (9, 1024)
+    assert not default.can_connect()
+
+
+def test_gauges_follow_a_limit_that_is_moved() -> None:
+    store = Store()
+    breakers = ResourceManager(Thresholds(max_connections=2, track_remaining=True), store.scope("b"))
+    breakers.add_connection()
+    breakers.add_connection()
+    assert (store.gauges["b.cx_open"].value, store.gauges["b.remaining_cx"].value) == (1, 0)
+    breakers.set_limits(Thresholds(max_connections=5, track_remaining=True))
+    assert (store.gauges["b.cx_open"].value, store.gauges["b.remaining_cx"].value) == (0, 3)
+    breakers.set_limits(Thresholds(max_connections=1, track_remaining=True))
+    assert (store.gauges["b.cx_open"].value, store.gauges["b.remaining_cx"].value) == (1, 0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy.upstream.load_balancer import BalancingPolicy, HostLists, priority_loads
 from tests.support.fake_upstream import World, endpoint
+from tests.support.runtime import runtime_of
 
 
 def hosts(*priorities: str) -> dict[str, Any]:
@@ -71,6 +72,20 @@ def test_overprovisioning_factor() -> None:
     world = World()
     assignment = {**hosts("hu", "h"), "policy": {"overprovisioning_factor": 100}}
     assert shares(world, load_assignment=assignment) == pytest.approx({0: 0.5, 2: 0.5}, abs=0.04)
+
+
+def test_the_runtime_moves_the_panic_threshold_at_the_next_change_of_hosts() -> None:
+    world = World()
+    runtime, change = runtime_of()
+    world.context.runtime = runtime
+    cluster = world.cluster(load_assignment=hosts("huu"))
+    change(upstream__healthy_panic_threshold="20")
+    assert len({cluster.choose_host(None) for _ in range(100)}) == 3, "as in Envoy: not yet"
+    cluster.update_hosts(cluster.hosts)
+    assert {host.port for host in (cluster.choose_host(None) for _ in range(100)) if host} == {0}
+    change(upstream__healthy_panic_threshold="")
+    cluster.update_hosts(cluster.hosts)
+    assert len({cluster.choose_host(None) for _ in range(100)}) == 3
 
 
 def test_membership() -> None:

@@ -25,6 +25,7 @@ from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
+    from proxy.upstream.cluster import Cluster
 
 OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
@@ -98,6 +99,9 @@ class Router(Tries, Owner):
             return
         stream.cluster = cluster
         stream.cluster_name = cluster.name_bytes
+        if cluster.maintenance and self.ids.random() < cluster.maintenance:
+            self._refuse_in_maintenance(stream, cluster)
+            return
         stream.timer_owner = self
         if action.idle_timeout_s is not None:
             self._set_idle_timeout(stream, action.idle_timeout_s)
@@ -129,6 +133,13 @@ class Router(Tries, Owner):
             if deadline < stream.connection.due:
                 stream.connection.watch(deadline)
         self._try(stream)
+
+    def _refuse_in_maintenance(self, stream: ActiveStream, cluster: Cluster) -> None:
+        """runtime upstream.maintenance_mode.<cluster>."""
+        cluster.stats.upstream_rq_maintenance_mode.value += 1
+        self._count_local(stream, 503)
+        headers = () if self.suppress_envoy_headers else OVERLOADED
+        stream.local_reply(503, b"maintenance mode", b"maintenance_mode", ResponseFlag.UO, headers)
 
     @staticmethod
     def _set_idle_timeout(stream: ActiveStream, idle_timeout_s: float) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.upstream.cluster import Cluster
 from tests.support.fake_upstream import World, endpoint
+from tests.support.runtime import runtime_of
 
 MESSAGE = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
 
@@ -81,7 +82,19 @@ def test_active_requests_take_weight_away(bias: float | None, share: float) -> N
     cluster = make([1, 2], world, **legacy(**fields))
     cluster.hosts[1].rq_active = 2
     assert counts(cluster, 3000)[1] / 3000 == pytest.approx(share, abs=0.01)
-    assert len(world.errors.warnings) == (0 if bias is None else 1)  # no runtime layers
+    assert not world.errors.warnings
+
+
+def test_the_runtime_moves_the_bias_at_the_next_change_of_hosts() -> None:
+    world = World()
+    runtime, change = runtime_of(key="2")
+    world.context.runtime = runtime
+    cluster = make([1, 2], world, **legacy(active_request_bias={"default_value": 0.0, "runtime_key": "key"}))
+    cluster.hosts[1].rq_active = 2
+    for text, share in (("0", 2 / 3), ("-5", 0.4), ("", 2 / 3)):  # a negative one counts as 1, as in Envoy
+        change(key=text)
+        cluster.update_hosts(cluster.hosts)
+        assert counts(cluster, 3000)[1] / 3000 == pytest.approx(share, abs=0.01), text
 
 
 def test_an_absurd_bias_does_not_break_the_arithmetic() -> None:

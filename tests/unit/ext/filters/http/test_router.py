@@ -46,6 +46,42 @@ def test_an_empty_cluster():
     assert talk.stats["cluster.a.upstream_rq_503"] == 1
 
 
+def test_maintenance_mode():
+    talk = Transcript()
+    talk.overrides(upstream__maintenance_mode__a="100")
+    talk.client(GET)
+    assert (talk.client_saw.status, talk.client_saw.body) == (503, b"maintenance mode")
+    assert talk.client_saw.one("x-envoy-overloaded") == "true"
+    assert (talk.last["flags"], talk.last["details"]) == (ResponseFlag.UO, b"maintenance_mode")
+    assert (talk.upstreams, talk.stats["cluster.a.upstream_rq_503"]) == (0, 1)
+    assert talk.stats["cluster.a.upstream_rq_maintenance_mode"] == 1
+    talk.overrides(upstream__maintenance_mode__a="")
+    talk.client(GET)
+    talk.upstream().replies(200)
+    assert talk.client_saw.status == 200
+
+
+def test_maintenance_mode_of_a_part():
+    talk = Transcript()
+    talk.overrides(upstream__maintenance_mode__a="30")
+    for _ in range(300):
+        talk.client(GET)
+        if talk.upstreams and len(talk.upstream().requests) > talk.stats["cluster.a.upstream_rq_200"]:
+            talk.upstream().replies(200)
+    assert 60 < talk.stats["cluster.a.upstream_rq_maintenance_mode"] < 120
+
+
+def test_a_limit_of_the_runtime():
+    talk = Transcript()
+    talk.overrides(circuit_breakers__a__default__max_requests="0")
+    talk.client(GET)
+    assert (talk.client_saw.status, talk.last["flags"]) == (503, ResponseFlag.UO)
+    talk.overrides(circuit_breakers__a__default__max_requests="")
+    talk.client(GET)
+    talk.upstream().replies(200)
+    assert talk.client_saw.status == 200
+
+
 def test_a_redirect():
     talk = Transcript({"match": {"prefix": "/"}, "redirect": {"host_redirect": "b", "path_redirect": "/x"}})
     talk.client(GET)

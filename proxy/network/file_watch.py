@@ -1,0 +1,77 @@
+"""Tells when a name in a directory gets a new file or link by a rename: how Kubernetes and careful people swap files.
+
+Linux's inotify through ctypes; one descriptor for a process. A directory is watched, not the file: after a rename the
+name stands for another file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+_MOVED_TO = 0x80
+_OVERFLOW = 0x4000
+_EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
+_READ_BYTES = 64 * 1024
+
+
+class FileWatcher:
+    """``watch`` paths, then ``close``. Callbacks run on the loop, and must not raise."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._descriptor = -1
+        self._directories: dict[int, list[tuple[bytes, Callable[[], None]]]] = {}
+
+    def watch(self, path: str, on_moved: Callable[[], None]) -> None:
+        """Call ``on_moved`` whenever something is renamed to ``path``, once per watch. Raises OSError."""
+        directory, name = os.path.split(path)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if self._descriptor < 0:
+            self._descriptor = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), path)
+            self._loop.add_reader(self._descriptor, self._on_readable)
+        place = os.fsencode(directory or "/")
+        number = _checked(libc.inotify_add_watch(self._descriptor, place, _MOVED_TO), path)
+        self._directories.setdefault(number, []).append((os.fsencode(name), on_moved))
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._directories.clear()
+
+    def _on_readable(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return
+        at = 0
+        while at < len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size + length
+            self._tell(number, mask, data[at - length : at].rstrip(b"\0"))
+
+    def _tell(self, number: int, mask: int, name: bytes) -> None:
+        if mask & _OVERFLOW:  # events were lost: any of them may have been ours
+            for watches in list(self._directories.values()):
+                for _, on_moved in watches:
+                    on_moved()
+            return
+        for wanted, on_moved in self._directories.get(number, ()):
+            if wanted == name:
+                on_moved()
+
+
+def _checked(result: int, path: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return result

@@ -1,0 +1,58 @@
+"""What the runtime may change of a cluster: its limits, its panic threshold, its maintenance mode.
+
+circuit_breakers.<cluster>.<default|high>.<limit>    instead of the configured limit
+upstream.healthy_panic_threshold                     instead of every cluster's own; counts from the next change of hosts
+upstream.maintenance_mode.<cluster>                  percentage of requests that are answered with 503
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.runtime.runtime import Runtime
+    from proxy.runtime.slots import Watch
+    from proxy.runtime.snapshot import Snapshot
+    from proxy.upstream.circuit_breaker import Thresholds
+    from proxy.upstream.cluster import Cluster
+
+_PRIORITIES = ("default", "high")
+
+
+def follow_runtime(cluster: Cluster, runtime: Runtime) -> Watch:
+    """Keep the cluster as the runtime says, for as long as somebody holds what is returned."""
+    changed = False
+
+    def refresh(snapshot: Snapshot) -> None:
+        nonlocal changed
+        if snapshot.entries or changed:  # else there is nothing to do, for thousands of clusters
+            changed = True
+            _apply(cluster, snapshot)
+
+    return runtime.watch(refresh)
+
+
+def _apply(cluster: Cluster, snapshot: Snapshot) -> None:
+    config = cluster.config
+    for resources, thresholds, priority in zip(
+        cluster.resources, config.thresholds, _PRIORITIES, strict=True
+    ):
+        prefix = f"circuit_breakers.{config.name}.{priority}."
+        resources.set_limits(_limits(thresholds, prefix, snapshot))
+    panic = min(100, snapshot.integer("upstream.healthy_panic_threshold", int(config.policy.panic_percent)))
+    cluster.set_policy(replace(config.policy, panic_percent=float(panic)))
+    percent = snapshot.integer(f"upstream.maintenance_mode.{config.name}", 0)
+    cluster.maintenance = min(percent, 100) / 100.0
+
+
+def _limits(configured: Thresholds, prefix: str, snapshot: Snapshot) -> Thresholds:
+    return replace(
+        configured,
+        max_connections=snapshot.integer(f"{prefix}max_connections", configured.max_connections),
+        max_pending_requests=snapshot.integer(
+            f"{prefix}max_pending_requests", configured.max_pending_requests
+        ),
+        max_requests=snapshot.integer(f"{prefix}max_requests", configured.max_requests),
+        max_retries=snapshot.integer(f"{prefix}max_retries", configured.max_retries),
+    )
