@@ -10,6 +10,8 @@ VERBS = {
     "run": ("proxy.cli.run", "serve an Envoy bootstrap (also without the verb: outrider -c FILE)"),
     "validate": ("proxy.cli.validate", "check a bootstrap and say everything that is wrong with it"),
     "demo": ("proxy.cli.demo", "two services behind two proxies: a trace and metrics in one command"),
+    "explain": ("proxy.cli.explain", "what would happen to a request, and why"),
+    "test": ("proxy.cli.test", "routes and policies tested against a file of cases"),
     "version": ("proxy.cli.version", "print the version"),
 }
 VERSION_FLAGS = ("--version", "-V")

@@ -107,9 +107,13 @@ def compile_bootstrap(
     store: Store,
     environ: Mapping[str, str],
     resolver: Resolver,
+    ids: Ids | None = None,
 ) -> Parts:
-    """Compile everything; all findings are in ``Parts.errors``. Opens no listener and resolves no name."""
-    return _compile(loaded.reader(), loaded, options, dispatcher, store, environ, resolver)
+    """Compile everything; all findings are in ``Parts.errors``. Opens no listener and resolves no name.
+
+    ids: where ids and chance come from; None: a source of its own
+    """
+    return _compile(loaded.reader(), loaded, options, dispatcher, store, environ, resolver, ids or Ids())
 
 
 @reads(BOOTSTRAP)
@@ -121,9 +125,9 @@ def _compile(
     store: Store,
     environ: Mapping[str, str],
     resolver: Resolver,
+    ids: Ids,
 ) -> Parts:
     registry = Registry(extension_lines())
-    ids = Ids()
     clock = dispatcher.clock
     stats_tags = tuple(
         Tag(name, value) for name, _, value in (tag.partition(":") for tag in options.stats_tags)

@@ -23,6 +23,7 @@ from tests.support.client import Client
 from tests.support.client import request as request_bytes
 from tests.support.config import bootstrap, cluster, http_listener
 from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream, reply
 from tests.unit.router.tables import request, stream_of, table_of
@@ -56,9 +57,9 @@ class Outcome:
 
 
 class Rig:
-    """One Envoy with a listener for each group, and the two clusters' upstreams."""
+    """One proxy with a listener for each group, and the two clusters' upstreams."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: type[Envoy] | type[Outrider] = Envoy) -> None:
         self.one = Upstream([reply(headers=UPSTREAM_HEADERS)])
         self.two = Upstream([reply(headers=UPSTREAM_HEADERS)])
         self.ports = {group.name: free_port() for group in GROUPS}
@@ -71,7 +72,8 @@ class Rig:
             one["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["hostname"] = (
                 UPSTREAM_HOSTNAME
             )
-        self.envoy = Envoy(bootstrap(free_port(), listeners, clusters))
+        self.bootstrap = bootstrap(free_port(), listeners, clusters)
+        self.proxy = proxy(self.bootstrap)
 
     def ask(self, client: Client, ask: Ask) -> Outcome:
         before = (len(self.one.requests), len(self.two.requests))
@@ -173,7 +175,7 @@ def text_pairs(headers: RequestHeaders | ResponseHeaders) -> Pairs:
 def rig() -> Iterator[Rig]:
     made = Rig()
     try:
-        with made.envoy:
+        with made.proxy:
             yield made
     finally:
         made.one.close()

@@ -1,0 +1,127 @@
+"""``outrider explain -c FILE GET http://host/path``: what would happen to this request, and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from proxy.base.errors import ConfigRefused
+from proxy.cli.findings import print_findings
+
+if TYPE_CHECKING:
+    from proxy.explain.engine import Ask, Engine
+
+
+def header(text: str) -> tuple[str, str]:
+    """ "name: value" as a pair. Raises click.BadParameter."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"{text!r} is not of the form 'name: value'")
+    if any(mark in text for mark in "\r\n\0"):
+        raise click.BadParameter(f"{text!r} has a line break in it")
+    return name.strip(), value.strip()
+
+
+def to_ask(method: str, url: str, headers: tuple[str, ...], data: str, random: float) -> Ask:
+    """The request that a client would send for a URL. Raises click.BadParameter."""
+    from proxy.explain.engine import Ask
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise click.BadParameter(f"{url!r} is not of the form http://host/path")
+    path = url[len(parts.scheme) + 3 + len(parts.netloc) :].partition("#")[0] or "/"
+    path = path if path.startswith("/") else "/" + path
+    if any(mark <= " " or mark == "\x7f" for mark in method + parts.netloc + path):
+        raise click.BadParameter("method and URL hold no blanks or control characters")
+    pairs = [header(one) for one in headers]
+    authority = parts.netloc.rpartition("@")[2]
+    for name, value in pairs:
+        if name.lower() == "host":
+            authority = value
+    pairs = [pair for pair in pairs if pair[0].lower() != "host"]
+    if parts.scheme == "https" and not any(name.lower() == "x-forwarded-proto" for name, _ in pairs):
+        pairs.append(("x-forwarded-proto", "https"))
+    return Ask(path, authority, method, pairs, data.encode(), random)
+
+
+def choose_listener(engine: Engine, name: str | None, url: str) -> Any:
+    """By name; else by the URL's port, when a listener has it; else the only one. Raises click.UsageError."""
+    listeners = [one for one in engine.listeners if getattr(one.filter, "hcm", None) is not None]
+    known = ", ".join(f"{one.name} ({one.address[0]}:{one.address[1]})" for one in listeners) or "none"
+    if name is not None:
+        for one in listeners:
+            if one.name == name:
+                return one
+        raise click.UsageError(f"there is no HTTP listener {name!r}; there are: {known}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise click.UsageError(f"{url!r} has no valid port") from None
+    of_port = [one for one in listeners if one.address[1] == port]
+    chosen = of_port or listeners
+    if len(chosen) != 1:
+        raise click.UsageError(f"name the listener with --listener; there are: {known}")
+    return chosen[0]
+
+
+@click.command("explain", context_settings={"max_content_width": 110})
+@click.option("-c", "--config-path", metavar="FILE", help="bootstrap, or a saved /config_dump")
+@click.option("--admin", metavar="URL", help="a running proxy's admin interface, http://host:port")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="may be repeated")
+@click.option("-d", "--data", default="", metavar="TEXT", help="the request's body")
+@click.option("--listener", metavar="NAME", help="by default the one with the URL's port, or the only one")
+@click.option("--random", type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0, show_default=True,
+              help="what fractions and weights draw")  # fmt: skip
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.argument("method")
+@click.argument("url")
+def command(
+    config_path: str | None,
+    admin: str | None,
+    headers: tuple[str, ...],
+    data: str,
+    listener: str | None,
+    random: float,
+    output: str,
+    method: str,
+    url: str,
+) -> int:
+    """Say what would happen to a request: listener, virtual host, route (and why not the ones before it), cluster,
+    rewrites, timeouts, headers. Nothing is sent anywhere; the engine that serves runs in memory."""
+    from proxy.cli.source import load_source
+    from proxy.explain.engine import Engine
+    from proxy.explain.report import explain
+    from proxy.explain.text import render
+
+    if (config_path is None) == (admin is None):
+        raise click.UsageError("name either -c FILE or --admin URL")
+    ask = to_ask(method, url, headers, data, random)
+    try:
+        engine = Engine(load_source(config_path or admin or ""), os.environ)
+    except ConfigRefused as refused:
+        print_findings(refused, sys.stderr)
+        return 1
+    chosen = choose_listener(engine, listener, url)
+    shown = explain(engine, chosen, engine.ask(chosen, ask))
+    if output == "json":
+        import json
+
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        click.echo(render(shown).encode("utf-8", "backslashreplace").decode(), nl=False)
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb; the exit code."""
+    try:
+        code: int = command.main(arguments, prog_name="outrider explain", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return code

@@ -1,0 +1,121 @@
+"""Where a configuration comes from: a bootstrap file, a saved /config_dump, or the admin interface of a running proxy.
+
+A source is a path, or http://host:port of an admin interface (Envoy's or outrider's). Raises ``SourceError`` with what
+to tell the person.
+"""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from proxy.api.load import BOOTSTRAP, Loaded, load_bootstrap, load_text
+from proxy.explain.dump import Dump, NoDump
+
+TIMEOUT_S = 10.0
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class SourceError(click.ClickException):
+    """A source that cannot be read. Exit code 2: nothing was compared or found."""
+
+    exit_code = 2
+
+
+def is_url(source: str) -> bool:
+    """Whether it is an admin interface."""
+    return source.startswith(("http://", "https://"))
+
+
+def fetch(base: str, path: str) -> str:
+    """One page of an admin interface, as text. Raises SourceError."""
+    parts = urlsplit(base)
+    if parts.scheme != "http" or not parts.hostname:
+        raise SourceError(f"{base}: an admin interface is http://host:port")
+    try:
+        port = parts.port or 80
+        connection = http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)
+        try:
+            connection.request("GET", parts.path.rstrip("/") + path)
+            answer = connection.getresponse()
+            body = answer.read(MAX_BYTES + 1)
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise SourceError(f"{base}{path}: {error}") from None
+    if answer.status != 200:
+        raise SourceError(f"{base}{path}: answers {answer.status}: {body[:200].decode('utf-8', 'replace')}")
+    if len(body) > MAX_BYTES:
+        raise SourceError(f"{base}{path}: more than {MAX_BYTES} bytes")
+    return body.decode("utf-8", "replace")
+
+
+def parse(text: str, name: str) -> Any:
+    """JSON. Raises SourceError."""
+    import orjson
+
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{name}: is no JSON: {error}") from None
+
+
+def read_dump(source: str) -> Dump:
+    """A /config_dump, from a running proxy (with endpoints) or a saved file. Raises SourceError."""
+    value = raw_dump(source)
+    try:
+        return Dump(value)
+    except NoDump as error:
+        raise SourceError(f"{source}: {error}") from None
+
+
+def raw_dump(source: str) -> Any:
+    """The same as plain values."""
+    if is_url(source):
+        return parse(fetch(source, "/config_dump?include_eds"), source)
+    return parse(read_file(source), source)
+
+
+def read_file(path: str) -> str:
+    """A text file. Raises SourceError."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def load_source(source: str) -> Loaded:
+    """The bootstrap of a file, or one that would run what a running proxy (or a saved dump) has now.
+
+    Findings about what the file says are in ``errors``. Raises SourceError.
+    """
+    if not is_url(source):
+        saved = _saved_dump(source)
+        if saved is None:
+            return load_bootstrap(source)
+        return _of_dump(saved, source)
+    return _of_dump(read_dump(source), source)
+
+
+def _saved_dump(path: str) -> Dump | None:
+    """A saved /config_dump, None when the file is something else (a bootstrap)."""
+    if path.endswith((".pb", ".pb_text", ".yaml", ".yml")):
+        return None
+    text = read_file(path)
+    if '"configs"' not in text[:10_000]:
+        return None
+    try:
+        return Dump(parse(text, path))
+    except (NoDump, SourceError):
+        return None
+
+
+def _of_dump(dump: Dump, source: str) -> Loaded:
+    import orjson
+
+    text = orjson.dumps(dump.effective_bootstrap()).decode()
+    return load_text(BOOTSTRAP, text, source, is_json=True)

@@ -1,0 +1,154 @@
+"""/config_dump of a running proxy, Envoy's or ours: its parts by kind, and the bootstrap that would run the same.
+
+A dump is {"configs": [{"@type": ".../envoy.admin.v3.ClustersConfigDump", ...}, ...]} (proto JSON, snake_case).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Json = dict[str, Any]
+_REDACTED_BYTES = "W3JlZGFjdGVkXQ=="  # "[redacted]", as Envoy writes it into fields of bytes
+
+
+class NoDump(Exception):
+    """What was given is no /config_dump; the text says what is missing."""
+
+
+class Dump:
+    """The resources of one /config_dump, as plain values without "@type"."""
+
+    def __init__(self, value: Any) -> None:
+        """Raises NoDump."""
+        if not isinstance(value, dict) or not isinstance(value.get("configs"), list):
+            raise NoDump('is no /config_dump: it has no list "configs"')
+        self._configs: dict[str, list[Json]] = {}
+        for config in value["configs"]:
+            kind = str(config.get("@type", "")).rpartition(".")[2].removesuffix("ConfigDump")
+            self._configs.setdefault(kind, []).append(config)
+
+    @property
+    def bootstrap(self) -> Json:
+        """The bootstrap as it was given."""
+        for config in self._configs.get("Bootstrap", ()):
+            found: Json = config.get("bootstrap", {})
+            return found
+        return {}
+
+    def clusters(self) -> list[Json]:
+        """Static ones first."""
+        return list(self._resources("Clusters", "cluster", "static_clusters", "dynamic_active_clusters"))
+
+    def listeners(self) -> list[Json]:
+        """Static ones first; of dynamic ones the active state, else the warming one."""
+        found = list(self._resources("Listeners", "listener", "static_listeners"))
+        for config in self._configs.get("Listeners", ()):
+            for entry in config.get("dynamic_listeners", ()):
+                state = entry.get("active_state") or entry.get("warming_state") or {}
+                if "listener" in state:
+                    found.append(_plain(state["listener"]))
+        return found
+
+    def routes(self) -> list[Json]:
+        """Route configurations: those written in listeners first."""
+        return list(
+            self._resources("Routes", "route_config", "static_route_configs", "dynamic_route_configs")
+        )
+
+    def endpoints(self) -> list[Json]:
+        """ClusterLoadAssignments (only with ?include_eds)."""
+        return list(
+            self._resources(
+                "Endpoints", "endpoint_config", "static_endpoint_configs", "dynamic_endpoint_configs"
+            )
+        )
+
+    def secrets(self) -> list[Json]:
+        """{"name", "state", "secret", ...} of each secret."""
+        found = []
+        kinds = {"static_secrets": "STATIC", "dynamic_active_secrets": "ACTIVE"}
+        kinds["dynamic_warming_secrets"] = "WARMING"
+        for config in self._configs.get("Secrets", ()):
+            for field, state in kinds.items():
+                for entry in config.get(field, ()):
+                    secret = _plain(entry.get("secret", {}))
+                    name = entry.get("name") or secret.get("name", "")
+                    found.append({"name": name, "state": state, "secret": secret})
+        return found
+
+    def _resources(self, kind: str, key: str, *fields: str) -> Iterator[Json]:
+        for field in fields:
+            for config in self._configs.get(kind, ()):
+                for entry in config.get(field, ()):
+                    if key in entry:
+                        yield _plain(entry[key])
+
+    def effective_bootstrap(self) -> Json:
+        """One static bootstrap with everything that the proxy has now: dynamic listeners, clusters and endpoints in
+        static_resources, routes in their connection managers."""
+        result = {key: value for key, value in self.bootstrap.items() if key != "dynamic_resources"}
+        resources = dict(result.get("static_resources", {}))
+        endpoints = {one.get("cluster_name", ""): one for one in self.endpoints()}
+        clusters = [_with_endpoints(one, endpoints) for one in self.clusters()]
+        routes = {one.get("name", ""): one for one in self.routes()}
+        listeners = [_with_routes(one, routes) for one in self.listeners()]
+        if clusters:
+            resources["clusters"] = clusters
+        if listeners:
+            resources["listeners"] = listeners
+        result["static_resources"] = resources
+        readable_result: Json = readable(result)
+        return readable_result
+
+
+def _plain(resource: Json) -> Json:
+    return {key: value for key, value in resource.items() if key != "@type"}
+
+
+def _with_endpoints(cluster: Json, endpoints: dict[str, Json]) -> Json:
+    """An EDS cluster becomes a static one with the hosts it has."""
+    if cluster.get("type") != "EDS":
+        return cluster
+    name = cluster.get("eds_cluster_config", {}).get("service_name") or cluster.get("name", "")
+    assignment = endpoints.get(name) or endpoints.get(cluster.get("name", ""))
+    kept = {key: value for key, value in cluster.items() if key != "eds_cluster_config"}
+    if assignment is None:
+        return {**kept, "type": "STATIC"}
+    return {**kept, "type": "STATIC", "load_assignment": _static_assignment(assignment)}
+
+
+def _static_assignment(assignment: Json) -> Json:
+    """As it may stand in a bootstrap: Envoy dumps a weight of 0 for localities, which its own rules forbid."""
+    groups = []
+    for group in assignment.get("endpoints", ()):
+        kept = {key: value for key, value in group.items() if key != "load_balancing_weight" or value}
+        groups.append(kept)
+    return {**assignment, "endpoints": groups}
+
+
+def _with_routes(value: Any, routes: dict[str, Json]) -> Any:
+    """Wherever "rds" names a route configuration that the dump has, the configuration itself."""
+    if isinstance(value, list):
+        return [_with_routes(one, routes) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_routes(inner, routes) for key, inner in value.items()}
+    rds = found.get("rds")
+    name = rds.get("route_config_name") if isinstance(rds, dict) else None
+    if name in routes:
+        del found["rds"]
+        found["route_config"] = routes[name]
+    return found
+
+
+def readable(value: Any) -> Any:
+    """Redacted bytes as bytes, so that the whole can be read as a configuration again."""
+    if isinstance(value, list):
+        return [readable(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _REDACTED_BYTES if key == "inline_bytes" and inner == "[redacted]" else readable(inner)
+        for key, inner in value.items()
+    }
