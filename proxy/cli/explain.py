@@ -93,9 +93,9 @@ def command(
 ) -> int:
     """Say what would happen to a request: listener, virtual host, route (and why not the ones before it), cluster,
     rewrites, timeouts, headers. Nothing is sent anywhere; the engine that serves runs in memory."""
-    from proxy.cli.source import load_source
+    from proxy.cli.source import load_source, read_statuses
     from proxy.explain.engine import Engine
-    from proxy.explain.report import explain
+    from proxy.explain.report import explain, with_live_hosts
     from proxy.explain.text import render
 
     if (config_path is None) == (admin is None):
@@ -108,6 +108,8 @@ def command(
         return 1
     chosen = choose_listener(engine, listener, url)
     shown = explain(engine, chosen, engine.ask(chosen, ask))
+    if admin is not None:
+        with_live_hosts(shown, read_statuses(admin))
     if output == "json":
         import json
 

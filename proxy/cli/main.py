@@ -12,6 +12,9 @@ VERBS = {
     "demo": ("proxy.cli.demo", "two services behind two proxies: a trace and metrics in one command"),
     "explain": ("proxy.cli.explain", "what would happen to a request, and why"),
     "test": ("proxy.cli.test", "routes and policies tested against a file of cases"),
+    "diff": ("proxy.cli.diff", "what changes between two bootstraps, or a file and a running proxy"),
+    "config-dump": ("proxy.cli.config_dump", "the /config_dump of a running proxy"),
+    "proxy-config": ("proxy.cli.proxy_config", "what a running proxy has: clusters, routes, endpoints ..."),
     "version": ("proxy.cli.version", "print the version"),
 }
 VERSION_FLAGS = ("--version", "-V")
@@ -20,7 +23,7 @@ VERSION_FLAGS = ("--version", "-V")
 def usage() -> str:
     """The verbs, one line each."""
     lines = ["usage: outrider VERB [options]", ""]
-    lines += [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    lines += [f"  {verb:<13} {text}" for verb, (_, text) in VERBS.items()]
     lines += ["", "outrider VERB --help tells the options of a verb."]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from proxy.api.load import BOOTSTRAP, Loaded, load_bootstrap, load_text
-from proxy.explain.dump import Dump, NoDump
+from proxy.explain.dump import Dump, NoDump, statuses_of
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 256 * 1024 * 1024
@@ -80,6 +80,23 @@ def raw_dump(source: str) -> Any:
     return parse(read_file(source), source)
 
 
+def read_statuses(source: str) -> list[Any]:
+    """The cluster_statuses of a running proxy, of a saved /clusters?format=json, or made of a saved dump. Raises
+    SourceError."""
+    if is_url(source):
+        value = parse(fetch(source, "/clusters?format=json"), source)
+        if not isinstance(value, dict):
+            raise SourceError(f"{source}: /clusters is no JSON object")
+    else:
+        value = parse(read_file(source), source)
+        if isinstance(value, dict) and "configs" in value:
+            return statuses_of(read_dump(source))
+        if not isinstance(value, dict) or not value.keys() <= {"cluster_statuses"}:
+            raise SourceError(f"{source}: is neither a /config_dump nor a /clusters?format=json")
+    found: list[Any] = value.get("cluster_statuses", [])
+    return found
+
+
 def read_file(path: str) -> str:
     """A text file. Raises SourceError."""
     try:
@@ -114,8 +131,20 @@ def _saved_dump(path: str) -> Dump | None:
         return None
 
 
+#: what walking through JSON of another shape than it should have raises
+MALFORMED = (AttributeError, KeyError, TypeError, ValueError, IndexError)
+
+
+def malformed(source: str) -> SourceError:
+    """For a dump whose inside is not as Envoy's."""
+    return SourceError(f"{source}: is no /config_dump or /clusters of Envoy's shape")
+
+
 def _of_dump(dump: Dump, source: str) -> Loaded:
     import orjson
 
-    text = orjson.dumps(dump.effective_bootstrap()).decode()
+    try:
+        text = orjson.dumps(dump.effective_bootstrap()).decode()
+    except MALFORMED:
+        raise malformed(source) from None
     return load_text(BOOTSTRAP, text, source, is_json=True)

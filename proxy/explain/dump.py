@@ -25,6 +25,8 @@ class Dump:
             raise NoDump('is no /config_dump: it has no list "configs"')
         self._configs: dict[str, list[Json]] = {}
         for config in value["configs"]:
+            if not isinstance(config, dict):
+                raise NoDump('is no /config_dump: its "configs" are no objects')
             kind = str(config.get("@type", "")).rpartition(".")[2].removesuffix("ConfigDump")
             self._configs.setdefault(kind, []).append(config)
 
@@ -67,8 +69,11 @@ class Dump:
     def secrets(self) -> list[Json]:
         """{"name", "state", "secret", ...} of each secret."""
         found = []
-        kinds = {"static_secrets": "STATIC", "dynamic_active_secrets": "ACTIVE"}
-        kinds["dynamic_warming_secrets"] = "WARMING"
+        kinds = {
+            "dynamic_warming_secrets": "WARMING",
+            "dynamic_active_secrets": "ACTIVE",
+            "static_secrets": "STATIC",
+        }
         for config in self._configs.get("Secrets", ()):
             for field, state in kinds.items():
                 for entry in config.get(field, ()):
@@ -152,3 +157,38 @@ def readable(value: Any) -> Any:
         key: _REDACTED_BYTES if key == "inline_bytes" and inner == "[redacted]" else readable(inner)
         for key, inner in value.items()
     }
+
+
+def statuses_of(dump: Dump) -> list[Json]:
+    """What can be told of endpoints without /clusters: a dump's own (?include_eds)."""
+    return [
+        {
+            "name": one.get("cluster_name", ""),
+            "host_statuses": [
+                {
+                    "address": host.get("endpoint", {}).get("address", {}),
+                    "health_status": {"eds_health_status": host.get("health_status", "HEALTHY")},
+                }
+                for group in one.get("endpoints", ())
+                for host in group.get("lb_endpoints", ())
+            ],
+        }
+        for one in dump.endpoints()
+    ]
+
+
+def address_text(address: Json) -> str:
+    """core.v3.Address as "ip:port", a path or an internal listener's name; "-" when it is none."""
+    socket = address.get("socket_address")
+    if socket is None:
+        internal = address.get("envoy_internal_address", {}).get("server_listener_name", "")
+        return str(address.get("pipe", {}).get("path", "") or internal or "-")
+    ip, port = str(socket.get("address", "")), socket.get("port_value", 0)
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def health_text(health: Json) -> str:
+    """admin.v3.HostHealthStatus in one word, as istioctl has it."""
+    if health.get("failed_active_health_check") or health.get("failed_outlier_check"):
+        return "UNHEALTHY"
+    return str(health.get("eds_health_status", "HEALTHY"))

@@ -9,6 +9,7 @@ from collections import Counter
 from math import inf
 from typing import Any
 
+from proxy.explain.dump import address_text, health_text
 from proxy.explain.engine import Engine, Outcome
 from proxy.explain.prepare import PLACE, connection_managers
 from proxy.explain.why import Condition, Examiner, to_json
@@ -212,6 +213,25 @@ def _host(host: Any, stream: Any) -> Explanation:
     if host is stream.upstream_host:
         shown["chosen"] = True
     return shown
+
+
+def with_live_hosts(shown: Explanation, statuses: list[Explanation]) -> None:
+    """The cluster's hosts as a running proxy has them now (cluster_statuses of /clusters?format=json): which one it
+    would choose is its own affair."""
+    cluster = shown.get("cluster", {})
+    for one in statuses:
+        if one.get("name") == cluster.get("name"):
+            cluster["hosts"] = [live_host(host) for host in one.get("host_statuses", ())]
+
+
+def live_host(status: Explanation) -> Explanation:
+    """A host_status as ``_host`` shows hosts."""
+    shown: Explanation = {
+        "address": address_text(status.get("address", {})),
+        "health": health_text(status.get("health_status", {})),
+        "weight": status.get("weight", 1),
+    }
+    return shown | {key: status[key] for key in ("hostname", "priority") if key in status}
 
 
 def _request_changes(outcome: Outcome, upstream: Head) -> Explanation:

@@ -311,3 +311,76 @@ def test_nothing_to_test_is_code_2(file, tmp_path):
     assert "must demand something" in done.stderr
     assert "cannot be read" in outrider("test", "-c", file, tmp_path / "none.yaml", code=2).stderr
     outrider("test", "-c", tmp_path / "none.yaml", bad, code=2)
+
+
+# -- looking at running proxies, and comparing -----------------------------------------------------------------------
+
+
+def test_diff_has_the_exit_codes_of_diff(file, tmp_path):
+    assert outrider("diff", file, file).stdout == ""
+    changed = config()
+    changed["static_resources"]["clusters"].pop()
+    changed["admin"] = json.loads(file.read_text())["admin"]
+    other = tmp_path / "other.yaml"
+    other.write_text(json.dumps(changed))
+    (line,) = outrider("diff", file, other, code=1).stdout.splitlines()
+    assert line.startswith('- cluster gone.example: {"name":"gone.example","type":"STRICT_DNS"')
+    assert outrider("diff", "-q", file, other, code=1).stdout == ""
+    (told,) = json.loads(outrider("diff", file, other, "-o", "json", code=1).stdout)
+    assert (told["resource"], told["kind"], told["new"]) == ("cluster gone.example", "removed", None)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("static_resources: {clusters: [{nmae: a}]}")
+    assert "broken.yaml:1:" in outrider("diff", file, broken, code=2).stderr
+    assert "cannot be read" in outrider("diff", file, tmp_path / "none", code=2).stderr
+
+
+MALFORMED = [
+    "[]",
+    "{}",
+    '{"configs": 1}',
+    '{"configs": [1]}',
+    '{"configs": [{"@type": "x.ClustersConfigDump", "static_clusters": [{"cluster": 1}]}]}',
+    '{"configs": [{"@type": "x.ListenersConfigDump", "static_listeners": 7}]}',
+    '{"configs": [{"@type": "x.RoutesConfigDump", "static_route_configs": [{"route_config": {"virtual_hosts": 1}}]}]}',
+    '{"configs": [{"@type": "x.BootstrapConfigDump", "bootstrap": []}]}',
+    "{",
+]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_a_dump_of_another_shape_is_no_traceback(tmp_path, text):
+    from click.testing import CliRunner
+
+    from proxy.cli.config_dump import command as config_dump
+    from proxy.cli.diff import command as diff
+    from proxy.cli.proxy_config import KINDS
+    from proxy.cli.proxy_config import command as proxy_config
+
+    saved = tmp_path / "dump.json"
+    saved.write_text(text)
+    asked = [CliRunner().invoke(proxy_config, [kind, str(saved)]) for kind in KINDS]
+    asked.append(CliRunner().invoke(config_dump, [str(saved), "-o", "short"]))
+    asked.append(CliRunner().invoke(diff, [str(saved), str(saved)]))
+    assert all(type(done.exception) in (type(None), SystemExit) for done in asked)
+    assert any(done.exit_code == 2 and str(saved) in done.stderr for done in asked)
+
+
+def test_nobody_there(file):
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for arguments in (["proxy-config", "clusters", nobody], ["config-dump", nobody], ["diff", file, nobody]):
+        assert nobody in outrider(*arguments, code=2).stderr
+    assert nobody in outrider("explain", "--admin", nobody, "GET", "http://a/", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["proxy-config", "things"], "'things' is not one of"),
+        (["proxy-config", "routes", "--port", "80"], "--port means nothing for routes"),
+        (["proxy-config", "clusters", "--port", "80", "-o", "json"], "--port is for -o short"),
+        (["proxy-config", "clusters", "ftp://x"], "cannot be read"),
+        (["proxy-config", "clusters", "https://x"], "an admin interface is http://host:port"),
+    ],
+)
+def test_what_cannot_be_shown(arguments, words):
+    assert words in outrider(*arguments, code=2).stderr
