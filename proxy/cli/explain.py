@@ -102,7 +102,7 @@ def command(
         raise click.UsageError("name either -c FILE or --admin URL")
     ask = to_ask(method, url, headers, data, random)
     try:
-        engine = Engine(load_source(config_path or admin or ""), os.environ)
+        engine = Engine(load_source(config_path or admin or "", follow_runtime=True), os.environ)
     except ConfigRefused as refused:
         print_findings(refused, sys.stderr)
         return 1

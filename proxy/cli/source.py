@@ -105,17 +105,19 @@ def read_file(path: str) -> str:
         raise SourceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load_source(source: str) -> Loaded:
+def load_source(source: str, *, follow_runtime: bool = False) -> Loaded:
     """The bootstrap of a file, or one that would run what a running proxy (or a saved dump) has now.
 
-    Findings about what the file says are in ``errors``. Raises SourceError.
+    follow_runtime: a running proxy's runtime values as they are, instead of the layers that its bootstrap names (files
+    of its machine). Findings about what the file says are in ``errors``. Raises SourceError.
     """
     if not is_url(source):
         saved = _saved_dump(source)
         if saved is None:
             return load_bootstrap(source)
         return _of_dump(saved, source)
-    return _of_dump(read_dump(source), source)
+    runtime = layered_runtime(source) if follow_runtime else None
+    return _of_dump(read_dump(source), source, runtime)
 
 
 def _saved_dump(path: str) -> Dump | None:
@@ -140,11 +142,27 @@ def malformed(source: str) -> SourceError:
     return SourceError(f"{source}: is no /config_dump or /clusters of Envoy's shape")
 
 
-def _of_dump(dump: Dump, source: str) -> Loaded:
+def layered_runtime(source: str) -> dict[str, Any]:
+    """One layer with the values that a running proxy's layers (its disk, what was set by hand) come to. Raises
+    SourceError."""
+    value = parse(fetch(source, "/runtime?format=json"), source)
+    try:
+        entries = {key: entry["final_value"] for key, entry in value.get("entries", {}).items()}
+    except MALFORMED:
+        raise malformed(source) from None
+    values = {key: final for key, final in entries.items() if final != ""}
+    return {"layers": [{"name": "running", "static_layer": values}]}
+
+
+def _of_dump(dump: Dump, source: str, runtime: dict[str, Any] | None = None) -> Loaded:
+    """runtime: instead of the dump's layered_runtime."""
     import orjson
 
     try:
-        text = orjson.dumps(dump.effective_bootstrap()).decode()
+        bootstrap = dump.effective_bootstrap()
+        if runtime is not None:
+            bootstrap["layered_runtime"] = runtime
+        text = orjson.dumps(bootstrap).decode()
     except MALFORMED:
         raise malformed(source) from None
     return load_text(BOOTSTRAP, text, source, is_json=True)

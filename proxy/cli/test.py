@@ -33,7 +33,7 @@ def load_configuration(path: str, cases: Sequence[Case]) -> Loaded:
     from proxy.explain.wrap import wrap_routes
 
     if is_url(path) or not _is_table(read_file(path)):
-        return load_source(path)
+        return load_source(path, follow_runtime=True)
     loaded = load(ROUTES, path)
     if loaded.errors:
         return loaded

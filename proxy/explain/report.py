@@ -88,7 +88,8 @@ def place_of(outcome: Outcome) -> tuple[int | None, int | None]:
 
 def _routing(engine: Engine, table: Any, outcome: Outcome) -> Explanation:
     assert outcome.seen is not None
-    examiner = Examiner(table, outcome.seen, outcome.ask.random, outcome.stream)
+    runtime = engine.parts.context.runtime
+    examiner = Examiner(table, outcome.seen, outcome.ask.random, outcome.stream, runtime)
     host_at, route_at = place_of(outcome)
     shown: Explanation = {}
     chosen = table.virtual_hosts[host_at] if host_at is not None else None

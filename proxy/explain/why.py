@@ -20,6 +20,7 @@ from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.router.route_table import RouteTable, compile_route_table
+from proxy.runtime.runtime import Runtime
 
 ROUTES = "envoy.config.route.v3.RouteConfiguration"
 #: what goes with the path specifier and means nothing without it
@@ -40,16 +41,28 @@ class Condition:
 class _Context:
     """What a route table asks of its surroundings (``router.route_table.RouteContext``)."""
 
-    def __init__(self, random: float) -> None:
+    def __init__(self, random: float, runtime: Runtime) -> None:
+        self.runtime = runtime
         self.ids = Ids(1)
         self.ids.random = lambda: random
         self.environ: dict[str, str] | None = {}
 
 
 class Examiner:
-    """Asks about one request. table: the RouteConfiguration whose settings hold (path parameters, ports)."""
+    """Asks about one request.
 
-    def __init__(self, table: Any, headers: RequestHeaders, random: float, stream: StreamInfo | None) -> None:
+    table: the RouteConfiguration whose settings hold (path parameters, ports); runtime: what fractions follow
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        headers: RequestHeaders,
+        random: float,
+        stream: StreamInfo | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self._context = _Context(random, runtime or Runtime())
         self._table = table
         self._headers = headers
         self._random = random
@@ -100,7 +113,7 @@ class Examiner:
         return table
 
     def _compile(self, table: Message) -> RouteTable:
-        return compile_route_table(Reader(table), _Context(self._random), None)
+        return compile_route_table(Reader(table), self._context, None)
 
     def _what_is_there(self, one: Part) -> str:
         headers = self._headers

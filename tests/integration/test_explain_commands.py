@@ -11,22 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.explaining import outrider
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def outrider(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    return done
 
 
 def config() -> Config:
@@ -384,3 +372,23 @@ def test_nobody_there(file):
 )
 def test_what_cannot_be_shown(arguments, words):
     assert words in outrider(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("verb", ["explain", "test", "diff", "proxy-config", "config-dump"])
+def test_every_command_is_there_for_a_shell(verb, file, tmp_path):
+    """The others run in this process; here the real one, to its exit code."""
+    (tmp_path / "cases.yaml").write_text(CASES)
+    saved = tmp_path / "dump.json"
+    saved.write_text('{"configs": []}')
+    arguments = {
+        "explain": ["-c", file, "GET", "http://a.com:18080/users"],
+        "test": ["-c", file, tmp_path / "cases.yaml"],
+        "diff": [file, file],
+        "proxy-config": ["clusters", saved],
+        "config-dump": [saved],
+    }[verb]
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", verb, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout or verb == "diff"

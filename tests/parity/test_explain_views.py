@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,33 +13,29 @@ import pytest
 
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.explaining import outrider as command
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
+from tests.support.process import ProxyProcess
 
 pytestmark = [pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
 
-ROOT = Path(__file__).resolve().parents[2]
 VIEWS = ("bootstrap", "clusters", "endpoints", "listeners", "routes", "secrets")
 
 
 def outrider(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "proxy", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    return done.stdout
+    """What a command prints."""
+    return command(*arguments, code=code).stdout
 
 
 def configuration(admin_port: int, port: int) -> Config:
+    some = {"default_value": {"numerator": 0}, "runtime_key": "routes.some"}
     api = virtual_host(
         [
             route_to("one", match={"path": "/exact"}),
             route_to("one", match={"safe_regex": {"regex": "/r/.*"}}),
             route_to("one", "/v1", prefix_rewrite="/v2", timeout="3s"),
+            route_to("one", match={"prefix": "/some", "runtime_fraction": some}),
             route_to("two", match={"prefix": "/", "headers": [{"name": "x-two"}]}),
         ],
         ["a.com"],
@@ -50,10 +44,12 @@ def configuration(admin_port: int, port: int) -> Config:
     endpoints = cluster("one", 1, 2)
     endpoints["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["health_status"] = "UNHEALTHY"
     listener = http_listener(port, [api])
+    layers = [{"name": "base", "static_layer": {"x.y": 1}}, {"name": "admin", "admin_layer": {}}]
     return bootstrap(
         admin_port,
         [listener],
         [endpoints, cluster("two", 3), cluster("outbound|80|v1|svc.ns.svc.cluster.local", 4)],
+        layered_runtime={"layers": layers},
     )
 
 
@@ -61,6 +57,7 @@ def configuration(admin_port: int, port: int) -> Config:
 class Rig:
     """Both proxies on one configuration (their own ports), and its file for each."""
 
+    proxy: ProxyProcess
     config: Config
     file: Path
     url: str
@@ -73,12 +70,12 @@ def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Rig]]:
     with Envoy(config) as envoy:
         file = tmp_path_factory.mktemp("envoy") / "bootstrap.json"
         file.write_text(json.dumps(config))
-        made["envoy"] = Rig(config, file, f"http://127.0.0.1:{envoy.admin_port}")
+        made["envoy"] = Rig(envoy, config, file, f"http://127.0.0.1:{envoy.admin_port}")
         ours = configuration(free_port(), free_port())
         with Outrider(ours) as proxy:
             file = tmp_path_factory.mktemp("outrider") / "bootstrap.json"
             file.write_text(json.dumps(ours))
-            made["outrider"] = Rig(ours, file, f"http://127.0.0.1:{proxy.admin_port}")
+            made["outrider"] = Rig(proxy, ours, file, f"http://127.0.0.1:{proxy.admin_port}")
             yield made
 
 
@@ -115,6 +112,7 @@ def test_the_columns_are_istioctls(rigs: dict[str, Rig]) -> None:
             ["/exact"],
             ["regex", "/r/.*"],
             ["/v1*"],
+            ["/some*"],
             ["/*", "header", "x-two"],
         ]
 
@@ -179,4 +177,24 @@ def test_explained_as_it_happens_on_the_real_envoy(rigs: dict[str, Rig]) -> None
     assert get(port, "/none", host="a.com").status == 404
     found = json.loads(outrider("explain", "--admin", rig.url, "-o", "json", "GET", "http://a.com/none"))
     assert found["result"]["status"] == 404
-    assert found["routes_passed_over"][3]["why"] == ["wants header x-two present, but x-two is absent"]
+    assert found["routes_passed_over"][4]["why"] == ["wants header x-two present, but x-two is absent"]
+
+
+def test_runtime_values_are_those_that_hold_now(rigs: dict[str, Rig]) -> None:
+    for rig in rigs.values():
+        arguments = (
+            "explain",
+            "--admin",
+            rig.url,
+            "-o",
+            "json",
+            "--random",
+            "0.3",
+            "GET",
+            "http://a.com/some",
+        )
+        before = json.loads(outrider(*arguments))
+        assert before["routes_passed_over"][3]["why"] == ["wants a draw below 0%, but the draw is 30%"]
+        assert rig.proxy.admin("/runtime_modify?routes.some=31", "POST")[0] == 200
+        assert json.loads(outrider(*arguments))["route"]["index"] == 3
+        assert rig.proxy.admin("/runtime_modify?routes.some=", "POST")[0] == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.api.pool import new_message
@@ -35,7 +35,7 @@ def joined(draw: st.DrawFn) -> dict[str, Any]:
     return match
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(joined(), st.sampled_from(ASKS), st.sampled_from(ASKS), st.floats(0.0, 0.99))
 def test_all_conditions_hold_exactly_when_the_route_matches(match, ask, other, random):
     message = reader_of(f"{ROUTES}.RouteMatch", match).message
@@ -45,6 +45,7 @@ def test_all_conditions_hold_exactly_when_the_route_matches(match, ask, other, r
     assert all(one.holds for one in conditions) == examiner.matches(message)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(joined())
 def test_the_parts_are_the_whole(match):
     """Every set field is in exactly one part, so that none is passed over in silence."""

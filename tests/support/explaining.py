@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proxy.api.load import load_bootstrap
+from proxy.cli.main import main
 from proxy.explain.engine import Ask, Engine, Outcome
 from tests.support.config import Config
 
@@ -39,3 +43,21 @@ def told(outcome: Outcome, left_out: frozenset[str]) -> tuple[Any, ...]:
     cluster = outcome.stream.cluster_name.decode() if seen is not None and outcome.stream else ""
     fields = [pair for pair in outcome.response.fields if pair[0] not in left_out]
     return outcome.response.status, cluster, seen, _latin(fields)
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def outrider(*arguments: object, code: int = 0) -> Done:
+    """A command as the console script runs it, in this process; it must end with ``code``."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        done = Done(main(list(map(str, arguments))), out.getvalue(), err.getvalue())
+    assert done.returncode == code, done.stderr + done.stdout
+    return done

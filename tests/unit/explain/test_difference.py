@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.explain.difference import Change, differences, render
@@ -111,6 +111,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, JSON)
 def test_no_change_exactly_when_the_same_but_for_the_order_of_named_things(old, new):
     changes = differences({"a": old}, {"a": new})
