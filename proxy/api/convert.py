@@ -55,6 +55,16 @@ _TEXT_FORM = frozenset(
 _DURATION = "google.protobuf.Duration"
 _WELL_KNOWN = _WRAPPERS | _FREE_FORM | _TEXT_FORM | {_DURATION, ANY}
 
+# Fields that people copy from pages about Envoy's v2 API, and what stands in their place.
+_OF_V2 = {
+    "hosts": "load_assignment",
+    "tls_context": "transport_socket",
+    "config": "typed_config",
+    "runtime": "layered_runtime",
+    "regex": "safe_regex",
+    "use_websocket": "upgrade_configs",
+}
+
 _BOUNDS = {
     FieldDescriptor.CPPTYPE_INT32: (-(1 << 31), (1 << 31) - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(1 << 63), (1 << 63) - 1),
@@ -221,7 +231,9 @@ class Converter:
             message = 'has the merge key "<<", which Envoy does not take'
         else:
             known = [field.name for field in descriptor.fields]
-            message = f"{UNKNOWN_FIELD}{descriptor.full_name}{nearest(name, known)}"
+            now = _OF_V2.get(name, "")
+            hint = f' (of the v2 API: now "{now}")' if now in known else nearest(name, known)
+            message = f"{UNKNOWN_FIELD}{descriptor.full_name}{hint}"
         self._say(message, self._unknown_kind, name if name.isidentifier() else key_step(name))
         self._path.append("")
 

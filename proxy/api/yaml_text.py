@@ -20,6 +20,7 @@ MAX_DEPTH = 100
 MAX_ALIASED = 500_000
 # What has no effect and is said to have none: more of that is read by nobody.
 MAX_NOTES = 100
+MAX_LINES = 100_000  # beyond it nobody looks for tabs
 _PIECE = 64
 
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
@@ -282,6 +283,13 @@ def _error(mark: Any, message: str) -> TextError:
     return TextError(message, mark.line + 1, mark.column + 1)
 
 
+def _tab(text: str, mark: Any) -> str:
+    """What libyaml does not say of a character that cannot begin anything: that it is a tab."""
+    lines = text.split("\n", mark.line + 1) if mark.line < MAX_LINES else []
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    return ": a tab, and YAML is indented by spaces" if line[mark.column : mark.column + 1] == "\t" else ""
+
+
 def _compose(text: str, builder: _Builder, notes: list[TextError] | None = None) -> Any:
     import yaml  # only when a configuration is YAML
 
@@ -295,7 +303,8 @@ def _compose(text: str, builder: _Builder, notes: list[TextError] | None = None)
         context = error.context or ""
         if context and error.context_mark:
             context += f" that begins at {error.context_mark.line + 1}:{error.context_mark.column + 1}"
-        message = f"is no valid YAML: {'; '.join(part for part in (context, error.problem) if part)}"
+        problem = f"{error.problem}{_tab(text, mark)}" if mark else error.problem
+        message = f"is no valid YAML: {'; '.join(part for part in (context, problem) if part)}"
         raise TextError(message, mark.line + 1, mark.column + 1) if mark else TextError(message) from error
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position]  # libyaml counts bytes

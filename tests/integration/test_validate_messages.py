@@ -200,7 +200,7 @@ MISTAKES = {
     ),
     "a field of the v2 API": Mistake(
         "is no field of envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter "
-        '(did you mean "typed_config"?)',
+        '(of the v2 API: now "typed_config")',
         *(f'            typed_config:\n              "@type": {ROUTER_TYPE}\n', "            config: {}\n"),
         *("29:13", f"{HCM}.http_filters[0].config"),
     ),

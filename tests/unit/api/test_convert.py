@@ -231,3 +231,16 @@ def test_maps_given_twice() -> None:
     assert set(good(read_json(text)).metadata.filter_metadata) == {"b"}
     text = '{"metadata": {"filter_metadata": {"a": {}}, "filter_metadata": {"b": {}}}}'
     assert set(good(read_json(text)).metadata.filter_metadata) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ({"hosts": []}, '(of the v2 API: now "load_assignment")'),
+        ({"tls_context": {}}, '(of the v2 API: now "transport_socket")'),
+        ({"config": {}}, "is no field of envoy.config.cluster.v3.Cluster"),
+    ],
+)
+def test_fields_of_the_v2_api_are_told_their_new_name_where_it_is(value: Any, hint: str) -> None:
+    _, [(_, message, _)] = fill(value)
+    assert message.endswith(hint)

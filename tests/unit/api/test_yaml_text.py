@@ -119,3 +119,9 @@ def test_marks_stand_at_the_key() -> None:
     assert (inner.line, inner.column) == (3, 5)
     assert inner.items is not None
     assert [(one.line, one.column) for one in inner.items] == [(3, 9), (3, 12)]
+
+
+def test_a_tab_is_called_one() -> None:
+    with pytest.raises(TextError, match="a tab, and YAML is indented by spaces") as caught:
+        read_yaml("a:\n\tb: 1\n")
+    assert (caught.value.line, caught.value.column) == (2, 1)
