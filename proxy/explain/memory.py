@@ -128,6 +128,12 @@ class MemoryLoop:
         protocol.connection_made(transport)
         return transport, protocol
 
+    async def create_unix_connection(
+        self, factory: Callable[[], Any], path: str, **_: object
+    ) -> tuple[Any, Any]:
+        """The same for a socket that is a file."""
+        return await self.create_connection(factory, path, 0)
+
 
 class MemoryResolver:
     """Names are not looked up: an address stands for itself, a name for an address that is nowhere.

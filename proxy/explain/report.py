@@ -107,10 +107,7 @@ def _routing(engine: Engine, table: Any, outcome: Outcome) -> Explanation:
         shown["virtual_host"]["require_tls"] = "the request was not https: it is redirected"
         return shown
     passed = chosen.routes if route_at is None else chosen.routes[:route_at]
-    shown["routes_passed_over"] = [
-        {"index": at, **_named(route), "why": [_unmet(one) for one in _failed(examiner, route)]}
-        for at, route in enumerate(passed)
-    ]
+    shown["routes_passed_over"] = [_passed_over(examiner, at, route) for at, route in enumerate(passed)]
     if route_at is not None:
         route = chosen.routes[route_at]
         met = [one.says for one in examiner.conditions(route.match)]
@@ -123,8 +120,15 @@ def _named(route: Any) -> Explanation:
     return {"name": route.name} if route.name else {}
 
 
-def _failed(examiner: Examiner, route: Any) -> list[Condition]:
-    return [one for one in examiner.conditions(route.match) if not one.holds]
+def _passed_over(examiner: Examiner, at: int, route: Any) -> Explanation:
+    """path_matches: only other conditions did not hold, so this is the one that people look for."""
+    failed = [one for one in examiner.conditions(route.match) if not one.holds]
+    return {
+        "index": at,
+        **_named(route),
+        "path_matches": all(one.field != "path" for one in failed),
+        "why": [_unmet(one) for one in failed],
+    }
 
 
 def _unmet(condition: Condition) -> str:
@@ -271,6 +275,8 @@ def _result(outcome: Outcome) -> Explanation:
     shown: Explanation = {"status": outcome.response.status}
     if outcome.stream is not None and outcome.stream.details:
         shown["details"] = outcome.stream.details.decode()
+    if outcome.stream is not None and outcome.stream.attempt_count > 1:
+        shown["tries"] = outcome.stream.attempt_count
     left_out = ("date", "content-length", "x-envoy-upstream-service-time")
     fields = [list(pair) for pair in outcome.response.fields if pair[0] not in left_out]
     shown["headers"] = fields

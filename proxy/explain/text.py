@@ -8,6 +8,9 @@ from typing import Any
 from proxy.explain.report import Explanation
 from proxy.explain.why import compact
 
+#: routes and virtual hosts that are told one by one
+MOST = 30
+
 
 def render(shown: Explanation) -> str:
     """One fact a line, what was passed over indented below."""
@@ -42,8 +45,11 @@ def _host_lines(shown: Explanation) -> Iterator[str]:
             yield f"  {host['require_tls']}"
     else:
         yield "virtual host  none"
-    for other in shown.get("virtual_hosts_passed_over", ()):
+    passed = shown.get("virtual_hosts_passed_over", [])
+    for other in passed[:MOST]:
         yield f"  not {other['name']}: {other['why']}"
+    if len(passed) > MOST:
+        yield f"  not {len(passed) - MOST} more (-o json has them)"
 
 
 def _route_lines(shown: Explanation) -> Iterator[str]:
@@ -52,8 +58,12 @@ def _route_lines(shown: Explanation) -> Iterator[str]:
         yield f"route         {_title(route)}: {'; '.join(route['matched'])}"
     elif "virtual_host" in shown and "require_tls" not in shown["virtual_host"]:
         yield "route         none"
-    for other in shown.get("routes_passed_over", ()):
+    passed = shown.get("routes_passed_over", [])
+    near = passed if len(passed) <= MOST else [other for other in passed if other["path_matches"]][:MOST]
+    for other in near:
         yield f"  not {_title(other)}: {'; '.join(other['why'])}"
+    if len(near) < len(passed):
+        yield f"  not {len(passed) - len(near)} more, nearly all for other paths (-o json has them)"
 
 
 def _title(route: Explanation) -> str:

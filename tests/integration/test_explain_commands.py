@@ -84,6 +84,7 @@ def test_a_route_and_why_not_the_others(file):
     assert other["routes_passed_over"][0] == {
         "index": 0,
         "name": "users-v2",
+        "path_matches": True,
         "why": ['wants header x-v exact "2", but x-v is absent'],
     }
     assert [one["index"] for one in other["routes_passed_over"]] == [0, 1, 2, 3]
@@ -132,6 +133,44 @@ def test_lines_for_people(file):
     assert "virtual host  api (by a.com:*)\n" in out
     assert '  not users-v2 (#0): wants header x-v exact "2", but x-v is absent\n' in out
     assert "  + x-forwarded-proto: http\n" in out
+
+
+def test_of_a_thousand_routes_only_the_near_ones_are_told(tmp_path):
+    far = [route_to("rest", f"/far/{number}") for number in range(1000)]
+    near = route_to("rest", match={"prefix": "/x", "headers": [{"name": "x-y"}]})
+    many = config()
+    many["static_resources"]["listeners"] = [
+        http_listener(80, [virtual_host([*far, near, route_to("rest", "/x")])])
+    ]
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps(many))
+    lines = outrider("explain", "-c", path, "GET", "http://a/x").stdout.splitlines()
+    assert [line for line in lines if line.startswith("  not ")] == [
+        "  not #1000: wants header x-y present, but x-y is absent",
+        "  not 1000 more, nearly all for other paths (-o json has them)",
+    ]
+    assert len(explained(path, "GET", "http://a/x")["routes_passed_over"]) == 1001
+
+
+def test_time_passes_for_tries_and_their_waiting(file, tmp_path):
+    """The host answers 503 to every try; what comes of it is what comes of it on the wire."""
+    cases = tmp_path / "cases.yaml"
+    cases.write_text("""
+tests:
+- test_name: every try fails
+  input:
+    authority: a.com
+    path: /users/1
+    listener: front
+    response_status: 503
+    additional_request_headers: [{key: x-v, value: "2"}]
+    additional_response_headers: [{key: x-said, value: "no"}]
+  validate:
+    status: 503
+    details: via_upstream
+    response_header_matches: [{name: x-said, exact_match: "no"}]
+""")
+    assert "1 passed" in outrider("test", "-c", file, cases).stdout
 
 
 @pytest.mark.parametrize(
