@@ -77,6 +77,7 @@ def choose_listener(engine: Engine, name: str | None, url: str) -> Any:
 @click.option("--listener", metavar="NAME", help="by default the one with the URL's port, or the only one")
 @click.option("--random", type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0, show_default=True,
               help="what fractions and weights draw")  # fmt: skip
+@click.option("--expand-env", is_flag=True, help="replace ${NAME} and ${NAME:-default} in values of a file")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.argument("method")
 @click.argument("url")
@@ -87,6 +88,7 @@ def command(
     data: str,
     listener: str | None,
     random: float,
+    expand_env: bool,
     output: str,
     method: str,
     url: str,
@@ -102,7 +104,12 @@ def command(
         raise click.UsageError("name either -c FILE or --admin URL")
     ask = to_ask(method, url, headers, data, random)
     try:
-        engine = Engine(load_source(config_path or admin or "", follow_runtime=True), os.environ)
+        engine = Engine(
+            load_source(
+                config_path or admin or "", follow_runtime=True, environ=os.environ if expand_env else None
+            ),
+            os.environ,
+        )
     except ConfigRefused as refused:
         print_findings(refused, sys.stderr)
         return 1

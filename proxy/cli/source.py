@@ -7,6 +7,7 @@ to tell the person.
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,16 +106,18 @@ def read_file(path: str) -> str:
         raise SourceError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def load_source(source: str, *, follow_runtime: bool = False) -> Loaded:
+def load_source(
+    source: str, *, follow_runtime: bool = False, environ: Mapping[str, str] | None = None
+) -> Loaded:
     """The bootstrap of a file, or one that would run what a running proxy (or a saved dump) has now.
 
     follow_runtime: a running proxy's runtime values as they are, instead of the layers that its bootstrap names (files
-    of its machine). Findings about what the file says are in ``errors``. Raises SourceError.
+    of its machine); environ: variables for ${NAME} in a file (--expand-env). Findings about what the file says are in ``errors``. Raises SourceError.
     """
     if not is_url(source):
         saved = _saved_dump(source)
         if saved is None:
-            return load_bootstrap(source)
+            return load_bootstrap(source, environ=environ)
         return _of_dump(saved, source)
     runtime = layered_runtime(source) if follow_runtime else None
     return _of_dump(read_dump(source), source, runtime)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
-def load_configuration(path: str, cases: Sequence[Case]) -> Loaded:
+def load_configuration(path: str, cases: Sequence[Case], environ: Mapping[str, str] | None = None) -> Loaded:
     """A bootstrap, a saved /config_dump, a running proxy's, or (as router_check_tool) a RouteConfiguration alone."""
     from proxy.api.load import Loaded, load
     from proxy.api.marks import TextLocator
@@ -33,8 +33,8 @@ def load_configuration(path: str, cases: Sequence[Case]) -> Loaded:
     from proxy.explain.wrap import wrap_routes
 
     if is_url(path) or not _is_table(read_file(path)):
-        return load_source(path, follow_runtime=True)
-    loaded = load(ROUTES, path)
+        return load_source(path, follow_runtime=True, environ=environ)
+    loaded = load(ROUTES, path, environ=environ)
     if loaded.errors:
         return loaded
     names = [value for case in cases for _, value in case.request_headers]
@@ -120,9 +120,16 @@ def _printable(text: str) -> str:
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "junit"]), default="text", show_default=True
 )
+@click.option("--expand-env", is_flag=True, help="replace ${NAME} and ${NAME:-default} in values of a file")
 @click.argument("cases", required=False)
 def command(
-    config_path: str, test_path: str | None, details: bool, fail_under: float, form: str, cases: str | None
+    config_path: str,
+    test_path: str | None,
+    details: bool,
+    fail_under: float,
+    form: str,
+    expand_env: bool,
+    cases: str | None,
 ) -> int:
     """Test routes and policies: every case is a request and what must come of it (docs/explaining.md)."""
     from proxy.cli.source import read_file
@@ -134,7 +141,9 @@ def command(
         raise click.UsageError("name one file of cases")
     try:
         read = read_cases(read_file(file), file)
-        checker = Checker(load_configuration(config_path, read), os.environ)
+        checker = Checker(
+            load_configuration(config_path, read, os.environ if expand_env else None), os.environ
+        )
     except BadCases as bad:
         click.echo("\n".join(bad.problems), err=True)
         return 2

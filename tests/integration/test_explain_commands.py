@@ -431,3 +431,23 @@ def test_every_command_is_there_for_a_shell(verb, file, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout or verb == "diff"
+
+
+def test_variables_are_put_in_when_asked(tmp_path, monkeypatch):
+    text = json.dumps(config()).replace('"a.com"', '"${SITE:-a.com}"')
+    path, plain = tmp_path / "variables.json", tmp_path / "plain.json"
+    path.write_text(text)
+    plain.write_text(text.replace("${SITE:-a.com}", "b.com"))
+    monkeypatch.setenv("SITE", "b.com")
+    asked = ("GET", "http://b.com/", "--listener", "front")
+    assert explained(path, *asked)["virtual_host"]["name"] == "others"
+    assert explained(path, *asked, "--expand-env")["virtual_host"]["name"] == "api"
+    assert outrider("diff", "--expand-env", path, plain).stdout == ""
+    assert "${SITE:-a.com}" in outrider("diff", path, plain, code=1).stdout
+    cases = tmp_path / "cases.yaml"
+    cases.write_text("""
+tests:
+- {test_name: x, input: {authority: b.com, path: /said, listener: front}, validate: {status: 418}}
+""")
+    outrider("test", "-c", path, cases, "--expand-env")
+    outrider("test", "-c", path, cases, code=1)
