@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.explaining import outrider
+from tests.support.outrider import command
 from tests.support.ports import free_port
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def config() -> Config:
@@ -426,8 +425,13 @@ def test_every_command_is_there_for_a_shell(verb, file, tmp_path):
         "proxy-config": ["clusters", saved],
         "config-dump": [saved],
     }[verb]
+    argv, home = command(os.environ.get("OUTRIDER_NATIVE") == "1")
     done = subprocess.run(
-        [sys.executable, "-m", "proxy", verb, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+        [*argv, verb, *map(str, arguments)],
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout or verb == "diff"
