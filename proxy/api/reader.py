@@ -350,7 +350,10 @@ class Reader:
 
     def _mark(self, field: str) -> FieldDescriptor:
         self._read.add(field)
-        return self._field(field)
+        try:
+            return self._fields[field]
+        except KeyError:
+            return self._field(field)  # says what is wrong
 
     def _scalar(self, field: str, *cpp_types: int) -> Any:
         descriptor = self._mark(field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -13,27 +13,47 @@ Line = tuple[
 
 
 class Registry:
-    """Extensions by the full name of their configuration message; classes are imported when first asked for."""
+    """Extensions by the full name of their configuration message; classes are imported when first asked for.
 
-    __slots__ = ("_lines",)
+    lines: those that are always there; more: gives further ones (of installed packages, which takes tens of
+    milliseconds to find out), and is asked when a message is not among the lines. It cannot replace a line.
+    """
 
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._lines = {message: (name, target) for name, message, target in lines}
+    __slots__ = ("_lines", "_more")
+
+    def __init__(self, lines: Iterable[Line], more: Callable[[], Iterable[Line]] | None = None) -> None:
+        self._lines: dict[str, tuple[str, str]] = {message: (name, target) for name, message, target in lines}
+        self._more = more
+
+    def _all(self) -> dict[str, tuple[str, str]]:
+        """Every line, those of installed packages included."""
+        more = self._more
+        if more is not None:
+            self._more = None
+            for name, message, target in more():
+                self._lines.setdefault(message, (name, target))
+        return self._lines
+
+    def _line(self, message: str) -> tuple[str, str] | None:
+        return self._lines.get(message) or self._all().get(message)
 
     def has(self, message: str) -> bool:
         """Whether an extension is registered for the message."""
-        return message in self._lines
+        return self._line(message) is not None
 
     def name(self, message: str) -> str:
         """Envoy's name of the extension ("envoy.filters.http.router"). Raises KeyError when unknown."""
-        return self._lines[message][0]
+        line = self._line(message)
+        if line is None:
+            raise KeyError(message)
+        return line[0]
 
     def unknown(self, kind: str, message: str, family: str = "") -> str:
         """Says that no extension is registered for the message, and which ones of the family are.
 
         kind: "HTTP filter"; family: how Envoy's names of such extensions begin ("envoy.filters.http.")
         """
-        known = sorted(name for name, _ in self._lines.values() if family and name.startswith(family))
+        known = sorted(name for name, _ in self._all().values() if family and name.startswith(family))
         return f"{kind} {message} is not supported" + (f"; supported: {', '.join(known)}" if known else "")
 
     def untyped(self, kind: str, name: str) -> str:
@@ -41,16 +61,19 @@ class Registry:
 
         kind: "a filter"; name: what the configuration calls it
         """
-        messages = {known: message for message, (known, _) in self._lines.items() if message != known}
+        messages = {known: message for message, (known, _) in self._all().items() if message != known}
         near = get_close_matches(name[:100], messages, n=1, cutoff=0.8)
         said = f'is missing: {kind} is chosen by its "@type", not by its name'
         return said + (f'; write {{"@type": type.googleapis.com/{messages[near[0]]}}}' if near else "")
 
     def messages(self) -> list[str]:
         """Every registered configuration message."""
-        return sorted(self._lines)
+        return sorted(self._all())
 
     def resolve(self, message: str) -> Any:
         """The class behind the message. Raises KeyError when unknown, ImportError when the target is broken."""
-        module, _, attribute = self._lines[message][1].partition(":")
+        line = self._line(message)
+        if line is None:
+            raise KeyError(message)
+        module, _, attribute = line[1].partition(":")
         return getattr(import_module(module), attribute)

@@ -28,8 +28,11 @@ def command(
     file: str | None,
 ) -> int:
     """Check a bootstrap: syntax, schema, rules, and whether outrider supports what it asks for."""
+    import gc
+
     from proxy.server.main import validate
 
+    gc.disable()  # nothing outlives this process
     path = config_path or file
     if path is None and config_yaml is None:
         raise click.UsageError("name a FILE (or -c FILE, or --config-yaml)")

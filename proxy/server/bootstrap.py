@@ -84,14 +84,14 @@ def own_address(version: str = "v4") -> str:
         return "::1" if version == "v6" else "127.0.0.1"
 
 
-def extension_lines() -> list[Line]:
-    """The built-in table and what installed packages add (entry-point groups ``outrider.<kind>``).
+def installed_lines() -> list[Line]:
+    """What installed packages add to the table (proxy.extensions; entry-point groups ``outrider.<kind>``).
 
     An entry point's name is "<Envoy extension name> <full name of its configuration message>".
     """
     from importlib.metadata import entry_points
 
-    lines = list(EXTENSIONS)
+    lines: list[Line] = []
     installed = entry_points()  # reads a file of every installed package
     for group in ("filters", "tracers", "load_balancers", "access_loggers"):
         for entry in installed.select(group=f"outrider.{group}"):
@@ -127,7 +127,7 @@ def _compile(
     resolver: Resolver,
     ids: Ids,
 ) -> Parts:
-    registry = Registry(extension_lines())
+    registry = Registry(EXTENSIONS, installed_lines)
     clock = dispatcher.clock
     stats_tags = tuple(
         Tag(name, value) for name, _, value in (tag.partition(":") for tag in options.stats_tags)

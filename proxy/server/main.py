@@ -26,6 +26,7 @@ from proxy.runtime.layers import DiskLayer
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
+from proxy.stats.dry import DryStore
 from proxy.stats.store import Store
 
 if TYPE_CHECKING:
@@ -322,19 +323,24 @@ def validate(options: Options) -> Loaded:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """What a configuration makes stays: looking through it again and again doubles the time of a large one."""
+    """What a configuration makes stays: looking through it again and again doubles the time of a large one.
+
+    A caller that ends afterwards keeps the collector off itself (``outrider validate``): the first look is dear, too.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 def check(loaded: Loaded, options: Options) -> None:
     """Compile, and keep nothing but the findings. What could not be read is left out, and the rest looked at."""
     known = len(loaded.errors.findings)
     loop = asyncio.new_event_loop()
-    store = Store()
+    store = DryStore()
     dispatcher = Dispatcher(loop, Clock(), store.counter("server.envoy_bug_failures"))
     try:
         parts = compile_bootstrap(loaded, options, dispatcher, store, os.environ, AiodnsResolver())

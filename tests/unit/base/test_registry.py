@@ -38,3 +38,20 @@ def test_a_name_alone_is_answered_with_what_to_write(name, message):
     assert said.startswith('is missing: a filter is chosen by its "@type", not by its name')
     assert ("type.googleapis.com/" in said) == bool(message)
     assert message in said
+
+
+def test_installed_packages_are_asked_only_for_what_is_not_in_the_table():
+    asked = []
+
+    def installed():
+        asked.append(1)
+        return [("acme", "acme.Greeting", "collections:OrderedDict"), ("other", "a.B", "collections:deque")]
+
+    registry = Registry([("own", "a.B", "collections:Counter")], installed)
+    assert registry.has("a.B") and registry.name("a.B") == "own"
+    assert not asked
+    assert registry.has("acme.Greeting") and registry.name("acme.Greeting") == "acme"
+    assert not registry.has("acme.Other")
+    assert registry.name("a.B") == "own", "a package cannot replace a line"
+    assert registry.messages() == ["a.B", "acme.Greeting"]
+    assert len(asked) == 1

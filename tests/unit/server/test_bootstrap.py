@@ -10,9 +10,8 @@ import pytest
 
 from proxy.api.load import BOOTSTRAP, load_text
 from proxy.base.clock import Clock
-from proxy.extensions import EXTENSIONS
 from proxy.network.dispatcher import Dispatcher
-from proxy.server.bootstrap import Parts, compile_bootstrap, extension_lines, own_address
+from proxy.server.bootstrap import Parts, compile_bootstrap, installed_lines, own_address
 from proxy.server.options import Options
 from proxy.stats.store import Store
 from tests.support.corridor import SilentResolver
@@ -76,6 +75,5 @@ def test_packages_may_add_extensions(monkeypatch, group):
     other = EntryPoint("acme", "acme:main", "console_scripts")
     installed = EntryPoints([added, other])
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: installed.select(**wanted))
-    lines = extension_lines()
-    assert lines[: len(EXTENSIONS)] == list(EXTENSIONS)
-    assert lines[len(EXTENSIONS) :] == [("acme.greeting", "acme.filters.Greeting", "acme_filters:Greeting")]
+    lines = installed_lines()
+    assert lines == [("acme.greeting", "acme.filters.Greeting", "acme_filters:Greeting")]
