@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.client import get
+from tests.support.client import Client, get
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import ENVOY_MISSING, Envoy
 from tests.support.outrider import Outrider
@@ -291,6 +291,26 @@ def test_limits(sides: tuple[Side, Side]) -> None:
     )
     assert both(sides, refused) == 200
     both(sides, limits)
+
+
+def test_connections_of_a_listener(sides: tuple[Side, Side]) -> None:
+    def opened(side: Side) -> tuple[bool, int, int]:
+        prefix = f"listener.127.0.0.1_{side.port}.downstream_cx_"
+        before = side.stats(prefix)
+        with Client(side.port) as client:
+            closed = client.is_closed(0.5)
+            after = side.stats(prefix)
+        return closed, *(after[prefix + name] - before[prefix + name] for name in ("overflow", "total"))
+
+    key = "envoy.resource_limits.listener.front.connection_limit"
+    assert both(sides, opened) == (False, 0, 1)
+    for side in sides:  # without waiting for the sentinel, whose connection would be refused
+        assert side.proxy.admin(f"/runtime_modify?{key}=0", "POST")[0] == 200
+        until(lambda side=side: opened(side)[0], "the limit")
+    assert both(sides, opened) == (True, 1, 0)
+    for side in sides:
+        assert side.proxy.admin(f"/runtime_modify?{key}=", "POST")[0] == 200
+        until(lambda side=side: not opened(side)[0], "the limit's end")
 
 
 DISK_FILES = {
