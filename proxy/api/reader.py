@@ -248,7 +248,7 @@ class Reader:
     def fraction(self, field: str, default: float) -> float:
         """A FractionalPercent, or the default_value of a RuntimeFractionalPercent, as 0..1; the default when unset.
 
-        There are no runtime layers here, so a runtime_key can never override it: one warning.
+        A runtime_key is not asked here, and warned about: proxy.runtime.config.compile_fraction follows it.
         """
         self._mark(field)
         if not self.message.HasField(field):

@@ -47,7 +47,7 @@ _VALUES = {
     "envoy.type.v3.FractionalPercent": (("numerator", "denominator"), ()),
     "envoy.config.core.v3.RuntimeFractionalPercent": (("default_value",), ("runtime_key",)),
 }
-_NO_RUNTIME = "there are no runtime layers, the default value is used"
+_NO_RUNTIME = "it is not followed here, the default value is used"
 _MAX_CONTEXTS = 40_000
 
 

@@ -6,12 +6,16 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope, Store
 
 if TYPE_CHECKING:
     from proxy.listener.overload import ConnectionLimit
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.downstream import DownstreamConnection
+
+
+UNLIMITED = 2**64 - 1
 
 
 class NetworkFilter(Protocol):
@@ -31,6 +35,7 @@ class ListenerStats:
         "downstream_cx_active",
         "downstream_cx_destroy",
         "downstream_cx_length_ms",
+        "downstream_cx_overflow",
         "downstream_cx_total",
         "downstream_global_cx_overflow",
         "worker_active",
@@ -45,10 +50,10 @@ class ListenerStats:
         self.worker_total = worker.counter("downstream_cx_total")
         self.worker_active = worker.gauge("downstream_cx_active", follows=self.worker_total)
         self.downstream_cx_length_ms = scope.histogram("downstream_cx_length_ms")
+        self.downstream_cx_overflow = scope.counter("downstream_cx_overflow")
         self.downstream_global_cx_overflow = scope.counter("downstream_global_cx_overflow")
         scope.gauge("downstream_pre_cx_active", follows=self.downstream_cx_total)
         for name in (
-            "downstream_cx_overflow",
             "downstream_cx_overload_reject",
             "downstream_cx_transport_socket_connect_timeout",
             "downstream_listener_filter_error",
@@ -81,6 +86,7 @@ class Listener:
         "limit",
         "message",
         "name",
+        "own_limit",
         "reuse_port",
         "server",
         "socket",
@@ -104,6 +110,7 @@ class Listener:
         self.server: asyncio.Server | None = None
         self.stats: ListenerStats
         self.limit: ConnectionLimit | None = None  # shared with the other listeners
+        self.own_limit = IntegerSlot("", UNLIMITED)  # the runtime may set one
         self.draining = False
 
     @staticmethod
@@ -142,10 +149,13 @@ class Listener:
         """A connection has come; False refuses it."""
         stats = self.stats
         limit = self.limit
+        if limit is not None and limit.open >= limit.most:
+            stats.downstream_global_cx_overflow.value += 1
+            return False
+        if len(self.connections) >= self.own_limit.value:
+            stats.downstream_cx_overflow.value += 1
+            return False
         if limit is not None:
-            if limit.open >= limit.most:
-                stats.downstream_global_cx_overflow.value += 1
-                return False
             limit.open += 1
         self.connections.add(connection)
         stats.downstream_cx_total.value += 1

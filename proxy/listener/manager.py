@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
-from proxy.listener.listener import Listener, ListenerStats, NetworkFilter
+from proxy.listener.listener import UNLIMITED, Listener, ListenerStats, NetworkFilter
 from proxy.listener.overload import ConnectionLimit
 from proxy.network.dispatcher import Dispatcher
 
@@ -145,6 +145,9 @@ def compile_listener(
     listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
     reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
     _refuse_listener_filters(reader.each("listener_filters"))
+    if reader.has("name"):
+        key = f"envoy.resource_limits.listener.{name}.connection_limit"
+        listener.own_limit = context.runtime.integer(key, UNLIMITED)
     buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
     for chain in _chains(reader):
         found = _compile_chain(chain, own, listener)

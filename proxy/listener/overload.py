@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from proxy.api.reader import Reader, reads
+from proxy.listener.listener import UNLIMITED
+from proxy.runtime.runtime import Runtime
+from proxy.runtime.slots import Watch
+from proxy.runtime.snapshot import Snapshot
 
+RUNTIME_KEY = "overload.global_downstream_max_connections"
 MONITOR = "envoy.resource_monitors.global_downstream_max_connections"
 CONNECTIONS = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
@@ -11,11 +16,23 @@ CONNECTIONS = "envoy.extensions.resource_monitors.downstream_connections.v3.Down
 class ConnectionLimit:
     """How many downstream connections all listeners together may have open; ``open`` counts them."""
 
-    __slots__ = ("most", "open")
+    __slots__ = ("most", "open", "watch")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = 0
+        self.watch: Watch | None = None  # what keeps ``most`` as the runtime says
+
+
+def limit_by_runtime(runtime: Runtime) -> ConnectionLimit:
+    """The limit where the overload manager has none: the older runtime key, or no limit."""
+    limit = ConnectionLimit(UNLIMITED)
+
+    def refresh(snapshot: Snapshot) -> None:
+        limit.most = snapshot.integer(RUNTIME_KEY, UNLIMITED)
+
+    limit.watch = runtime.watch(refresh)
+    return limit
 
 
 @reads("envoy.config.overload.v3.OverloadManager")

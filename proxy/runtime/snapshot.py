@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.runtime.entry import Entry
@@ -15,16 +15,30 @@ class LayerValues(NamedTuple):
     entries: Mapping[str, Entry]
 
 
+def _dots(key: str) -> Iterator[int]:
+    at = key.find(".")
+    while at >= 0:
+        yield at
+        at = key.find(".", at + 1)
+
+
 class Snapshot:
     """Immutable. The empty key names no value: the default is what counts."""
 
-    __slots__ = ("entries", "layers")
+    __slots__ = ("_prefixes", "entries", "layers")
 
     def __init__(self, layers: Sequence[LayerValues] = ()) -> None:
         self.layers = tuple(layers)
         self.entries: dict[str, Entry] = {}
         for layer in layers:
             self.entries.update(layer.entries)
+        self._prefixes: set[str] | None = None
+
+    def has_below(self, prefix: str) -> bool:
+        """Whether a key begins with the prefix and a dot."""
+        if self._prefixes is None:
+            self._prefixes = {key[:at] for key in self.entries for at in _dots(key)}
+        return prefix in self._prefixes
 
     def integer(self, key: str, default: int) -> int:
         """A number of 0 and more, whole."""

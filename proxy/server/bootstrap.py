@@ -19,7 +19,7 @@ from proxy.extensions import EXTENSIONS
 from proxy.http.async_client import AsyncClient
 from proxy.http.context import FactoryContext, Node
 from proxy.listener.manager import ListenerManager
-from proxy.listener.overload import compile_overload
+from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runtime
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.upstream import SocketConnector
 from proxy.runtime.config import compile_layers
@@ -168,6 +168,10 @@ def _compile(
     )
     listeners = ListenerManager(dispatcher, context)
     listeners.limit = compile_overload(root.sub("overload_manager"))
+    if listeners.limit is None:
+        listeners.limit = limit_by_runtime(runtime)
+    elif RUNTIME_KEY in runtime.snapshot.entries:
+        root.warn("overload_manager", f"goes before the runtime key {RUNTIME_KEY}")
     tracing = root.sub("tracing")
     context.tracing_provider = tracing.sub("http") if tracing is not None else None
     resources = root.sub("static_resources")

@@ -22,15 +22,24 @@ _PRIORITIES = ("default", "high")
 
 def follow_runtime(cluster: Cluster, runtime: Runtime) -> Watch:
     """Keep the cluster as the runtime says, for as long as somebody holds what is returned."""
-    changed = False
+    was_concerned = False
 
     def refresh(snapshot: Snapshot) -> None:
-        nonlocal changed
-        if snapshot.entries or changed:  # else there is nothing to do, for thousands of clusters
-            changed = True
+        nonlocal was_concerned
+        concerned = bool(snapshot.entries) and _is_concerned(cluster.config.name, snapshot)
+        if concerned or was_concerned:  # of thousands of clusters few are, and requests wait meanwhile
+            was_concerned = concerned
             _apply(cluster, snapshot)
 
     return runtime.watch(refresh)
+
+
+def _is_concerned(name: str, snapshot: Snapshot) -> bool:
+    return (
+        snapshot.has_below(f"circuit_breakers.{name}")
+        or f"upstream.maintenance_mode.{name}" in snapshot.entries
+        or "upstream.healthy_panic_threshold" in snapshot.entries
+    )
 
 
 def _apply(cluster: Cluster, snapshot: Snapshot) -> None:

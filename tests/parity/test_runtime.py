@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.client import get
+from tests.support.client import Client, get
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import ENVOY_MISSING, Envoy
 from tests.support.outrider import Outrider
@@ -125,12 +125,14 @@ def config(upstream: Upstream) -> Config:
     ]
     layers = [{"name": "base", "static_layer": STATIC}, {"name": "admin", "admin_layer": {}}]
     clusters = [cluster(name, upstream.port) for name in ("up", "one", "two")]
-    return bootstrap(
+    whole = bootstrap(
         free_port(),
         [http_listener(free_port(), [virtual_host(routes, include_attempt_count_in_response=True)])],
         clusters,
         layered_runtime={"layers": layers},
     )
+    whole["admin"]["ignore_global_conn_limit"] = True  # else Envoy's limit shuts out who asks for its stats
+    return whole
 
 
 class Side:
@@ -291,6 +293,32 @@ def test_limits(sides: tuple[Side, Side]) -> None:
     )
     assert both(sides, refused) == 200
     both(sides, limits)
+
+
+@pytest.mark.parametrize(
+    ("key", "counter"),
+    [
+        ("envoy.resource_limits.listener.front.connection_limit", "cx_overflow"),
+        ("overload.global_downstream_max_connections", "global_cx_overflow"),
+    ],
+)
+def test_connections_have_limits(sides: tuple[Side, Side], key: str, counter: str) -> None:
+    def opened(side: Side) -> tuple[bool, int, int]:
+        prefix = f"listener.127.0.0.1_{side.port}.downstream_"
+        before = side.stats(prefix)
+        with Client(side.port) as client:
+            closed = client.is_closed(0.5)
+            after = side.stats(prefix)
+        return closed, *(after[prefix + name] - before[prefix + name] for name in (counter, "cx_total"))
+
+    assert both(sides, opened) == (False, 0, 1)
+    for side in sides:  # without waiting for the sentinel, whose connection would be refused
+        assert side.proxy.admin(f"/runtime_modify?{key}=0", "POST")[0] == 200
+        until(lambda side=side: opened(side)[0], "the limit")
+    assert both(sides, opened) == (True, 1, 0)
+    for side in sides:
+        assert side.proxy.admin(f"/runtime_modify?{key}=", "POST")[0] == 200
+        until(lambda side=side: not opened(side)[0], "the limit's end")
 
 
 DISK_FILES = {

@@ -43,6 +43,7 @@ from tests.support.upstream import chunked, reply
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 REFUSED = ConnectionRefusedError(111, "Connection refused")
 WALL = 1_700_000_000.0
+OVERRIDES = {"name": "overrides", "admin_layer": {}}
 
 _open: list[Transcript] = []
 
@@ -218,7 +219,7 @@ class Transcript:
     """One worker, one listener, one client connected (more by ``connects``).
 
     routes: of the only virtual host ("*"); hosts: of cluster "a"; filters: before the router; hcm, vhost, a: join
-    those messages; clusters: beside "a"
+    those messages; clusters: beside "a"; layers: of the runtime, below the one for ``overrides``
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class Transcript:
         clusters: Sequence[Config] = (),
         listener: Config | None = None,
         peer: tuple[str, int] = ("203.0.113.9", 40000),
+        layers: Sequence[Config] = (),
     ) -> None:
         hosted = cluster("a", *range(9001, 9001 + hosts), **(a or {}))
         listening = http_listener(
@@ -244,7 +246,11 @@ class Transcript:
         self.clock = Clock(lambda: self.loop.now, lambda: WALL + self.loop.now)
         loop = cast(Any, self.loop)
         self.dispatcher = Dispatcher(loop, self.clock, self.store.counter("server.envoy_bug_failures"))
-        self._compile(bootstrap(9901, [listening], [hosted, *clusters], layered_runtime={}))
+        self._compile(
+            bootstrap(
+                9901, [listening], [hosted, *clusters], layered_runtime={"layers": [*layers, OVERRIDES]}
+            )
+        )
         self.finished = Finished()
         chain = self.hcm.chain.filters
         self.hcm.chain = FilterChain([*filters, self.finished, *chain])

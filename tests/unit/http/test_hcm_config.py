@@ -31,6 +31,17 @@ def test_defaults():
     assert (hcm.delayed_close_timeout_s, hcm.buffer_limit_bytes) == (1.0, 1024 * 1024)
 
 
+def test_the_runtime_gives_the_limits_of_heads_that_the_manager_leaves_out():
+    keys = {"envoy.reloadable_features.max_request_headers_count": 5}
+    keys["envoy.reloadable_features.max_request_headers_size_kb"] = 1
+    layers = [{"name": "base", "static_layer": keys}]
+    hcm = Transcript(layers=layers).hcm
+    assert (hcm.codec_settings.max_headers_bytes, hcm.codec_settings.max_headers_count) == (1024, 5)
+    own = {"max_request_headers_kb": 8, "common_http_protocol_options": {"max_headers_count": 7}}
+    hcm = Transcript(layers=layers, hcm=own).hcm
+    assert (hcm.codec_settings.max_headers_bytes, hcm.codec_settings.max_headers_count) == (8192, 7)
+
+
 def test_values():
     talk = Transcript(
         hcm={

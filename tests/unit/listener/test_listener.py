@@ -46,6 +46,33 @@ def test_abort_closes_everything_at_once():
     assert talk.stats["http.front.downstream_rq_active"] == 0
 
 
+def test_the_runtime_limits_a_listeners_connections():
+    talk = Transcript()
+    talk.overrides(envoy__resource_limits__listener__front__connection_limit="1")
+    refused = talk.connects()
+    assert refused.is_closed
+    assert talk.stats["listener.127.0.0.1_10000.downstream_cx_overflow"] == 1
+    assert talk.stats["http.front.downstream_cx_total"] == 1
+    talk.overrides(envoy__resource_limits__listener__front__connection_limit="2")
+    another = talk.connects()
+    another(GET)
+    talk.upstream().replies(200)
+    assert another.responses()[-1].status == 200
+    talk.client.closes()
+    assert not talk.connects().is_closed, "one has gone"
+
+
+def test_the_runtime_limits_the_connections_of_all_listeners():
+    talk = Transcript()
+    talk.overrides(overload__global_downstream_max_connections="1")
+    assert talk.connects().is_closed
+    assert talk.stats["listener.127.0.0.1_10000.downstream_global_cx_overflow"] == 1
+    talk.client.closes()
+    assert not talk.connects().is_closed
+    talk.overrides(overload__global_downstream_max_connections="")
+    assert not talk.connects().is_closed
+
+
 def test_binding_and_letting_go():
     anything: Any = None
     listener = Listener("l", "127.0.0.1", 0, anything, None)

@@ -47,6 +47,12 @@ def test_every_form_has_its_default() -> None:
     )
 
 
+def test_what_is_below_a_prefix() -> None:
+    snapshot = Runtime([StaticLayer("s", {"a.b.c": 1, "d": 2})]).snapshot
+    below = [prefix for prefix in ("a", "a.b", "a.b.c", "b", "d", "") if snapshot.has_below(prefix)]
+    assert below == ["a", "a.b"]
+
+
 def test_the_empty_key_names_nothing() -> None:
     runtime = Runtime([StaticLayer("s", {"": 5})])
     assert runtime.snapshot.integer("", 1) == 1

@@ -86,6 +86,12 @@ def test_the_runtime_moves_the_limits() -> None:
     assert (default.max_requests, default.max_connections, default.max_pending_requests) == (5, 0, 2)
     assert (high.max_retries, high.max_requests) == (9, 1024)
     assert not default.can_connect()
+    change(
+        circuit_breakers__back__default__max_connections="",
+        circuit_breakers__back__default__max_pending_requests="",
+        circuit_breakers__back__high__max_retries="",
+    )
+    assert (default.max_connections, default.max_pending_requests, high.max_retries) == (6, 1024, 1)
 
 
 def test_gauges_follow_a_limit_that_is_moved() -> None:
