@@ -62,7 +62,9 @@ class ListenerManager:
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
         twin = next((other for other in self.listeners if other.address == listener.address), None)
-        if twin is not None and listener.address[1] and twin.name != listener.name:
+        # Without a name of its own a listener is another one to Envoy each time, which is not passed over.
+        is_another = twin is not None and (twin.name != listener.name or not reader.has("name"))
+        if twin is not None and is_another and listener.address[1]:
             reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
         self._added.value += 1

@@ -108,6 +108,10 @@ def test_two_listeners_of_one_address_are_refused_as_by_envoy():
     assert 'listeners[1].address: is the address of listener "front" as well' in findings
     _, findings = compiled(listening(0), listening(0, name="second"))
     assert findings == "", "port 0 is another port each time"
+    nameless = listening()
+    del nameless["name"]
+    _, findings = compiled(nameless, nameless)
+    assert 'listeners[1].address: is the address of listener "127.0.0.1:10000" as well' in findings
 
 
 def test_a_filter_chain_without_filters_is_taken_by_envoy_and_not_supported_here():
