@@ -49,9 +49,9 @@ test: $(STAMP) ## every quick test
 parity: $(STAMP) ## the same bootstrap through the real Envoy and outrider, compared
 	$(PYTEST) -n $(JOBS) -m parity $(ARGS)
 
-w3c: $(STAMP) ## the real W3C trace-context suite: make w3c SUITE=folder-of-w3c/trace-context
+w3c: $(STAMP) ## the real W3C trace-context suite: with each tracer: make w3c SUITE=folder-of-w3c/trace-context
 	@test -n "$(SUITE)" || { echo 'name the checkout of github.com/w3c/trace-context: make w3c SUITE=folder'; exit 1; }
-	$(BIN)/python -m tests.support.w3c "$(SUITE)"
+	$(BIN)/python -m tests.support.w3c "$(SUITE)" $(ARGS)
 
 # The hot path compiled (setup.py): a wheel, and the same unpacked, which tests and benchmark run. The stamp is the
 # sources' content: the same sources are never compiled twice.

@@ -34,6 +34,7 @@ INTERPRETED = {
     "proxy/router/compile_action.py",
     "proxy/router/compile_route.py",
     "proxy/stats/config.py",
+    "proxy/tracing/otel_context.py",
     "proxy/upstream/context.py",
 }
 

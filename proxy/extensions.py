@@ -21,6 +21,36 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.tracers.zipkin:ZipkinTracer",
     ),
     (
+        "envoy.tracers.opentelemetry",
+        "envoy.config.trace.v3.OpenTelemetryConfig",
+        "proxy.ext.tracers.opentelemetry:OpenTelemetryTracer",
+    ),
+    (
+        "envoy.tracers.opentelemetry.samplers.always_on",
+        "envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig",
+        "proxy.ext.trace_samplers.always_on:AlwaysOn",
+    ),
+    (
+        "envoy.tracers.opentelemetry.samplers.parent_based",
+        "envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig",
+        "proxy.ext.trace_samplers.parent_based:ParentBased",
+    ),
+    (
+        "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based",
+        "envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig",
+        "proxy.ext.trace_samplers.trace_id_ratio_based:TraceIdRatioBased",
+    ),
+    (
+        "envoy.tracers.opentelemetry.resource_detectors.environment",
+        "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig",
+        "proxy.ext.resource_detectors.environment:EnvironmentDetector",
+    ),
+    (
+        "envoy.tracers.opentelemetry.resource_detectors.static_config",
+        "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig",
+        "proxy.ext.resource_detectors.static_config:StaticConfigDetector",
+    ),
+    (
         "outrider.propagators.w3c",
         "outrider.propagators.w3c",
         "proxy.ext.propagators.w3c:W3CTraceContext",

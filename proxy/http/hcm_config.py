@@ -22,7 +22,7 @@ from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Scope
-from proxy.tracing.tracing import compile_tracing
+from proxy.tracing.compile import compile_tracing
 
 HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HTTP_FILTERS: Final = "envoy.filters.http."

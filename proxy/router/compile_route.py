@@ -22,8 +22,7 @@ from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
 from proxy.router.route import Route, VirtualHost
 from proxy.runtime.runtime import Runtime
-from proxy.tracing.runtime_rates import follow_runtime
-from proxy.tracing.sampler import Rates
+from proxy.tracing.compile import compile_route_tracing
 from proxy.upstream.endpoints import compile_metadata
 
 _NOWHERE: Final = PathMatch(OTHER, b"", None, Matched(None))
@@ -68,7 +67,7 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     own_request, own_response = compile_request_ops(reader), compile_response_ops(reader)
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
-    _compile_tracing(reader, route, inherited.runtime)
+    _compile_tracing(reader, route, inherited)
     refuse_per_filter_config(reader)
     route.metadata = compile_metadata(reader.sub("metadata"))
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
@@ -108,17 +107,12 @@ def _compile_action(
 
 
 @reads("envoy.config.route.v3.Route")
-def _compile_tracing(reader: Reader, route: Route, runtime: Runtime) -> None:
-    """decorator and tracing; sampling that ``tracing`` leaves out is 100 %, as in Envoy."""
+def _compile_tracing(reader: Reader, route: Route, inherited: Inherited) -> None:
+    """decorator and tracing."""
     decorator = reader.sub("decorator")
     if decorator is not None:
         route.decorator_operation = decorator.text("operation").encode()
         route.decorator_propagate = decorator.wrapped("propagate", True)
     tracing = reader.sub("tracing")
     if tracing is not None:
-        rates = Rates(
-            tracing.fraction("client_sampling", 1.0),
-            tracing.fraction("random_sampling", 1.0),
-            tracing.fraction("overall_sampling", 1.0),
-        )
-        route.tracing = follow_runtime(rates, runtime)
+        route.tracing = compile_route_tracing(tracing, inherited.environ, inherited.runtime)

@@ -17,7 +17,7 @@ from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
 from proxy.router.timeouts import expected_timeout_ms
-from proxy.tracing.sampler import Rates
+from proxy.tracing.route_tracing import RouteTracing
 
 if TYPE_CHECKING:
     from proxy.http.stats import VirtualHostStats
@@ -205,7 +205,7 @@ _ROUTE_FIELDS: Final = (
 class Route:
     """One route. Exactly one of ``forward``, ``redirect`` and ``direct_response`` is set.
 
-    tracing: sampling overrides, None without ``tracing``
+    tracing: overrides of the connection manager's, None without ``tracing``
     metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
     request_ops: for looking at; ``forward.finalize_request`` applies them
     """
@@ -220,7 +220,7 @@ class Route:
         self.direct_response: DirectResponse | None = None
         self.decorator_operation: bytes | None = None
         self.decorator_propagate = True
-        self.tracing: Rates | None = None
+        self.tracing: RouteTracing | None = None
         self.metadata: dict[str, Any] = {}
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()

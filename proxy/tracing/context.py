@@ -19,6 +19,7 @@ B3_SINGLE: Final = 4  # the request came with a ``b3`` header: answer in that st
 W3C: Final = 8  # the context came from traceparent: write traceparent whatever the provider writes
 OVERRIDDEN: Final = 16  # the caller named the operation (x-envoy-decorator-operation): do not send ours back
 MALFORMED: Final = 32  # headers were there, but no ids could be read from them: the trace starts again
+B3: Final = 64  # B3 headers came and the provider writes none: answer in B3 as well
 
 TRACESTATE: Final = b"tracestate"
 #: Names that hold a context in one of the formats we understand; all others are none of our business.

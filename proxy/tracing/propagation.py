@@ -1,7 +1,8 @@
 """Request headers to context and back: one context is read, every format written says the same.
 
 Which formats are written is the provider's (``formats``); all of them are read, whoever the provider is. A header of
-a format that we understand and do not write is removed, so that no stale context stands beside the new one.
+a format that we understand and do not write is removed, so that no stale context stands beside the new one. Who sent a
+format that the provider does not write is answered in it as well: what is behind us may speak no other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import TRACE
-from proxy.tracing.context import B3_SINGLE, MALFORMED, TRACE_NAMES, TRACESTATE, W3C, TraceContext
+from proxy.tracing.context import B3, B3_SINGLE, MALFORMED, TRACE_NAMES, TRACESTATE, W3C, TraceContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 W3C_NAME: Final = "outrider.propagators.w3c"
 B3_SINGLE_NAME: Final = "outrider.propagators.b3_single"
 B3_MULTI_NAME: Final = "outrider.propagators.b3_multi"
+W3C_HEADERS: Final = frozenset({b"traceparent", TRACESTATE})
 
 
 class Propagation:
@@ -48,6 +50,8 @@ class Propagation:
         found = [field for field in headers.fields if field[0] in TRACE_NAMES]
         values = dict(found[::-1])
         style = B3_SINGLE if b"b3" in values else 0
+        if not self.writes_b3 and not values.keys() <= W3C_HEADERS:
+            style |= B3
         decided: TraceContext | None = None
         context: TraceContext | None
         for reader in self.readers:
@@ -73,7 +77,7 @@ class Propagation:
             strip(fields, trace.tracestate)
         else:
             headers.known |= TRACE
-        if self.writes_b3:
+        if self.writes_b3 or flags & B3:
             if flags & B3_SINGLE:
                 self.b3_single.inject(trace, fields)
             else:

@@ -6,13 +6,14 @@ them; what the collector refuses for a reason that may pass (no answer, 5xx, 429
 or dead collector costs bounded memory, and never a request.
 
 Sizes: Envoy sends 5 spans or after 5 s. A POST costs about as much as 50 spans' encoding, so we wait for 100, but
-never longer than half a second: whoever looks for a trace finds it at once. 100 to 200 spans encode in well under
-0.5 ms, the longest that a batch may hold up the requests between two turns of the timer.
+never longer than half a second: whoever looks for a trace finds it at once. Encoding holds up the requests for
+``SLICE_S`` at most; what is left of a batch is encoded at the timer's next turn.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.base.timers import Alarm
@@ -30,6 +31,9 @@ IN_FLIGHT_LIMIT: Final = 4
 QUEUE_LIMIT: Final = 4096
 TIMEOUT_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
+SLICE_S: Final = 0.0005
+LAST_SLICE_S: Final = 60.0  # at the end of the process nobody is held up
+CHUNK: Final = 20  # spans encoded between two looks at the clock
 
 log = logging.getLogger("tracing")
 
@@ -41,8 +45,11 @@ class Encoder(Protocol):
     cluster: str
     timeout_s: float
 
-    def encode(self, spans: list[Span]) -> bytes:
-        """The body of one report."""
+    def encode_spans(self, spans: list[Span]) -> list[bytes]:
+        """Each span, encoded."""
+
+    def body(self, spans: list[bytes]) -> bytes:
+        """One report of encoded spans."""
 
     def headers(self) -> RequestHeaders:
         """A fresh request head for one report, framing left to the client."""
@@ -52,15 +59,20 @@ class Encoder(Protocol):
 
 
 class Reporter:
-    """The queue of one collector. ``scope``: where its counters stand ("tracing.zipkin.")."""
+    """The queue of one collector. ``scope``: where its counters stand ("tracing.zipkin."); limit: spans that wait."""
 
     __slots__ = (
-        *("alarm", "by_size", "clock", "clusters", "encoder", "http_client", "in_flight", "queue"),
+        *("alarm", "by_size", "clock", "clusters", "encoder", "flush_at", "http_client"),
+        *("in_flight", "limit", "parts", "queue"),
         *("reports_dropped", "reports_failed", "reports_retried", "reports_sent", "retries", "timers"),
         *("reports_skipped_no_cluster", "spans_dropped", "spans_sent", "timer_flushed"),
     )
 
-    def __init__(self, encoder: Encoder, context: FactoryContext, scope: Scope) -> None:
+    def __init__(
+        self, encoder: Encoder, context: FactoryContext, scope: Scope, limit: int = QUEUE_LIMIT
+    ) -> None:
+        self.limit = limit
+        self.flush_at = min(FLUSH_AT, limit)
         self.encoder = encoder
         self.clock = context.clock
         self.clusters = context.clusters
@@ -68,7 +80,8 @@ class Reporter:
         self.timers = context.timers
         self.alarm = Alarm(context.timers, self._on_alarm)
         self.by_size = False
-        self.queue: list[Span] = []
+        self.queue: deque[Span] = deque()
+        self.parts: list[bytes] = []  # of the batch that is being encoded
         self.retries: list[Report] = []
         self.in_flight = 0  # reports that were sent or wait for their second try
         self.spans_sent = scope.counter("spans_sent")
@@ -85,13 +98,13 @@ class Reporter:
         """Take a finished span."""
         queue = self.queue
         waiting = len(queue)
-        if waiting >= QUEUE_LIMIT:
+        if waiting >= self.limit:
             self.spans_dropped.value += 1
             return
         queue.append(span)
         if waiting == 0:
             self.alarm.at(self.clock.monotonic() + FLUSH_INTERVAL_S)
-        elif waiting == FLUSH_AT - 1:
+        elif waiting == self.flush_at - 1:
             self.by_size = True
             self.alarm.at(self.clock.monotonic())
 
@@ -100,15 +113,18 @@ class Reporter:
         retries, self.retries = self.retries, []
         for report in retries:
             report.send()
-        while self.queue and self.in_flight < IN_FLIGHT_LIMIT:
+        while (self.queue or self.parts) and self.in_flight < IN_FLIGHT_LIMIT:
+            self._encode(self.clock.monotonic() + LAST_SLICE_S)
             self._send_batch()
 
     def _on_alarm(self) -> None:
         if not self.by_size:
             self.timer_flushed.value += 1
         self.by_size = False
-        if self.queue and self.in_flight < IN_FLIGHT_LIMIT:
-            self._send_batch()
+        if (self.queue or self.parts) and self.in_flight < IN_FLIGHT_LIMIT:
+            self._encode(self.clock.monotonic() + SLICE_S)
+            if not self.queue or len(self.parts) >= BATCH_LIMIT:
+                self._send_batch()
         self._rearm()
 
     def _rearm(self) -> None:
@@ -116,20 +132,30 @@ class Reporter:
         if not self.queue:
             return
         now = self.clock.monotonic()
-        if len(self.queue) >= FLUSH_AT and self.in_flight < IN_FLIGHT_LIMIT:
+        begun = bool(self.parts) or len(self.queue) >= self.flush_at
+        if begun and self.in_flight < IN_FLIGHT_LIMIT:
             self.by_size = True
             self.alarm.at(now)
         else:
             self.alarm.at(now + FLUSH_INTERVAL_S)
 
+    def _encode(self, until: float) -> None:
+        """Go on with the batch: to its limit, the end of the queue or the time, whichever comes first."""
+        queue = self.queue
+        while queue and len(self.parts) < BATCH_LIMIT:
+            count = min(CHUNK, len(queue), BATCH_LIMIT - len(self.parts))
+            self.parts += self.encoder.encode_spans([queue.popleft() for _ in range(count)])
+            if self.clock.monotonic() >= until:
+                return
+
     def _send_batch(self) -> None:
-        batch, self.queue = self.queue[:BATCH_LIMIT], self.queue[BATCH_LIMIT:]
+        batch, self.parts = self.parts, []
         self.spans_sent.value += len(batch)
         if self.clusters.get(self.encoder.cluster) is None:
             self.reports_skipped_no_cluster.value += 1
             return
         self.in_flight += 1
-        Report(self, self.encoder.encode(batch)).send()
+        Report(self, self.encoder.body(batch)).send()
 
     def _on_retry(self, report: Report) -> None:
         if report in self.retries:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
@@ -10,15 +10,53 @@ if TYPE_CHECKING:
     from proxy.tracing.context import TraceContext
 
 
+#: What OpenTelemetry lets an attribute be; sequences as tuples.
+Attribute = str | bool | int | float | bytes | tuple[str | bool | int | float, ...]
+EXTRA_LIMIT: Final = 128  # attributes, events and attributes of one event, each; the rest is dropped
+
+
+class SpanExtra:
+    """What a span holds beyond what every request's span holds. Bounded; ``dropped`` counts what did not fit.
+
+    attributes: by name; events: (wall seconds, name, attributes); status: OpenTelemetry's code (0 unset, 1 ok,
+    2 error) and its description
+    """
+
+    __slots__ = ("attributes", "dropped", "events", "status_code", "status_text")
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Attribute] = {}
+        self.events: list[tuple[float, str, dict[str, Attribute]]] = []
+        self.status_code = 0
+        self.status_text = ""
+        self.dropped = 0
+
+    def set_attribute(self, name: str, value: Attribute) -> None:
+        """A later value replaces an earlier one."""
+        if name in self.attributes or len(self.attributes) < EXTRA_LIMIT:
+            self.attributes[name] = value
+        else:
+            self.dropped += 1
+
+    def add_event(self, at: float, name: str, attributes: dict[str, Attribute]) -> None:
+        """Something that happened at a moment (wall seconds)."""
+        if len(self.events) < EXTRA_LIMIT:
+            self.events.append((at, name, attributes))
+        else:
+            self.dropped += 1
+
+
 class Span:
     """One span. ``tags`` are those beyond the standard ones; a later tag replaces an earlier of the same name.
+
+    extra: what code in a filter said through OpenTelemetry's API (otel_context.py); None as a rule
 
     Fields below "when it ends" are set by HttpTracing.finish and finish_upstream and not before.
     Times: start_time wall seconds, duration_s seconds; annotations: (wall seconds, text).
     """
 
     __slots__ = (
-        *("context", "is_server", "name", "tags"),  # when it starts
+        *("context", "extra", "is_server", "name", "tags"),  # when it starts
         *(
             "annotations",
             "bytes_received",
@@ -51,6 +89,7 @@ class Span:
         self.is_server = is_server
         self.name = name
         self.tags: dict[str, str] | None = None
+        self.extra: SpanExtra | None = None
 
     @property
     def trace_id_hex(self) -> bytes:

@@ -38,7 +38,18 @@ def span_tags(span: Span, base: dict[str, str]) -> dict[str, str]:
     )
     if span.tags:
         tags.update(span.tags)
+    if span.extra is not None:
+        tags.update({name: tag_text(value) for name, value in span.extra.attributes.items()})
+        if span.extra.status_code == 2:
+            tags["error"] = span.extra.status_text or "true"
     return tags
+
+
+def tag_text(value: object) -> str:
+    """A value set through OpenTelemetry's API, for back ends whose tags are text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def request_tags(span: Span, head: RequestHeaders, base: dict[str, str]) -> dict[str, str]:

@@ -14,24 +14,31 @@ from binascii import hexlify
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import TRACE, X_ENVOY
-from proxy.tracing.context import B3_SINGLE, DEBUG, NO_SPAN, OVERRIDDEN, RANDOM, W3C, TraceContext
-from proxy.tracing.propagation import Propagation
-from proxy.tracing.runtime_rates import follow_runtime
+from proxy.tracing.context import (
+    B3,
+    B3_SINGLE,
+    DEBUG,
+    NO_SPAN,
+    NO_TRACE,
+    OVERRIDDEN,
+    RANDOM,
+    W3C,
+    TraceContext,
+)
 from proxy.tracing.sampler import FORCED_HERE, NOT_TRACEABLE, Rates, Sampler
 from proxy.tracing.span import Span, moments
-from proxy.tracing.tags import compile_custom_tags
-from proxy.tracing.tracer import Tracer, ignore
+from proxy.tracing.tracer import APART, NARROW, WIDE, WIDE_DATED, Tracer, TraceSampler, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxy.api.reader import Reader
     from proxy.base.headers import RequestHeaders, ResponseHeaders
     from proxy.base.stream_info import StreamInfo
     from proxy.formatter import Formatter
     from proxy.http.context import FactoryContext
     from proxy.router.route import Route
-    from proxy.stats.store import Scope
+    from proxy.tracing.propagation import Propagation
+    from proxy.tracing.route_tracing import RouteTracing
     from proxy.tracing.tags import CustomTag
 
 DECORATOR: Final = b"x-envoy-decorator-operation"
@@ -44,12 +51,14 @@ class HttpTracing:
     __slots__ = (
         *(
             "absent",
+            "always_server",
             "custom_tags",
             "getrandbits",
             "is_egress",
             "is_server",
             "max_path_tag_length",
             "monotonic",
+            "names_direction",
         ),
         *(
             "operation",
@@ -57,18 +66,20 @@ class HttpTracing:
             "propagation",
             "rates",
             "report",
+            "root_ids",
             "sampler",
             "shares",
             "spawns",
             "tracer",
         ),
-        *("upstream_operation", "verbose", "wide"),
+        *("trace_sampler", "upstream_operation", "verbose", "wall"),
     )
 
     def __init__(
         self, context: FactoryContext, tracer: Tracer | None, sampler: Sampler, propagation: Propagation
     ) -> None:
         self.monotonic = context.clock.monotonic
+        self.wall = context.clock.wall
         self.getrandbits = context.ids.getrandbits
         self.tracer = tracer
         self.sampler = sampler
@@ -76,7 +87,10 @@ class HttpTracing:
         self.absent = propagation.absent
         self.report: Callable[[Span], None] = tracer.report if tracer is not None else ignore
         self.shares = tracer is not None and tracer.shared_span_context
-        self.wide = tracer is not None and tracer.trace_id_128bit
+        self.root_ids = tracer.root_ids if tracer is not None else NARROW
+        self.names_direction = tracer is not None and tracer.names_direction
+        self.always_server = tracer is not None and tracer.always_server
+        self.trace_sampler: TraceSampler | None = tracer.sampler if tracer is not None else None
         self.is_egress = False
         self.is_server = True  # with spawn_upstream_span the request's own span is a server's on either side
         self.rates = Rates()
@@ -100,7 +114,7 @@ class HttpTracing:
         route = stream.route
         rates = self.rates
         if route is not None and route.tracing is not None:
-            rates = route.tracing
+            rates = route.tracing.rates
         reason = self.sampler.decide(headers, rates)
         if self.tracer is None:
             return
@@ -111,22 +125,38 @@ class HttpTracing:
             trace = self._root(reason != NOT_TRACEABLE, RANDOM)
         stream.trace = trace
         if trace.sampled:
-            stream.span = Span(trace, self.is_server, headers.authority)
-        if (
-            headers.known & X_ENVOY or (route is not None and route.decorator_operation)
-        ) and not self.operation:
+            name = headers.authority
+            if self.names_direction:
+                name = b"egress " + name if self.is_egress else b"ingress"
+            stream.span = Span(trace, self.is_server, name)
+        if headers.known & X_ENVOY or (route is not None and route.decorator_operation):
             self._decorate(stream, headers, route)
 
     def _root(self, sampled: bool, flags: int) -> TraceContext:
         """A new trace. As in Envoy, the root's span id is the lower half of its trace id."""
-        if self.wide:
+        kind = self.root_ids
+        if kind == NARROW:
+            trace_id = span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
+        elif kind == WIDE:
             trace_id = hexlify(self.getrandbits(128).to_bytes(16, "big"))
             span_id = trace_id[16:]
+        elif kind == APART:
+            both = hexlify(self.getrandbits(192).to_bytes(24, "big"))
+            trace_id, span_id = both[:32], both[32:]
         else:
-            trace_id = span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
-        if span_id == NO_SPAN:  # once in 2**64, but no format allows it
+            trace_id, span_id = self._dated_ids(kind)
+        if span_id == NO_SPAN or trace_id == NO_TRACE:  # once in 2**64, but no format allows it
             return self._root(sampled, flags)
+        if sampled and self.trace_sampler is not None and not flags & DEBUG:
+            sampled = self.trace_sampler.keeps(trace_id, None)
         return TraceContext(trace_id, span_id, b"", sampled, flags)
+
+    def _dated_ids(self, kind: int) -> tuple[bytes, bytes]:
+        """Ids of a root whose trace id begins with the epoch's seconds (ZipkinConfig.timestamp_trace_ids)."""
+        date = b"%08x" % (int(self.wall()) & 0xFFFF_FFFF)
+        low = hexlify(self.getrandbits(64).to_bytes(8, "big"))
+        chance = b"%08x" % self.getrandbits(32)
+        return (date + chance + low, low) if kind == WIDE_DATED else (date + chance, low)
 
     def _new_span_id(self) -> bytes:
         span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
@@ -142,10 +172,16 @@ class HttpTracing:
         trace = self.propagation.extract(headers)
         if trace is None:
             return self._root(reason != NOT_TRACEABLE, RANDOM)
-        if trace.sampled is None or reason == FORCED_HERE:
+        parent_sampled = trace.sampled
+        if parent_sampled is None or reason == FORCED_HERE:
             trace.sampled = reason != NOT_TRACEABLE
         if not trace.trace_id_hex:  # a decision without ids, or ids that could not be read
-            return self._root(trace.sampled, trace.flags & (DEBUG | B3_SINGLE) | RANDOM)
+            return self._root(bool(trace.sampled), trace.flags & (DEBUG | B3_SINGLE | B3) | RANDOM)
+        if self.trace_sampler is not None and not trace.flags & DEBUG:
+            # Who configures a sampler wants to be asked about every span, as in Envoy.
+            trace.sampled = reason != NOT_TRACEABLE and self.trace_sampler.keeps(
+                trace.trace_id_hex, parent_sampled
+            )
         if not (self.is_server and self.shares) or trace.flags & W3C:
             trace.parent_id_hex = trace.span_id_hex
             trace.span_id_hex = self._new_span_id()
@@ -153,7 +189,13 @@ class HttpTracing:
 
     def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Route | None) -> None:
         """The operation's name: the route's, overruled on the ingress side by the caller's header."""
-        ours = route.decorator_operation if route is not None else None
+        ours = None
+        if self.operation is not None:
+            return
+        if route is not None:
+            if route.tracing is not None and route.tracing.operation is not None:
+                return
+            ours = route.decorator_operation
         if ours and stream.span is not None:
             stream.span.name = ours
         if self.is_egress:
@@ -180,6 +222,9 @@ class HttpTracing:
     def respond(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
         """The response head goes downstream: the operation's name is passed on (ingress) or taken (egress)."""
         if stream.trace is None or self.operation is not None:
+            return
+        own: RouteTracing | None = stream.route.tracing if stream.route is not None else None
+        if own is not None and own.operation is not None:
             return
         if self.is_egress:
             if headers.known & X_ENVOY:
@@ -253,8 +298,11 @@ class HttpTracing:
             span.set_tag("error.reason", reset_reason.decode())
         if canceled:
             span.set_tag("canceled", "true")
-        if self.upstream_operation is not None:
-            span.name = self.upstream_operation.format(stream).encode()
+        own: RouteTracing | None = stream.route.tracing if stream.route is not None else None
+        operation = own.upstream_operation if own is not None else None
+        operation = operation or self.upstream_operation
+        if operation is not None:
+            span.name = operation.format(stream).encode() or span.name
         self._add_configured(span, stream)
         if span.annotations:  # a try knows its own side only
             span.annotations = [one for one in span.annotations if "_upstream_" in one[1]]
@@ -280,8 +328,11 @@ class HttpTracing:
         span.max_path_tag_length = self.max_path_tag_length
         span.start_time = stream.start_time
         span.duration_s = (stream.ended_at or self.monotonic()) - stream.started_at
-        if self.operation is not None:
-            span.name = self.operation.format(stream).encode()
+        own: RouteTracing | None = stream.route.tracing if stream.route is not None else None
+        operation = own.operation if own is not None else None
+        operation = operation or self.operation
+        if operation is not None:
+            span.name = operation.format(stream).encode() or span.name
         self._add_configured(span, stream)
         self.report(span)
 
@@ -290,77 +341,12 @@ class HttpTracing:
         span.annotations = moments(stream) if self.verbose else None
         for tag in self.custom_tags:
             span.set_tag(tag.tag, tag.value(stream) or "")
+        own: RouteTracing | None = stream.route.tracing if stream.route is not None else None
+        if own is not None:
+            for tag in own.custom_tags:
+                span.set_tag(tag.tag, tag.value(stream) or "")
 
     def flush(self) -> None:
         """Send what is waiting: for the end of the process."""
         if self.tracer is not None:
             self.tracer.flush()
-
-
-def compile_tracing(
-    reader: Reader | None,
-    context: FactoryContext,
-    direction: str,
-    scope: Scope,
-) -> HttpTracing | None:
-    """HttpConnectionManager.Tracing; None when it is not configured (trace headers then pass untouched, as Envoy).
-
-    direction: "INBOUND", "OUTBOUND", "UNSPECIFIED" (as inbound); scope: ``http.<stat_prefix>.``
-    Errors are collected in the reader.
-    """
-    if reader is None:
-        return None
-    tracer = compile_provider(reader, context)
-    contexts = context.stats.scope("tracing.context")
-    propagation = Propagation(context.registry, tracer.formats if tracer is not None else (), contexts)
-    sampler = Sampler(context.ids, scope.scope("tracing"), contexts)
-    tracing = HttpTracing(context, tracer, sampler, propagation)
-    tracing.is_egress = direction == "OUTBOUND"
-    rates = Rates(
-        round(reader.percent("client_sampling", 100.0) * 100) / 10_000,
-        round(reader.percent("random_sampling", 100.0) * 100) / 10_000,
-        round(reader.percent("overall_sampling", 100.0) * 100) / 10_000,
-    )
-    tracing.rates = follow_runtime(rates, context.runtime)
-    tracing.verbose = reader.flag("verbose")
-    tracing.max_path_tag_length = reader.wrapped("max_path_tag_length", DEFAULT_MAX_PATH_TAG_LENGTH)
-    tracing.spawns = reader.wrapped("spawn_upstream_span", False)
-    tracing.is_server = tracing.spawns or not tracing.is_egress
-    tracing.propagates = not reader.flag("no_context_propagation")
-    tracing.custom_tags = compile_custom_tags(reader.each("custom_tags"), context.environ)
-    tracing.operation = compile_operation(reader, "operation", reader.text("operation"))
-    tracing.upstream_operation = compile_operation(
-        reader, "upstream_operation", reader.text("upstream_operation")
-    )
-    return tracing
-
-
-def compile_operation(reader: Reader, field: str, text: str) -> Formatter | None:
-    """A span name with command operators, "" for values that are missing, as Envoy; None when unset or refused."""
-    if not text:
-        return None
-    from proxy.formatter import compile_format  # only who formats pays for the import
-
-    try:
-        return compile_format(text, omit_empty=True)
-    except ValueError as error:
-        reader.fail(field, str(error))
-        return None
-
-
-def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
-    """The tracer; None when there is none (Envoy then decides and counts, but makes no spans) or it was refused."""
-    provider = reader.sub("provider") or context.tracing_provider
-    if provider is None:
-        return None
-    name = provider.text("name")
-    config = provider.any("typed_config")
-    if config is None:
-        if not provider.has("typed_config"):
-            provider.fail("typed_config", context.registry.untyped("a tracer", name))
-        return None
-    if not context.registry.has(config.type_name):
-        provider.unsupported("", context.registry.unknown("tracer", config.type_name, "envoy.tracers."))
-        return None
-    tracer: Tracer = context.registry.resolve(config.type_name)(config, context)
-    return tracer

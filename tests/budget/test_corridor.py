@@ -18,7 +18,16 @@ import pytest
 from proxy.base.headers import HeaderMap
 from proxy.http.filter import Filter
 from proxy.http.stream import ActiveStream
-from tests.support.config import bootstrap, cluster, file_log, http_listener, route_to, virtual_host, zipkin
+from tests.support.config import (
+    bootstrap,
+    cluster,
+    file_log,
+    http_listener,
+    opentelemetry,
+    route_to,
+    virtual_host,
+    zipkin,
+)
 from tests.support.corridor import Corridor
 
 CALLS = 70
@@ -122,3 +131,27 @@ def test_a_hundred_requests_leave_no_cycles(tmp_path: Path, make, quiet_collecto
     kinds = Counter(type(each).__qualname__ for each in gc.garbage)
     assert found == 0, kinds.most_common()
     assert corridor.counter("cluster.up.upstream_rq_total") == 101
+
+
+#: calls that tracing adds to a request: decision, ids, headers, span; then the span's record alone
+UNSAMPLED_CALLS = 9
+SPAN_CALLS = 3
+
+
+@pytest.mark.parametrize("tracer", [zipkin, opentelemetry])
+def test_an_unsampled_request_builds_no_span_and_a_sampled_one_a_record(tmp_path: Path, tracer) -> None:
+    def counted(name: str, **tracing: object) -> Counter[str]:
+        (tmp_path / name).mkdir()
+        hcm = {"tracing": tracer("collector", tracing)} if name != "untraced" else {}
+        listener = http_listener(10000, [virtual_host([route_to("up")])], hcm=hcm)
+        clusters = [cluster("up", 9), cluster("collector", 10)]
+        return calls_of(Corridor(bootstrap(9901, [listener], clusters), tmp_path / name))
+
+    untraced = counted("untraced")
+    unsampled = counted("unsampled", random_sampling={"value": 0})
+    sampled = counted("sampled")
+    assert not [name for name in unsampled if name.startswith(("span.py", "reporter.py", "otlp.py"))]
+    assert unsampled.total() - untraced.total() <= UNSAMPLED_CALLS, (unsampled - untraced).most_common()
+    assert sampled.total() - unsampled.total() <= SPAN_CALLS, (sampled - unsampled).most_common()
+    encoders = ("zipkin.py:ZipkinEncoder", "otlp.py", "otel_context.py")
+    assert not [name for name in sampled if name.startswith(encoders)]

@@ -1,4 +1,4 @@
-"""A Zipkin collector: takes what a tracer posts, chunked or not, and keeps the spans."""
+"""A collector of Zipkin JSON and of OTLP protobuf: takes what a tracer posts, chunked or not, and keeps the spans."""
 
 from __future__ import annotations
 
@@ -7,16 +7,65 @@ import json
 import time
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
+from proxy.api.pool import new_message
 from tests.support.upstream import Request, Script, Upstream, reply
 
 Span = dict[str, Any]
 ACCEPTED = reply(202, b"", reason="Accepted")
 
 
+def otlp_spans(body: bytes) -> list[Span]:
+    """The spans of an ExportTraceServiceRequest, flattened into the shape of Zipkin's; resource and scope with each.
+
+    Read with Envoy's own descriptors, not with anything that wrote it. Raises DecodeError.
+    """
+    request: Any = new_message("opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest")
+    request.ParseFromString(body)
+    found = []
+    for resource_spans in request.resource_spans:
+        resource = {item.key: any_value(item.value) for item in resource_spans.resource.attributes}
+        for scope_spans in resource_spans.scope_spans:
+            for one in scope_spans.spans:
+                found.append(
+                    {**otlp_span(one), "resource": resource, "scope": {"name": scope_spans.scope.name}}
+                )
+    return found
+
+
+def otlp_span(one: Any) -> Span:
+    """One OTLP span in the shape of Zipkin's."""
+    span: Span = {
+        "traceId": one.trace_id.hex(),
+        "id": one.span_id.hex(),
+        "kind": int(one.kind),
+        "name": one.name,
+        "timestamp": one.start_time_unix_nano // 1000,
+        "duration": (one.end_time_unix_nano - one.start_time_unix_nano) // 1000 or 1,
+        "flags": hex(one.flags),
+        "traceState": one.trace_state,
+        "status": (int(one.status.code), one.status.message),
+        "annotations": [{"value": event.name, "timestamp": event.time_unix_nano} for event in one.events],
+        "tags": {item.key: any_value(item.value) for item in one.attributes},
+    }
+    if one.parent_span_id:
+        span["parentId"] = one.parent_span_id.hex()
+    return span
+
+
+def any_value(value: Any) -> Any:
+    """An AnyValue as plain Python."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [any_value(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind else None
+
+
 class Collector(Upstream):
     """Answers 202. ``requests`` holds the posts as they came, ``spans`` what was in them.
 
-    A post that is not a JSON array of spans is kept in ``refused`` with its reason.
+    A post that is neither a JSON array of spans nor OTLP is kept in ``refused`` with its reason.
     """
 
     def __init__(self, script: Script = (ACCEPTED,), port: int = 0) -> None:
@@ -27,9 +76,10 @@ class Collector(Upstream):
     def on_request(self, request: Request) -> None:
         body = gzip.decompress(request.body) if request.one("content-encoding") == "gzip" else request.body
         try:
-            spans = json.loads(body)
+            is_otlp = request.one("content-type") == "application/x-protobuf"
+            spans = otlp_spans(body) if is_otlp else json.loads(body)
             self.spans += [span for span in spans if span["traceId"] and span["id"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, DecodeError) as error:
             self.refused.append(f"{request.start_line}: {error!r}")
 
     def reset(self, script: Script | None = None) -> None:

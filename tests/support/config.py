@@ -102,3 +102,20 @@ def zipkin(cluster_name: str, tracing: Config | None = None, **more: Any) -> Con
         },
         **(tracing or {}),
     }
+
+
+def opentelemetry(cluster_name: str, tracing: Config | None = None, **more: Any) -> Config:
+    """HCM tracing with the OpenTelemetry tracer over HTTP; ``tracing`` and ``more`` as for ``zipkin``."""
+    uri = {"uri": "http://otlp.example.com/v1/traces", "cluster": cluster_name, "timeout": "5s"}
+    return {
+        "provider": {
+            "name": "envoy.tracers.opentelemetry",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig",
+                "http_service": {"http_uri": uri},
+                "service_name": "front",
+                **more,
+            },
+        },
+        **(tracing or {}),
+    }

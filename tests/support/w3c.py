@@ -1,6 +1,6 @@
 """Runs the real W3C trace-context suite: harness → proxy → an app that only copies headers → proxy → harness.
 
-``python -m tests.support.w3c FOLDER [--proxy envoy]``; FOLDER is a checkout of github.com/w3c/trace-context, whose code
+``python -m tests.support.w3c FOLDER [--proxy envoy] [--tracer opentelemetry]``; FOLDER is a checkout of github.com/w3c/trace-context, whose code
 is run where it lies. Exit code 0 when every case passes.
 """
 
@@ -18,7 +18,16 @@ from urllib.parse import urlsplit
 
 from tests.support.client import Client
 from tests.support.client import request as http_request
-from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host, zipkin
+from tests.support.config import (
+    Config,
+    bootstrap,
+    cluster,
+    http_listener,
+    opentelemetry,
+    route_to,
+    virtual_host,
+    zipkin,
+)
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
@@ -26,13 +35,17 @@ from tests.support.upstream import Request, Steps, Upstream, reply
 
 COPIED = re.compile(r"^(traceparent|tracestate|b3|x-b3-.*|x-request-id)$", re.IGNORECASE)
 SUITE_S = 300
+TRACERS: dict[str, Config] = {
+    "zipkin": zipkin("nowhere", trace_id_128bit=True, trace_context_option="USE_B3_WITH_W3C_PROPAGATION"),
+    "opentelemetry": opentelemetry("nowhere"),
+}
 
 
-def config(inbound: int, outbound: int, app: int, harness: int) -> Config:
+def config(inbound: int, outbound: int, app: int, harness: int, tracer: str) -> Config:
     """One proxy on both sides of the app."""
 
     def listener(port: int, to: str, direction: str) -> Config:
-        tracing = zipkin("nowhere", trace_id_128bit=True, trace_context_option="USE_B3_WITH_W3C_PROPAGATION")
+        tracing = TRACERS[tracer]
         hosts = [virtual_host([route_to(to)])]
         return http_listener(
             port, hosts, hcm={"tracing": tracing}, stat_prefix=direction.lower(), traffic_direction=direction
@@ -64,7 +77,7 @@ class App(Upstream):
         return [reply(200, b"{}", [("content-type", "application/json")])]
 
 
-def run(folder: Path, kind: type[Envoy] | type[Outrider], patterns: list[str]) -> int:
+def run(folder: Path, kind: type[Envoy] | type[Outrider], patterns: list[str], tracer: str) -> int:
     """Run the suite through one kind of proxy; the number of cases that failed. Raises when it does not run."""
     script = next(
         (place for place in (folder / "test.py", folder / "test" / "test.py") if place.exists()), None
@@ -72,7 +85,7 @@ def run(folder: Path, kind: type[Envoy] | type[Outrider], patterns: list[str]) -
     if script is None:
         raise SystemExit(f"{folder} holds no test/test.py: name a checkout of github.com/w3c/trace-context")
     inbound, outbound, harness = free_port(), free_port(), free_port()
-    with App() as app, kind(config(inbound, outbound, app.port, harness)):
+    with App() as app, kind(config(inbound, outbound, app.port, harness, tracer)):
         app.outbound = outbound
         environment = {**os.environ, "HARNESS_PORT": str(harness), "SPEC_LEVEL": "2", "STRICT_LEVEL": "2"}
         began = time.monotonic()
@@ -91,7 +104,7 @@ def run(folder: Path, kind: type[Envoy] | type[Outrider], patterns: list[str]) -
         raise SystemExit(f"the suite did not run:\n{done.stdout}{done.stderr}")
     skipped = int((re.search(r"skipped=(\d+)", done.stderr) or [0, 0])[1])
     passed = total - done.returncode - skipped
-    print(f"{kind.name}: {passed} of {total} passed in {time.monotonic() - began:.0f} s")
+    print(f"{kind.name}, {tracer}: {passed} of {total} passed in {time.monotonic() - began:.0f} s")
     return total - passed
 
 
@@ -100,8 +113,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("patterns", nargs="*", help="suites or cases; all when none is named")
     parser.add_argument("--proxy", choices=["outrider", "envoy"], default="outrider")
+    parser.add_argument("--tracer", choices=[*TRACERS, "both"], default="both")
     options = parser.parse_args()
-    return 1 if run(options.folder, Envoy if options.proxy == "envoy" else Outrider, options.patterns) else 0
+    kind = Envoy if options.proxy == "envoy" else Outrider
+    tracers = [*TRACERS] if options.tracer == "both" else [options.tracer]
+    failed = [run(options.folder, kind, options.patterns, tracer) for tracer in tracers]
+    return 1 if any(failed) else 0
 
 
 if __name__ == "__main__":

@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from proxy.base.headers import Field
 from proxy.tracing.context import TRACE_NAMES
+from tests.support.config import opentelemetry
 from tests.unit.tracing.world import BOTH, World, zipkin
 
+TRACERS: dict[str, dict[str, Any]] = {
+    "zipkin": {"provider": zipkin(trace_context_option=BOTH)},
+    "opentelemetry": opentelemetry("zipkin"),
+}
 ID = b"12345678901234567890123456789012"
 SPAN = b"1234567890123456"
 GOOD = b"00-%b-%b-01" % (ID, SPAN)
@@ -33,10 +39,10 @@ class Seen:
     state: list[tuple[bytes, bytes]]
 
 
-def through(*fields: Field, calls: int = 1) -> list[Seen]:
+def through(*fields: Field, calls: int = 1, tracer: str) -> list[Seen]:
     """Send one request; the app makes ``calls`` calls of its own, each with the headers it received."""
     world = World()
-    config = {"provider": zipkin(trace_context_option=BOTH)}
+    config = TRACERS[tracer]
     inbound, outbound = world.compile(config), world.compile(config, "OUTBOUND")
     first = world.stream(*((name.lower(), value) for name, value in fields))
     inbound.start(first)
@@ -218,8 +224,9 @@ CASES: dict[str, list[tuple[list[Field], Check]]] = {
         for at, (fields, check) in enumerate(requests)
     ],
 )
-def test_one_request(fields: list[Field], check: Check) -> None:
-    (seen,) = through(*fields)
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_one_request(fields: list[Field], check: Check, tracer: str) -> None:
+    (seen,) = through(*fields, tracer=tracer)
     assert check(seen), seen
 
 
@@ -228,8 +235,11 @@ def test_one_request(fields: list[Field], check: Check) -> None:
     [([parent(GOOD)], ID), ([], None), ([parent(b"00-%b-%b-01" % (b"0" * 32, SPAN))], None)],
     ids=["valid traceparent", "no traceparent", "illegal traceparent"],
 )
-def test_several_calls_have_ids_of_their_own(fields: list[Field], expected: bytes | None) -> None:
-    seen = through(*fields, calls=3)
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_several_calls_have_ids_of_their_own(
+    fields: list[Field], expected: bytes | None, tracer: str
+) -> None:
+    seen = through(*fields, calls=3, tracer=tracer)
     assert len({one.span_id for one in seen}) == 3
     assert {one.trace_id for one in seen} == {expected or seen[0].trace_id}
 

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from proxy.base.headers import CLIENT_TRACE_ID, CONTENT_TYPE, RequestHeaders
+from proxy.base.headers import CLIENT_TRACE_ID, CONTENT_TYPE
 from proxy.formatter.flags import format_flags
+from proxy.tracing.collector import Collector, check_cluster, compile_service
 from proxy.tracing.context import DEBUG
-from proxy.tracing.reporter import TIMEOUT_S, Reporter
+from proxy.tracing.reporter import Reporter
 from proxy.tracing.span_tags import address_without_port, grpc_status, is_grpc, span_tags, text, url_of
+from proxy.tracing.tracer import NARROW, NARROW_DATED, WIDE, WIDE_DATED
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
-    from proxy.base.headers import Field
+    from proxy.base.headers import RequestHeaders
     from proxy.http.context import FactoryContext
     from proxy.tracing.span import Span
+    from proxy.tracing.tracer import TraceSampler
 
 MICROSECONDS: Final = 1_000_000
 SPAN_KIND: Final = {True: "SERVER", False: "CLIENT"}
@@ -42,10 +45,20 @@ TEMPLATE: Final = (
 class ZipkinTracer:
     """The tracer of one configuration. Those with the same collector share its reporter."""
 
-    __slots__ = ("formats", "report", "reporter", "shared_span_context", "trace_id_128bit")
+    __slots__ = (
+        *("always_server", "formats", "names_direction", "report", "reporter", "root_ids"),
+        *("sampler", "shared_span_context"),
+    )
 
     def __init__(self, reader: Reader, context: FactoryContext) -> None:
-        self.trace_id_128bit = reader.flag("trace_id_128bit")
+        wide = reader.flag("trace_id_128bit")
+        if reader.flag("timestamp_trace_ids"):
+            self.root_ids = WIDE_DATED if wide else NARROW_DATED
+        else:
+            self.root_ids = WIDE if wide else NARROW
+        self.names_direction = False
+        self.always_server = reader.flag("split_spans_for_request")
+        self.sampler: TraceSampler | None = None
         self.shared_span_context: bool = reader.wrapped("shared_span_context", True)
         both = reader.enum("trace_context_option") == "USE_B3_WITH_W3C_PROPAGATION"
         self.formats: tuple[str, ...] = ("b3", "w3c") if both else ("b3",)
@@ -54,7 +67,8 @@ class ZipkinTracer:
             reader.fail("collector_endpoint_version", "must be set; HTTP_JSON is the one supported here")
         elif version != "HTTP_JSON":
             reader.unsupported("collector_endpoint_version", f"{version} is not supported; HTTP_JSON is")
-        encoder = compile_encoder(reader, context, self.shared_span_context)
+        collector = compile_collector(reader, context)
+        encoder = ZipkinEncoder(context, collector, self.shared_span_context)
         self.reporter = shared_reporter(encoder, context)
         self.report = self.reporter.report
 
@@ -63,13 +77,13 @@ class ZipkinTracer:
         self.reporter.flush()
 
 
-def compile_encoder(reader: Reader, context: FactoryContext, shared: bool) -> ZipkinEncoder:
+def compile_collector(reader: Reader, context: FactoryContext) -> Collector:
     """Where reports go: ``collector_service`` when it is set, else the three older fields, as Envoy."""
     service = reader.sub("collector_service")
     if service is not None:
         older = ("collector_cluster", "collector_endpoint", "collector_hostname")
         reader.ignore(*older, why="collector_service is set")
-        return compile_service(service, context, shared)
+        return compile_service(service, context)
     cluster = reader.text("collector_cluster")
     endpoint = reader.text("collector_endpoint")
     if not cluster:
@@ -79,37 +93,7 @@ def compile_encoder(reader: Reader, context: FactoryContext, shared: bool) -> Zi
     else:
         check_cluster(reader, "collector_cluster", cluster, context)
     host = reader.text("collector_hostname") or cluster
-    return ZipkinEncoder(context, cluster, host.encode(), endpoint.encode(), (), TIMEOUT_S, shared)
-
-
-def compile_service(reader: Reader, context: FactoryContext, shared: bool) -> ZipkinEncoder:
-    """core.v3.HttpService: a URI (or a path alone), its cluster, a timeout, and headers to set."""
-    uri = reader.sub("http_uri")
-    if uri is None:
-        reader.fail("http_uri", "is missing")
-        return ZipkinEncoder(context, "", b"", b"", (), TIMEOUT_S, shared)
-    cluster = uri.text("cluster")
-    check_cluster(uri, "cluster", cluster, context)
-    _, is_absolute, rest = uri.text("uri").partition("://")
-    host, _, path = rest.partition("/") if is_absolute else (cluster, "", uri.text("uri").removeprefix("/"))
-    headers: list[Field] = []
-    for option in reader.each("request_headers_to_add"):
-        header = option.sub("header")
-        if header is not None:
-            value = header.text("value")
-            if "%" in value:
-                header.unsupported("value", "command operators in a collector's header are not supported")
-            headers.append((header.text("key").lower().encode(), value.encode()))
-    timeout_s = uri.seconds("timeout", TIMEOUT_S) or TIMEOUT_S
-    return ZipkinEncoder(
-        context, cluster, host.encode(), b"/" + path.encode(), tuple(headers), timeout_s, shared
-    )
-
-
-def check_cluster(reader: Reader, field: str, cluster: str, context: FactoryContext) -> None:
-    """Refuse a collector's cluster that the configuration does not have."""
-    if context.clusters.get(cluster) is None:
-        reader.fail(field, f"unknown cluster '{cluster}'")
+    return Collector(cluster, host.encode(), endpoint.encode())
 
 
 def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter:
@@ -125,23 +109,17 @@ def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter
 class ZipkinEncoder:
     """Spans to JSON (the Encoder of a Reporter)."""
 
-    __slots__ = ("base_tags", "cluster", "endpoint", "extra", "host", "path", "plain", "shared", "timeout_s")
+    __slots__ = ("base_tags", "cluster", "collector", "endpoint", "plain", "shared", "timeout_s")
 
     def __init__(
         self,
         context: FactoryContext,
-        cluster: str,
-        host: bytes,
-        path: bytes,
-        extra: tuple[Field, ...],
-        timeout_s: float,
+        collector: Collector,
         shared: bool,
     ) -> None:
-        self.cluster = cluster
-        self.host = host
-        self.path = path
-        self.extra = extra
-        self.timeout_s = timeout_s
+        self.collector = collector
+        self.cluster = collector.cluster
+        self.timeout_s = collector.timeout_s
         self.shared = shared
         address = context.local_address
         self.endpoint: dict[str, str | int] = {"ipv6" if ":" in address else "ipv4": address, "port": 0}
@@ -168,25 +146,23 @@ class ZipkinEncoder:
 
     def key(self) -> tuple[object, ...]:
         """Equal keys: the same reports to the same place."""
-        return (self.cluster, self.host, self.path, self.extra, self.timeout_s, self.shared)
+        return (self.collector.key(), self.shared)
 
     def headers(self) -> RequestHeaders:
         """See Encoder.headers."""
-        head = RequestHeaders(
-            b"POST", self.path, self.host, b"http", [(b"content-type", b"application/json")]
-        )
-        for name, value in self.extra:
-            head.set(name, value)
-        return head
+        return self.collector.head((b"content-type", b"application/json"))
 
     def is_accepted(self, status: int) -> bool:
         """Zipkin answers 202; others that speak its API answer 200 or 204."""
         return 200 <= status < 300
 
-    def encode(self, spans: list[Span]) -> bytes:
-        """See Encoder.encode: a JSON array."""
-        encoded = [self.encode_plain(span) or orjson.dumps(self.encode_span(span)) for span in spans]
-        body = b"[%b]" % b",".join(encoded)
+    def encode_spans(self, spans: list[Span]) -> list[bytes]:
+        """See Encoder.encode_spans: JSON objects."""
+        return [self.encode_plain(span) or orjson.dumps(self.encode_span(span)) for span in spans]
+
+    def body(self, spans: list[bytes]) -> bytes:
+        """See Encoder.body: a JSON array."""
+        body = b"[%b]" % b",".join(spans)
         if b'yAnnotations"' in body:  # Zipkin takes such a body for the v1 format, and refuses it as a whole
             body = body.replace(b'yAnnotations"', b'yAnnotation\\u0073"')
         return body
@@ -195,6 +171,8 @@ class ZipkinEncoder:
         """The JSON of a usual request's span, in half of encode_span's time; None when there is more to say."""
         head = span.request_headers
         if head is None or span.tags or span.annotations or span.response_trailers is not None:
+            return None
+        if span.extra is not None:
             return None
         context = span.context
         get = dict(head.fields[::-1]).get
@@ -248,5 +226,9 @@ class ZipkinEncoder:
         if span.annotations:
             fields["annotations"][:0] = [
                 {"timestamp": round(at * MICROSECONDS), "value": value} for at, value in span.annotations
+            ]
+        if span.extra is not None:
+            fields["annotations"][:0] = [
+                {"timestamp": round(at * MICROSECONDS), "value": value} for at, value, _ in span.extra.events
             ]
         return fields

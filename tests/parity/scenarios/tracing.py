@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.client import request
-from tests.support.config import Config, cluster, route_to, virtual_host, zipkin
+from tests.support.config import Config, cluster, opentelemetry, route_to, virtual_host, zipkin
 from tests.support.messages import Headers
 from tests.support.parity.scenario import Scenario, World
 from tests.support.upstream import Request, Reset, Steps, reply
@@ -38,6 +38,94 @@ def traced(direction: str, tracing: Config | None = None, **tracer: object) -> C
     return config
 
 
+def otel(direction: str, tracing: Config | None = None, **tracer: object) -> Callable[[World], Config]:
+    """As ``traced``, with the OpenTelemetry tracer; a route with a tracing of its own."""
+
+    def config(world: World) -> Config:
+        tags = [{"tag": "lit", "literal": {"value": "route"}}, {"tag": "more", "value": "%RESPONSE_CODE%"}]
+        routes = [
+            {**route_to("up", prefix="/named"), "decorator": {"operation": "checkout", "propagate": False}},
+            {
+                **route_to("up", prefix="/own"),
+                "tracing": {
+                    "custom_tags": tags,
+                    "operation": "%REQ(:METHOD)% own",
+                    "upstream_operation": "try",
+                },
+            },
+            route_to("up", retry_policy={"retry_on": "reset", "num_retries": 1}),
+        ]
+        return world.bootstrap(
+            [virtual_host(routes)],
+            hcm={"tracing": opentelemetry("collector", tracing, **tracer)},
+            clusters=[cluster("collector", world.collector.port)],
+            traffic_direction=direction,
+        )
+
+    return config
+
+
+def otel_inputs(world: World) -> None:
+    """10 spans."""
+    agent = ("User-Agent", "tester")
+    parent = f"00-{TRACE}-{PARENT}-01"
+    grpc = ("content-type", "application/grpc")
+    world.talk(
+        request("GET", "/root?q=1", [agent]),
+        request("GET", "/w3c", [("traceparent", parent), ("tracestate", "vendor=1,other=2")]),
+        request("GET", "/unsampled", [("traceparent", f"00-{TRACE}-{PARENT}-00")]),
+        request("POST", "/named", [agent], body=b"seven77"),
+        request("GET", "/own"),
+        request("GET", "/503"),
+        request("GET", "/404"),
+        request("GET", "/retried"),
+        request("POST", "/grpc8", [grpc]),
+        request("POST", "/grpc13", [grpc]),
+        request("GET", "/" + "long" * 60, [("x-client-trace-id", "client-1")]),
+    )
+
+
+def otel_spawned(world: World) -> None:
+    """10 spans: five requests, a try each."""
+    world.talk(
+        request("GET", "/root"),
+        request("GET", "/w3c", [("traceparent", f"00-{TRACE}-{PARENT}-01")]),
+        request("GET", "/own"),
+        request("GET", "/503"),
+        request("GET", "/404"),
+    )
+
+
+def otel_ratio(world: World) -> None:
+    """Traces of many ids, of which a third is kept, roots aside."""
+    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}" for number in range(1, 31)]
+    world.talk(*(request("GET", "/", [("traceparent", f"00-{one}-{PARENT}-00")]) for one in ids))
+
+
+def otel_parents(world: World) -> None:
+    """5 spans: what the parents say."""
+    world.talk(
+        *(request("GET", "/", [("traceparent", f"00-{TRACE}-{PARENT}-0{at % 2}")]) for at in range(10)),
+        request("GET", "/root"),
+    )
+
+
+SAMPLERS = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3."
+
+
+def ratio(numerator: int) -> Config:
+    typed = {
+        "@type": f"{SAMPLERS}TraceIdRatioBasedSamplerConfig",
+        "sampling_percentage": {"numerator": numerator},
+    }
+    return {"name": "envoy.tracers.opentelemetry.samplers.trace_id_ratio_based", "typed_config": typed}
+
+
+def parent_based(root: Config) -> Config:
+    typed = {"@type": f"{SAMPLERS}ParentBasedSamplerConfig", "wrapped_sampler": root}
+    return {"name": "envoy.tracers.opentelemetry.samplers.parent_based", "typed_config": typed}
+
+
 def spans_script() -> Callable[[Request], Steps]:
     tries = {"count": 0}
 
@@ -48,6 +136,8 @@ def spans_script() -> Callable[[Request], Steps]:
                 return [Reset()]
         if got.path == "/503":
             return [reply(503, b"busy", reason="Service Unavailable")]
+        if got.path.startswith("/grpc"):
+            return [reply(200, b"", [("content-type", "application/grpc"), ("grpc-status", got.path[5:])])]
         if got.path == "/404":
             return [reply(404, b"no", reason="Not Found")]
         return [reply(200, b"fine")]
@@ -122,7 +212,71 @@ WIDE = {"trace_id_128bit": True}
 #: our reporter sends larger batches over fewer requests
 BATCHES = (r"cluster\.collector\.", r"^tracing\.zipkin\.(reports|timer)")
 
+OTEL_ALLOW = {
+    "traceparent-random-flag": r"^upstream up \d+ header traceparent$|^spans \d+ flags$",
+    "empty-tracestate": r"^upstream up \d+ header( names| tracestate)$",
+    "tracer-identity": r"^spans \d+ (resource\.telemetry\.sdk\.|scope\.)",
+}
+
 SCENARIOS = [
+    Scenario(
+        name="otel_inbound",
+        title="OpenTelemetry over HTTP, INBOUND: names, kinds, status, attributes, resource, own routes",
+        config=otel(
+            "INBOUND",
+            {"custom_tags": [{"tag": "lit", "literal": {"value": "x"}}], "max_path_tag_length": 128},
+        ),
+        drive=otel_inputs,
+        upstreams={"up": spans_script()},
+        lines=11,
+        spans=10,
+        allow=OTEL_ALLOW,
+        ignore_stats=BATCHES,
+    ),
+    Scenario(
+        name="otel_outbound",
+        title="OpenTelemetry over HTTP, OUTBOUND: verbose, statuses of clients",
+        config=otel("OUTBOUND", {"verbose": True}),
+        drive=otel_inputs,
+        upstreams={"up": spans_script()},
+        lines=11,
+        spans=10,
+        allow=OTEL_ALLOW,
+        ignore_stats=BATCHES,
+    ),
+    Scenario(
+        name="otel_spawned",
+        title="OpenTelemetry with spawn_upstream_span: a span a try",
+        config=otel("OUTBOUND", {"spawn_upstream_span": True, "upstream_operation": "up %REQ(:METHOD)%"}),
+        drive=otel_spawned,
+        upstreams={"up": spans_script()},
+        lines=5,
+        spans=10,
+        allow=OTEL_ALLOW,
+        ignore_stats=BATCHES,
+    ),
+    Scenario(
+        name="otel_ratio",
+        title="OpenTelemetry, trace_id_ratio_based: both keep the same traces",
+        config=otel("INBOUND", None, sampler=ratio(40)),
+        drive=otel_ratio,
+        upstreams={"up": spans_script()},
+        lines=30,
+        spans=10,
+        allow=OTEL_ALLOW,
+        ignore_stats=BATCHES,
+    ),
+    Scenario(
+        name="otel_parent_based",
+        title="OpenTelemetry, parent_based: the parent's decision, a ratio of 0 for roots",
+        config=otel("INBOUND", None, sampler=parent_based(ratio(0))),
+        drive=otel_parents,
+        upstreams={"up": spans_script()},
+        lines=11,
+        spans=5,
+        allow=OTEL_ALLOW,
+        ignore_stats=BATCHES,
+    ),
     Scenario(
         name="b3_inbound",
         title="Zipkin, INBOUND: B3 in every form; spans, tags, errors, retries, decorator",

@@ -24,7 +24,7 @@ COMPARED = re.compile(
     r"|upstream_cx_(total|http1_total|active|overflow|connect_fail|connect_timeout|pool_overflow|protocol_error"
     r"|destroy|none_healthy)|retry[_.]|membership_)"
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
-    r"|tracing\.zipkin\.spans_sent)"
+    r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
 
 

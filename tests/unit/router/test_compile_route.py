@@ -70,8 +70,9 @@ def test_tracing_and_decorator() -> None:
     }
     route = the_route(routes({**action(), **traced}))
     assert (route.decorator_operation, route.decorator_propagate) == (b"op", False)
-    rates = route.tracing
-    assert rates is not None and (rates.client, rates.random, rates.overall) == (1.0, 0.25, 1.0)
+    assert route.tracing is not None
+    rates = route.tracing.rates
+    assert (rates.client, rates.random, rates.overall) == (1.0, 0.25, 1.0)
 
 
 def test_a_route_policy_replaces_the_virtual_hosts() -> None:

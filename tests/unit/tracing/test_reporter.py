@@ -9,11 +9,13 @@ import pytest
 from proxy.base.headers import RequestHeaders
 from proxy.tracing.reporter import (
     BATCH_LIMIT,
+    CHUNK,
     FLUSH_AT,
     FLUSH_INTERVAL_S,
     IN_FLIGHT_LIMIT,
     QUEUE_LIMIT,
     RETRY_AFTER_S,
+    SLICE_S,
     Reporter,
 )
 from proxy.tracing.span import Span
@@ -26,8 +28,11 @@ class CountingEncoder:
     cluster = "zipkin"
     timeout_s = 5.0
 
-    def encode(self, spans: list[Span]) -> bytes:
-        return b"s" * len(spans)
+    def encode_spans(self, spans: list[Span]) -> list[bytes]:
+        return [b"s"] * len(spans)
+
+    def body(self, spans: list[bytes]) -> bytes:
+        return b"".join(spans)
 
     def headers(self) -> RequestHeaders:
         return RequestHeaders(b"POST", b"/", b"zipkin")
@@ -153,7 +158,7 @@ def test_a_silent_collector_costs_bounded_memory() -> None:
         answer(202, b"")
     world.client.status = 202
     world.pass_time(5)
-    assert world.reporter.queue == []
+    assert not world.reporter.queue
     assert world.counters()["spans_sent"] == QUEUE_LIMIT + IN_FLIGHT_LIMIT * BATCH_LIMIT
 
 
@@ -177,3 +182,31 @@ def test_flush_sends_everything_now() -> None:
     assert world.sizes == [1, 1, BATCH_LIMIT, 1]
     world.pass_time(3)
     assert len(world.sizes) == 4
+
+
+def test_encoding_stops_when_its_time_is_up_and_the_batch_stays_one() -> None:
+    """No turn encodes for longer than a slice and a chunk; a batch in slices is still one report."""
+    world = Reporting()
+    sizes: list[int] = []
+
+    class Slow(CountingEncoder):
+        def encode_spans(self, spans: list[Span]) -> list[bytes]:
+            sizes.append(len(spans))
+            world.time.now += SLICE_S
+            return super().encode_spans(spans)
+
+    world.reporter.encoder = Slow()
+    world.report(FLUSH_AT)
+    world.time.now += 0.02
+    world.timers.turn(world.time.now)
+    assert sizes == [CHUNK] and world.sizes == []
+    world.pass_time(1)
+    assert world.sizes == [FLUSH_AT] and sizes == [CHUNK] * (FLUSH_AT // CHUNK)
+
+
+def test_a_small_limit_sends_before_it_drops() -> None:
+    world = Reporting()
+    world.reporter = Reporter(CountingEncoder(), world.context, world.stats.scope("tracing.zipkin"), 5)
+    world.report(5)
+    world.pass_time(0.05)
+    assert world.sizes == [5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.base.headers import Field
+from proxy.tracing.route_tracing import RouteTracing
 from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import Rates
 from tests.support.runtime import runtime_of
@@ -126,6 +127,10 @@ def test_no_request_id_at_all() -> None:
     assert stream.span is not None
 
 
+def own(**rates: float) -> RouteTracing:
+    return RouteTracing(Rates(**rates))
+
+
 class Route:
     """What tracing looks at in a route."""
 
@@ -137,7 +142,7 @@ class Route:
 
 @pytest.mark.parametrize(
     ("route", "kept"),
-    [(Route(Rates(random=0.0)), False), (Route(Rates()), True), (Route(Rates(overall=0.0)), False)],
+    [(Route(own(random=0.0)), False), (Route(own()), True), (Route(own(overall=0.0)), False)],
 )
 def test_a_route_overrides_the_rates(route: Route, kept: bool) -> None:
     world = World()
@@ -154,7 +159,7 @@ def test_the_runtime_goes_before_what_is_configured(by_route: bool) -> None:
     world = World(runtime=runtime)
     none = {} if by_route else {"random_sampling": {"value": 0}}
     tracing = world.compile({"provider": zipkin(), **none})
-    route = Route(follow_runtime(Rates(random=0.0), runtime) if by_route else None)
+    route = Route(RouteTracing(follow_runtime(Rates(random=0.0), runtime)) if by_route else None)
 
     def kept(*fields: Field) -> bool:
         stream = world.stream(*fields)

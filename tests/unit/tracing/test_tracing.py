@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.api.reader import unread
 from proxy.base.errors import ResponseFlag
 from proxy.base.headers import ResponseHeaders
+from proxy.tracing.compile import compile_route_tracing, compile_tracing
 from proxy.tracing.span import moments
-from proxy.tracing.tracing import HttpTracing, compile_tracing
+from proxy.tracing.tracing import HttpTracing
 from tests.unit.tracing.world import World, travel, zipkin
 
 DECORATOR = b"x-envoy-decorator-operation"
@@ -369,11 +369,78 @@ def test_refused(config: dict[str, Any], path: str, kind: str) -> None:
     assert [(finding.path, finding.kind) for finding in world.findings] == [(path, kind)]
 
 
-def test_fields_nobody_reads_are_found() -> None:
+def test_zipkins_split_makes_server_spans_on_the_egress_side_too() -> None:
+    """Without spawn_upstream_span that is all that it does in Envoy: no second span."""
     world = World()
-    reader = world.reader({"provider": zipkin(split_spans_for_request=True, timestamp_trace_ids=True)})
-    compile_tracing(reader, world.context, "INBOUND", world.stats.scope("http.in"))
-    assert {finding.path.rpartition(".")[2] for finding in unread(reader)} == {
-        "split_spans_for_request",
-        "timestamp_trace_ids",
+    stream = world.stream((b"x-b3-traceid", b"a" * 16), (b"x-b3-spanid", b"b" * 16), (b"x-b3-sampled", b"1"))
+    tracing = world.compile({"provider": zipkin(split_spans_for_request=True)}, "OUTBOUND")
+    tracing.start(stream)
+    assert stream.span.is_server and stream.trace.span_id_hex == b"b" * 16
+    assert tracing.start_upstream(stream, stream.request_headers) is None
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_dated_ids(wide: bool) -> None:
+    world = World()
+    provider = zipkin(timestamp_trace_ids=True, trace_id_128bit=wide)
+    stream = world.stream()
+    world.compile({"provider": provider}).start(stream)
+    trace_id, span_id = stream.trace.trace_id_hex, stream.trace.span_id_hex
+    assert int(trace_id[:8], 16) == int(world.time.wall())
+    assert len(trace_id) == (32 if wide else 16)
+    assert (trace_id[16:] == span_id) is wide
+
+
+class OwnRoute:
+    """A route with a tracing of its own."""
+
+    decorator_operation = b"decorated"
+    decorator_propagate = True
+
+    def __init__(self, world: World, **config: Any) -> None:
+        reader = world.reader(config, "envoy.config.route.v3.Tracing")
+        self.tracing = compile_route_tracing(reader, {"HOME": "/root"}, world.context.runtime)
+
+
+def literal(tag: str, value: str) -> dict[str, Any]:
+    return {"tag": tag, "literal": {"value": value}}
+
+
+def test_a_routes_tags_and_operations_go_before_the_managers() -> None:
+    world = World()
+    manager = {
+        "provider": zipkin(),
+        "operation": "manager",
+        "upstream_operation": "manager's try",
+        "spawn_upstream_span": True,
+        "custom_tags": [literal("a", "manager"), literal("c", "c")],
     }
+    tracing = world.compile(manager)
+    stream = world.stream()
+    environment = {"tag": "e", "environment": {"name": "HOME"}}
+    stream.route = OwnRoute(  # type: ignore[assignment]
+        world, operation="%REQ(:METHOD)% own", custom_tags=[literal("a", "own"), environment]
+    )
+    tracing.start(stream)
+    headers = stream.request_headers
+    assert headers is not None
+    tried = tracing.start_upstream(stream, headers)
+    assert tried is not None
+    tracing.finish_upstream(tried, stream, 200)
+    world.end(tracing, stream)
+    assert (stream.span.name, tried.name) == (b"GET own", b"manager's try")
+    assert stream.span.tags == tried.tags == {"a": "own", "c": "c", "e": "/root"}
+    answer = ResponseHeaders(200)
+    tracing.respond(stream, answer)
+    assert DECORATOR not in answer
+
+
+def test_an_operation_that_comes_out_empty_leaves_the_host() -> None:
+    """And the decorator stays out of it: seen in Envoy."""
+    world = World()
+    tracing = world.compile({"provider": zipkin()})
+    stream = world.stream()
+    stream.route = OwnRoute(world, operation="%REQ(nope)%")  # type: ignore[assignment]
+    tracing.start(stream)
+    world.end(tracing, stream)
+    assert stream.span.name == b"ex.com:80"

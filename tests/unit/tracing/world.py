@@ -19,7 +19,8 @@ from proxy.base.timers import TimerWheel
 from proxy.extensions import EXTENSIONS
 from proxy.http.context import FactoryContext, Node
 from proxy.stats.store import Store
-from proxy.tracing.tracing import HttpTracing, compile_tracing
+from proxy.tracing.compile import compile_tracing
+from proxy.tracing.tracing import HttpTracing
 
 TRACING = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing"
 REQUEST_ID = b"b1b2b3b4-1234-4abc-8abc-123456789012"

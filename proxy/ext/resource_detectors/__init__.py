@@ -1,0 +1,1 @@
+"""ext.resource_detectors"""

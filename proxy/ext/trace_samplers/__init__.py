@@ -1,0 +1,1 @@
+"""ext.trace_samplers"""
