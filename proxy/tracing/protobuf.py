@@ -1,5 +1,5 @@
-"""The few pieces of protobuf's wire format that spans need, written by hand: a quarter of the time that message
-objects take (tests/unit/tracing/test_otlp.py decodes everything with those)."""
+"""The few pieces of protobuf's wire format that spans need, written by hand: a usual span takes less than half the
+time that message objects take (28 against 61 us, measured side by side on a busy machine). Tests decode with those."""
 
 from __future__ import annotations
 

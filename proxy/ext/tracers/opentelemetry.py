@@ -45,7 +45,7 @@ class OpenTelemetryTracer:
         sampler = reader.sub("sampler")
         self.sampler: TraceSampler | None = compile_sampler(sampler, context) if sampler is not None else None
         reader.unsupported("grpc_service", NOT_YET)
-        reader.unsupported("exporter", "exporters are not supported; http_service is")
+        reader.unsupported("exporter", "exporters are not supported yet; http_service is")
         limit = reader.wrapped("max_cache_size", DEFAULT_CACHE) or DEFAULT_CACHE
         resource = compile_resource(reader, context)
         base = {"node_id": context.node.id, "zone": context.node.zone, "component": "proxy"}
