@@ -90,4 +90,9 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
         "proxy.ext.load_balancers.least_request:LeastRequest",
     ),
+    (
+        "envoy.load_balancing_policies.random",
+        "envoy.extensions.load_balancing_policies.random.v3.Random",
+        "proxy.ext.load_balancers.random:Random",
+    ),
 )

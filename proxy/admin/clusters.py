@@ -87,11 +87,16 @@ def _limits_json(limits: Limits) -> dict[str, Any]:
     return {name: getattr(limits, name) for name in _LIMITS}
 
 
+def host_address(host: Host) -> dict[str, Any]:
+    """core.v3.Address of a host."""
+    return {"pipe": {"path": host.path}} if host.path else address_json(host.ip, host.port)
+
+
 def _host_json(host: Host) -> dict[str, Any]:
     locality = host.locality
     facts = {"region": locality.region, "zone": locality.zone, "sub_zone": locality.sub_zone}
-    result = {
-        "address": address_json(host.ip, host.port),
+    result: dict[str, Any] = {
+        "address": host_address(host),
         "stats": [_metric(host, name) for name in _COUNTERS]
         + [_metric(host, name, "GAUGE") for name in _GAUGES],
         "health_status": {"eds_health_status": host.eds_health_status},

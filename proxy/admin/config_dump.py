@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
+from proxy.admin.clusters import host_address
 from proxy.admin.config_mask import BadMask, apply_mask
-from proxy.admin.listeners import address_json
 from proxy.admin.patterns import BadPattern, compile_filter
 from proxy.admin.state import AdminState, Cluster, Endpoint, Host, Reply, Request, json_reply
 from proxy.api.pool import UnknownType, pool, unpack
@@ -199,7 +199,7 @@ def _locality_endpoints(key: tuple[int, Any], hosts: list[Host]) -> dict[str, An
     group["lb_endpoints"] = [
         {
             "endpoint": {
-                "address": address_json(host.ip, host.port),
+                "address": host_address(host),
                 "health_check_config": {},
                 **({"hostname": host.hostname} if host.hostname else {}),
             },

@@ -49,6 +49,7 @@ class Host(Protocol):
 
     ip: str
     port: int
+    path: str
     address: str
     hostname: str
     weight: int

@@ -118,4 +118,7 @@ REMOTE_CONNECTION_FAILURE = ResetReason(b"remote connection failure", ResponseFl
 CONNECTION_TIMEOUT = ResetReason(b"connection timeout", ResponseFlag.UF)
 CONNECTION_TERMINATION = ResetReason(b"connection termination", ResponseFlag.UC)
 OVERFLOW = ResetReason(b"overflow", ResponseFlag.UO)
+NO_POOL = ResetReason(
+    b"no connection pool", ResponseFlag.UH
+)  # max_connection_pools; as if there were no host
 PROTOCOL_ERROR = ResetReason(b"protocol error", ResponseFlag.UPE)

@@ -131,6 +131,8 @@ class Engine:
         self.parts = compile_bootstrap(copy, Options(), self._dispatcher, store, environ, resolver, ids)
         if loaded.errors:
             raise ConfigRefused(loaded.errors.findings)
+        for cluster in self.parts.clusters.clusters.values():
+            cluster.bind_config = None  # no socket is opened, so none has an address
         self.parts.clusters.start()
         resolver.answer()
         self._observers: dict[int, _Observer] = {}

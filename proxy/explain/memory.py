@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import Any, cast
 
-from proxy.upstream.dns import OnDone
+from proxy.upstream.dns import OnDone, ResolverOptions
 
 #: names that are not looked up stand for addresses of 198.18.0.0/15 (RFC 2544: never on the Internet)
 NOWHERE = "198.18."
@@ -122,8 +123,21 @@ class MemoryLoop:
         self, factory: Callable[[], Any], host: str, port: int, **_: object
     ) -> tuple[Any, Any]:
         """Connected at once."""
+        return self._connected(factory, (host, port))
+
+    async def sock_connect(self, sock: socket.socket, address: str) -> None:
+        """Nobody is there."""
+
+    async def create_unix_connection(
+        self, factory: Callable[[], Any], *, sock: socket.socket
+    ) -> tuple[Any, Any]:
+        """Connected at once, and not through the socket."""
+        sock.close()
+        return self._connected(factory, ("unix", 0))
+
+    def _connected(self, factory: Callable[[], Any], place: tuple[str, int]) -> tuple[Any, Any]:
         protocol = factory()
-        transport = MemoryTransport((host, port), ("127.0.0.1", 50000 + len(self.opened) % 10000))
+        transport = MemoryTransport(place, ("127.0.0.1", 50000 + len(self.opened) % 10000))
         self.opened.append((protocol, transport))
         protocol.connection_made(transport)
         return transport, protocol
@@ -145,7 +159,7 @@ class MemoryResolver:
         self._asked: list[tuple[str, OnDone]] = []
         self._names: dict[str, str] = {}
 
-    def resolve(self, name: str, family: str, on_done: OnDone) -> None:
+    def resolve(self, name: str, family: str, on_done: OnDone, options: ResolverOptions) -> None:
         """See ``upstream.dns.Resolver``."""
         self._asked.append((name, on_done))
 

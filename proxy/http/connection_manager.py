@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.base.errors import LOCAL_RESET
 from proxy.base.headers import HOST, RequestHeaders
+from proxy.http.budgets import count_request
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
 from proxy.http.stats import HcmStats
@@ -165,6 +166,8 @@ class ConnectionManager:
             stats_of_cluster = stream.cluster.stats
             stats_of_cluster.upstream_rq_body_size.record(received)
             stats_of_cluster.upstream_rs_body_size.record(sent)
+            if stream.cluster.timeout_budgets is not None:
+                count_request(stream, stream.cluster.timeout_budgets)
         if self.tracing is not None:
             self.tracing.finish(stream)
         for access_log in self.access_logs:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import ResponseFlag
+from proxy.base.errors import ResetReason, ResponseFlag
 from proxy.base.headers import Field, RequestHeaders, ResponseHeaders
+from proxy.http.budgets import count_try
 from proxy.http.filter import Filter
 from proxy.router.retry import LIMIT_EXCEEDED, OVERFLOWED, RetryState
 from proxy.router.timeouts import expected_timeout_ms
@@ -19,6 +20,9 @@ from proxy.router.upstream_request import UpstreamRequest
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
     from proxy.upstream.cluster import Cluster
+
+#: RFC 9110 section 9.2.2
+IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 BODY_TOO_LARGE: Final = b"exceeded request buffer limit while retrying upstream"
 
@@ -40,6 +44,10 @@ class Tries(Filter):
         cluster = stream.cluster
         assert cluster is not None
         return cluster
+
+    def _send_again(self, stream: ActiveStream, request: UpstreamRequest, now: float) -> None:
+        """A try like ``request``, on a new connection."""
+        raise NotImplementedError
 
     # -- what a try needs ---------------------------------------------------------------------------------------------
 
@@ -113,12 +121,16 @@ class Tries(Filter):
             stream.flags |= ResponseFlag.UO
 
     def _schedule_retry(self, stream: ActiveStream, delay_s: float) -> None:
-        stats = self._cluster(stream).stats
+        cluster = self._cluster(stream)
+        stats = cluster.stats
         stats.upstream_rq_retry.value += 1
         stats.upstream_rq_retry_backoff_exponential.value += 1
         stream.upstream = None
         stream.try_deadline = inf
-        stream.retry_deadline = stream.hcm.monotonic() + delay_s
+        now = stream.hcm.monotonic()
+        if cluster.timeout_budgets is not None:
+            count_try(stream, cluster.timeout_budgets, now)
+        stream.retry_deadline = now + delay_s
         stream.connection.watch(stream.retry_deadline)
 
     def _retry_now(self, stream: ActiveStream, now: float) -> None:
@@ -130,6 +142,33 @@ class Tries(Filter):
         if stream.route.virtual_host.include_request_attempt_count:
             headers.set(b"x-envoy-attempt-count", b"%d" % (stream.attempt_count + 1))
         self._try(stream)
+
+    def _retried_stale(self, stream: ActiveStream, request: UpstreamRequest, reason: ResetReason) -> bool:
+        """Whether the request is sent again, once and at once, on a new connection to the same host: its own had been
+        kept alive for too long, and nothing can have come of it that a second time would do twice.
+
+        RFC 9110 section 9.2.2: idempotent methods only; without a body, which nobody has kept.
+        """
+        headers, route = stream.request_headers, stream.route
+        assert headers is not None and route is not None
+        if (
+            not request.is_stale(reason)
+            or request.pool.draining
+            or headers.method not in IDEMPOTENT
+            or not stream.decode_ended
+            or stream.bytes_received
+            or stream.request_trailers is not None
+        ):
+            return False
+        request.cluster.stats.upstream_rq_retry_stale.value += 1
+        now = stream.hcm.monotonic()
+        self._expect_timeout(stream, headers, now - stream.rx_end_at)
+        stream.attempt_count += 1
+        if route.virtual_host.include_request_attempt_count:
+            headers.set(b"x-envoy-attempt-count", b"%d" % stream.attempt_count)
+        self._forget_try(stream)
+        self._send_again(stream, request, now)
+        return True
 
     def _try_complete(self, stream: ActiveStream) -> None:
         if stream.try_span is not None:

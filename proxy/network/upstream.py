@@ -19,6 +19,7 @@ from proxy.base.errors import (
     ResetReason,
 )
 from proxy.codec.http1 import Http1ClientCodec
+from proxy.network.connecting import LocalFailure, failure_words, open_connection
 from proxy.network.dispatcher import Flushable
 from proxy.network.downstream import address_text
 from proxy.network.keepalive import set_keepalive
@@ -82,7 +83,9 @@ class UpstreamConnection(UpstreamStream, Flushable):
     async def connect(self) -> None:
         """Open the socket; the outcome goes to the pool. Runs as one task per connection, never per request."""
         try:
-            await self.dispatcher.loop.create_connection(lambda: self, self.host.ip, self.host.port)  # type: ignore[type-var]
+            await open_connection(
+                self.dispatcher.loop, lambda: self, self.host, self.pool.cluster.bind_config
+            )
         except OSError as error:
             self._connect_failed(error)
         except asyncio.CancelledError:
@@ -96,7 +99,10 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.closed = True
         self.dispatcher.timers.forget(self)
         reason = LOCAL_CONNECTION_FAILURE if error.errno in LOCAL_ERRNOS else REMOTE_CONNECTION_FAILURE
-        words = (error.strerror or str(error)).encode()
+        words = failure_words(error, self.host)
+        if isinstance(error, LocalFailure):
+            reason = LOCAL_CONNECTION_FAILURE
+            self.pool.stats.bind_errors.value += error.bind
         log.debug("[C%d] %s: connect failed: %s", self.connection_id, self.host.address, words.decode())
         try:
             self.pool.on_connect_failure(self, reason, words)
@@ -121,6 +127,9 @@ class UpstreamConnection(UpstreamStream, Flushable):
             if idle_s:
                 self.idle_since = self.connected_at
                 self.dispatcher.timers.watch(self, self.idle_since + idle_s)
+            longest_s = self.pool.cluster.max_connection_duration_s
+            if longest_s:
+                self.dispatcher.timers.watch(self, self.connected_at + longest_s)
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)
@@ -168,6 +177,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
             if request is None:
                 self.pool.on_closed(self, remote=True)  # at once: it must not be handed out any more
             else:
+                self._log_cut("FIN")
                 self.codec.eof()
                 self.request = None
                 if self.codec.protocol_error:
@@ -188,6 +198,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         try:
             self.pool.on_closed(self, remote=not local)
             if request is not None:
+                self._log_cut("this side" if local else "a reset")
                 self.codec.lost()
                 if self.codec.protocol_error:
                     self.pool.stats.upstream_cx_protocol_error.value += 1
@@ -196,6 +207,20 @@ class UpstreamConnection(UpstreamStream, Flushable):
             self.dispatcher.flush()
         except Exception as error:
             self.dispatcher.bug("an upstream connection's end", error)
+
+    def _log_cut(self, by: str) -> None:
+        """Whose doing it was, and how old the connection: what an operator asks of a 503 with flag UC."""
+        if log.isEnabledFor(logging.DEBUG):
+            now = self.dispatcher.clock.monotonic()
+            log.debug(
+                "[C%d] %s: ended by %s during request %d on it, %.3f s after its last response, %.3f s old",
+                self.connection_id,
+                self.host.address,
+                by,
+                self.requests_served,
+                now - (self.idle_since or self.connected_at),
+                now - self.connected_at,
+            )
 
     def pause_writing(self) -> None:
         self.write_blocked = True
@@ -292,15 +317,31 @@ class UpstreamConnection(UpstreamStream, Flushable):
             self.connect_deadline = inf
             self.close(CONNECTION_TIMEOUT)
             return inf
-        idle_s = self.pool.cluster.idle_timeout_s
-        if not idle_s or not self.open:
+        if not self.open:
             return self.connect_deadline
+        return min(self._idle_until(now), self._alive_until(now)) if self.open else inf
+
+    def _idle_until(self, now: float) -> float:
+        """When to look whether it has been idle for too long; closes it when it has."""
+        idle_s = self.pool.cluster.idle_timeout_s
+        if not idle_s:
+            return inf
         if self.request is not None:
             return now + idle_s
         if now >= self.idle_since + idle_s:
             self.pool.on_idle_timeout(self)
             return inf
         return self.idle_since + idle_s
+
+    def _alive_until(self, now: float) -> float:
+        """When it has lived for too long; from then on it serves nobody new."""
+        longest_s = self.pool.cluster.max_connection_duration_s
+        if not longest_s or self.closed:
+            return inf
+        if now >= self.connected_at + longest_s:
+            self.pool.on_max_duration(self)
+            return inf
+        return self.connected_at + longest_s
 
 
 #: connect() failures that are ours: no ports, no descriptors, no buffers.

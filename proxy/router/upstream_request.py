@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import trait
 
-from proxy.base.errors import ResetReason
+from proxy.base.errors import CONNECTION_TERMINATION, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.codec.interface import StreamDecoder
 from proxy.upstream.connection import UpstreamStream
@@ -61,10 +61,11 @@ class Owner:
 
 class UpstreamRequest(StreamDecoder, PoolRequest):
     """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
-    has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun; ``done`` once the owner will hear no more.
+    has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun, be it with a 1xx; ``done`` once the owner will hear no more; ``again``: in place of one whose connection was dead.
     """
 
     __slots__ = (
+        "again",
         "asked_at",
         "cluster",
         "connection",
@@ -108,6 +109,7 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
         self.asked_at = 0.0
         self.headers_seen = False
         self.done = False
+        self.again = False
 
     # -- from the pool -------------------------------------------------------------------------------------------
 
@@ -203,6 +205,7 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
     def decode_informational(self, headers: HeaderMap) -> None:
         if not self.done:
             assert isinstance(headers, ResponseHeaders)
+            self.headers_seen = True
             self.owner.on_upstream_informational(self, headers)
 
     def decode_headers(self, headers: HeaderMap, end: bool) -> None:
@@ -235,11 +238,23 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
     def on_reset(self, reason: ResetReason, details: bytes) -> None:
         self._reset(reason, details)
 
+    def is_stale(self, reason: ResetReason) -> bool:
+        """Whether it failed only because its connection had served others and was closed by the host, which has not
+        sent a byte for it (to be asked while the owner is told of the reset)."""
+        upstream = self.connection
+        return (
+            reason is CONNECTION_TERMINATION
+            and upstream is not None
+            and upstream.requests_served > 1
+            and not self.headers_seen
+            and not self.again
+        )
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _reset(self, reason: ResetReason, details: bytes) -> None:
         if self.done:
             return
         self.done = True
-        self.connection = None
         self.owner.on_upstream_reset(self, reason, details)
+        self.connection = None

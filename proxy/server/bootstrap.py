@@ -32,6 +32,7 @@ from proxy.stats.store import Store
 from proxy.stats.tags import Tag
 from proxy.tracing.resource import resource_attributes
 from proxy.upstream.context import UpstreamContext
+from proxy.upstream.dns_config import compile_bootstrap_resolver
 from proxy.upstream.manager import ClusterManager
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _compile(
         connector=SocketConnector(dispatcher),
         resolver=resolver,
         runtime=runtime,
+        default_resolver=compile_bootstrap_resolver(root),
     )
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)

@@ -6,8 +6,10 @@ Counts are plain ints compared with plain limits; the gauges say whether a limit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from proxy.api.reader import reads
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -15,19 +17,32 @@ if TYPE_CHECKING:
 
 PRIORITIES: Final = ("DEFAULT", "HIGH")  # core.v3.RoutingPriority, by number
 
-# Envoy counts pools in 64 bits and has no limit by default.
+# Envoy counts pools in 64 bits and connections of a host in 32; neither has a limit by default.
 _UNLIMITED_POOLS: Final = 2**64 - 1
+_UNLIMITED_CONNECTIONS: Final = 2**32 - 1
+
+
+@dataclass(slots=True, frozen=True)
+class RetryBudget:
+    """Retries under way at most: a share of the active and waiting requests, but no fewer than ``least``."""
+
+    percent: float = 20.0
+    least: int = 3
 
 
 @dataclass(slots=True, frozen=True)
 class Thresholds:
-    """The limits of one priority, with Envoy's defaults. ``track_remaining``: keep the remaining_* gauges."""
+    """The limits of one priority, with Envoy's defaults. ``track_remaining``: keep the remaining_* gauges. ``budget``
+    takes the place of ``max_retries``; ``max_connections_per_host`` counts a host's connections of both priorities."""
 
     max_connections: int = 1024
     max_pending_requests: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
     track_remaining: bool = False
+    max_pools: int = _UNLIMITED_POOLS
+    max_connections_per_host: int = _UNLIMITED_CONNECTIONS
+    budget: RetryBudget | None = None
 
 
 class Remaining:
@@ -51,13 +66,16 @@ class ResourceManager:
     """
 
     __slots__ = (
+        "_budget",
+        "_max_retries",
         "connections",
         "cx_open",
         "cx_pool_open",
         "max_connections",
+        "max_connections_per_host",
         "max_pending_requests",
+        "max_pools",
         "max_requests",
-        "max_retries",
         "pending",
         "pools",
         "remaining",
@@ -84,7 +102,10 @@ class ResourceManager:
         self.max_connections = thresholds.max_connections
         self.max_pending_requests = thresholds.max_pending_requests
         self.max_requests = thresholds.max_requests
-        self.max_retries = thresholds.max_retries
+        self.max_pools = thresholds.max_pools
+        self.max_connections_per_host = thresholds.max_connections_per_host
+        self._max_retries = thresholds.max_retries
+        self._budget = thresholds.budget
 
     def set_limits(self, thresholds: Thresholds) -> None:
         """Other limits from now on; what is in use stays in use."""
@@ -100,8 +121,16 @@ class ResourceManager:
                 gauge.set(is_open)
         self.show_remaining()
 
+    @property
+    def max_retries(self) -> int:
+        """How many retries may be under way now."""
+        budget = self._budget
+        if budget is None:
+            return self._max_retries
+        return max(int(budget.percent / 100.0 * (self.requests + self.pending)), budget.least)
+
     def can_connect(self) -> bool:
-        """Whether one more connection is within the limit."""
+        """Whether one more connection is within the cluster's limit."""
         return self.connections < self.max_connections
 
     def add_connection(self) -> None:
@@ -114,15 +143,20 @@ class ResourceManager:
         self.connections -= 1
         self._connections_changed()
 
+    def can_add_pool(self) -> bool:
+        """Whether one more host may have connections."""
+        return self.pools < self.max_pools
+
     def add_pool(self) -> None:
-        """A host's pool is used for the first time (there is no limit)."""
+        """A host gets its first connection."""
         self.pools += 1
-        self.cx_pool_open.set(0)
+        _show_open(self.cx_pool_open, self.pools, self.max_pools)
         self.rq_open.set(self.rq_open.value)  # in use from the first connection on, as Envoy's
 
     def remove_pool(self) -> None:
-        """A pool is empty and its host gone."""
+        """A host has no connection any more."""
         self.pools -= 1
+        _show_open(self.cx_pool_open, self.pools, self.max_pools)
         self.show_remaining()
 
     def can_wait(self) -> bool:
@@ -159,9 +193,10 @@ class ResourceManager:
         if remaining is None:
             return
         remaining.cx.set(max(0, self.max_connections - self.connections))
-        remaining.cx_pools.set(_UNLIMITED_POOLS - self.pools)
+        remaining.cx_pools.set(self.max_pools - self.pools)
         remaining.pending.set(self.max_pending_requests - self.pending)
-        remaining.retries.set(self.max_retries - self.retries)
+        if self._budget is None:  # else it changes with each request, and Envoy shows 0
+            remaining.retries.set(self._max_retries - self.retries)
         remaining.rq.set(self.max_requests - self.requests)
 
     def _connections_changed(self) -> None:
@@ -181,23 +216,66 @@ def _show_open(gauge: Gauge, count: int, limit: int) -> None:
     gauge.set(1 if count >= limit else 0)
 
 
+@reads("envoy.config.cluster.v3.CircuitBreakers")
 def compile_circuit_breakers(reader: Reader | None) -> tuple[Thresholds, Thresholds]:
-    """CircuitBreakers -> the limits of DEFAULT and HIGH. The first entry of a priority counts, as in Envoy.
-
-    Not supported and therefore refused: retry_budget, max_connection_pools, per_host_thresholds.
-    """
+    """CircuitBreakers -> the limits of DEFAULT and HIGH. The first entry of a priority counts, as in Envoy."""
     found: dict[str, Thresholds] = {}
+    per_host: dict[str, int] = {}
     for entry in reader.each("thresholds") if reader is not None else []:
-        priority = entry.enum("priority")
-        thresholds = Thresholds(
-            max_connections=entry.wrapped("max_connections", 1024),
-            max_pending_requests=entry.wrapped("max_pending_requests", 1024),
-            max_requests=entry.wrapped("max_requests", 1024),
-            max_retries=entry.wrapped("max_retries", 3),
-            track_remaining=entry.flag("track_remaining"),
-        )
+        priority, thresholds = _compile_thresholds(entry)
         if priority in found:
             entry.warn("priority", f"a second entry for {priority} is not used")
         found.setdefault(priority, thresholds)
-    default, high = (found.get(priority, Thresholds()) for priority in PRIORITIES)
+    for entry in reader.each("per_host_thresholds") if reader is not None else []:
+        priority, limit = _compile_per_host(entry)
+        if priority in per_host:
+            entry.warn("priority", f"a second entry for {priority} is not used")
+        per_host.setdefault(priority, limit)
+    default, high = (
+        replace(
+            found.get(priority, Thresholds()),
+            max_connections_per_host=per_host.get(priority, _UNLIMITED_CONNECTIONS),
+        )
+        for priority in PRIORITIES
+    )
     return default, high
+
+
+@reads("envoy.config.cluster.v3.CircuitBreakers.Thresholds")
+def _compile_thresholds(entry: Reader) -> tuple[str, Thresholds]:
+    budget = entry.sub("retry_budget")
+    thresholds = Thresholds(
+        max_connections=entry.wrapped("max_connections", 1024),
+        max_pending_requests=entry.wrapped("max_pending_requests", 1024),
+        max_requests=entry.wrapped("max_requests", 1024),
+        max_retries=entry.wrapped("max_retries", 3),
+        track_remaining=entry.flag("track_remaining"),
+        max_pools=entry.wrapped("max_connection_pools", _UNLIMITED_POOLS),
+        budget=_compile_budget(budget) if budget is not None else None,
+    )
+    return entry.enum("priority"), thresholds
+
+
+@reads("envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget")
+def _compile_budget(reader: Reader) -> RetryBudget:
+    reader.unsupported("budget_interval", "is not supported: the budget is a share of the requests under way")
+    return RetryBudget(reader.percent("budget_percent", 20.0), reader.wrapped("min_retry_concurrency", 3))
+
+
+@reads("envoy.config.cluster.v3.CircuitBreakers.Thresholds")
+def _compile_per_host(entry: Reader) -> tuple[str, int]:
+    """Only max_connections can be limited by host; Envoy refuses the others too."""
+    for field in (
+        "max_pending_requests",
+        "max_requests",
+        "max_retries",
+        "max_connection_pools",
+        "retry_budget",
+    ):
+        if entry.has(field):
+            entry.fail(field, "cannot be limited by host")
+    entry.settle(
+        "max_pending_requests", "max_requests", "max_retries", "max_connection_pools", "retry_budget"
+    )
+    entry.ignore("track_remaining", why="limits by host have no gauges")
+    return entry.enum("priority"), entry.wrapped("max_connections", _UNLIMITED_CONNECTIONS)

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
 from proxy.codec.http1 import Http1Settings
+from proxy.upstream.balancing import compile_balancing
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
-from proxy.upstream.dns import DnsSettings, EndpointConfig, StrictDns
+from proxy.upstream.dns import DnsDiscovery, DnsSettings, EndpointConfig
+from proxy.upstream.dns_config import (
+    DNS_CLUSTER,
+    compile_dns_cluster,
+    compile_dns_settings,
+    ignore_dns_settings,
+)
 from proxy.upstream.endpoints import compile_endpoints, compile_metadata, compile_overprovisioning
 from proxy.upstream.host import Host
 from proxy.upstream.load_balancer import BalancingPolicy, Chooser, HostSelector, LoadBalancer
 from proxy.upstream.options import (
+    BindConfig,
     HttpOptions,
     TcpKeepalive,
     check_transport_socket,
-    compile_dns_settings,
+    compile_bind_config,
     compile_http_options,
     compile_keepalive,
-    ignore_dns_settings,
 )
 from proxy.upstream.pool import ConnectionPool
 from proxy.upstream.runtime_keys import follow_runtime
-from proxy.upstream.stats import ClusterCodes, ClusterStats
+from proxy.upstream.stats import ClusterCodes, ClusterStats, TimeoutBudgets
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.upstream.context import UpstreamContext
+    from proxy.upstream.dns import ResolverOptions
 
-LOAD_BALANCERS: Final = "envoy.load_balancing_policies."
-_POLICIES: Final = {
-    "ROUND_ROBIN": "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
-    "LEAST_REQUEST": "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
-}
+_CLUSTER_TYPES: Final = ("envoy.cluster.static", "envoy.cluster.strict_dns", "envoy.cluster.logical_dns")
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,10 +51,12 @@ class ClusterConfig:
     buffer_limit_bytes: int = 1024 * 1024
     http: HttpOptions = field(default_factory=HttpOptions)
     keepalive: TcpKeepalive | None = None
+    bind_config: BindConfig | None = None
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
     policy: BalancingPolicy = field(default_factory=BalancingPolicy)
     endpoints: list[EndpointConfig] = field(default_factory=list)
     dns: DnsSettings | None = None
+    timeout_budgets: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     message: Any = None
 
@@ -59,10 +65,12 @@ class Cluster:
     """A set of hosts that can take the same requests.
 
     name: as routes call it; observability_name: as stats and admin call it
+    timeout_budgets: None unless they are kept
     choose_host(stream): the host of the next try, or None when there is none (counted); take it from the cluster each
     time, it changes with the hosts
     codes: responses by code; resources: circuit breakers by routing priority (0 DEFAULT, 1 HIGH)
-    idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit; keepalive: None is off
+    idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
+    keepalive: None is off; bind_config: where connections come from, None for anywhere
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
     answer or failure); on_ready: called then; on_updated: called when they change later
     maintenance: the share of requests (0..1) to be refused, by the runtime; runtime: what keeps us as it says
@@ -70,6 +78,7 @@ class Cluster:
 
     __slots__ = (
         "_selector",
+        "bind_config",
         "buffer_limit_bytes",
         "choose_host",
         "clock",
@@ -84,6 +93,7 @@ class Cluster:
         "initialized",
         "keepalive",
         "maintenance",
+        "max_connection_duration_s",
         "max_requests_per_connection",
         "name",
         "name_bytes",
@@ -93,6 +103,7 @@ class Cluster:
         "resources",
         "runtime",
         "stats",
+        "timeout_budgets",
     )
 
     choose_host: Chooser
@@ -109,6 +120,7 @@ class Cluster:
         self.codes = ClusterCodes(scope, self.stats)
         breakers = scope.scope("circuit_breakers")
         default, high = config.thresholds
+        self.timeout_budgets = TimeoutBudgets(scope) if config.timeout_budgets else None
         self.resources = (
             ResourceManager(default, breakers.scope("default")),
             ResourceManager(high, breakers.scope("high")),
@@ -117,7 +129,9 @@ class Cluster:
         self.buffer_limit_bytes = config.buffer_limit_bytes
         self.idle_timeout_s = config.http.idle_timeout_s
         self.max_requests_per_connection = config.http.max_requests_per_connection
+        self.max_connection_duration_s = config.http.max_connection_duration_s
         self.keepalive = config.keepalive
+        self.bind_config = config.bind_config
         self.codec_settings = Http1Settings(enable_trailers=config.http.enable_trailers)
         self.connector = context.connector
         self.clock = context.clock
@@ -128,9 +142,9 @@ class Cluster:
         self._selector = HostSelector(make_balancer, config.policy, self.stats, context.ids)
         self._selector.update([])
         self.choose_host = self._selector.choose_host
-        self.discovery: StrictDns | None = None
+        self.discovery: DnsDiscovery | None = None
         if config.dns is not None:
-            self.discovery = StrictDns(self, config.endpoints, config.dns, context)
+            self.discovery = DnsDiscovery(self, config.endpoints, config.dns, context)
         self.maintenance = 0.0
         self.runtime = follow_runtime(self, context.runtime)
 
@@ -153,7 +167,7 @@ class Cluster:
 
     def make_host(self, ip: str, endpoint: EndpointConfig) -> Host:
         """A new host for one address of an endpoint, with its (empty) pools."""
-        host = Host(self, ip, endpoint.port, endpoint.host)
+        host = Host(self, ip, endpoint.port, endpoint.host, endpoint.path)
         host.pools = (ConnectionPool(self, host, 0), ConnectionPool(self, host, 1))
         host.pool = host.pools[0]
         return host
@@ -196,7 +210,7 @@ class Cluster:
         stats.membership_healthy.set(sum(host.healthy for host in hosts))
         stats.membership_degraded.set(sum(host.degraded for host in hosts))
         stats.membership_excluded.set(sum(host.excluded for host in hosts))
-        if self.discovery is not None:
+        if self.discovery is not None and not self.discovery.settings.logical:
             stats.max_host_weight.set(max((host.weight for host in hosts), default=1))
 
     def __repr__(self) -> str:
@@ -206,10 +220,11 @@ class Cluster:
 @reads("envoy.config.cluster.v3.Cluster")
 def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
     """A Cluster, not yet started. Findings go to the reader; the cluster is usable only when there are none."""
-    dns = _compile_discovery(reader)
+    dns = _compile_discovery(reader, context.default_resolver)
     assignment = reader.sub("load_assignment")
     check_transport_socket(reader)
-    _refuse_health(reader)
+    _refuse_others(reader)
+    make_balancer, policy = compile_balancing(reader, compile_overprovisioning(assignment), context)
     config = ClusterConfig(
         name=reader.text("name"),
         alt_stat_name=reader.text("alt_stat_name"),
@@ -217,96 +232,93 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
         buffer_limit_bytes=reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024),
         http=compile_http_options(reader),
         keepalive=compile_keepalive(reader),
+        bind_config=compile_bind_config(reader.sub("upstream_bind_config")),
         thresholds=compile_circuit_breakers(reader.sub("circuit_breakers")),
-        policy=BalancingPolicy(compile_overprovisioning(assignment), _compile_panic(reader)),
-        endpoints=compile_endpoints(assignment, resolves_names=dns is not None),
+        policy=policy,
+        endpoints=_compile_endpoints(reader, assignment, dns),
         dns=dns,
+        timeout_budgets=_compile_tracked(reader),
         metadata=compile_metadata(reader.sub("metadata")),
         message=reader.message,
     )
-    return Cluster(config, _compile_balancer(reader, context), context)
+    return Cluster(config, make_balancer, context)
 
 
 @reads("envoy.config.cluster.v3.Cluster")
-def _compile_discovery(reader: Reader) -> DnsSettings | None:
-    """None for STATIC; every other type but STRICT_DNS is refused."""
-    reader.unsupported("cluster_type", "is not supported: write type, STATIC or STRICT_DNS")
+def _compile_endpoints(
+    cluster: Reader, assignment: Reader | None, dns: DnsSettings | None
+) -> list[EndpointConfig]:
+    """A LOGICAL_DNS cluster has exactly one, whose priority does not count."""
+    endpoints = compile_endpoints(assignment, resolves_names=dns is not None)
+    if dns is None or not dns.logical:
+        return endpoints
+    if len(endpoints) != 1:
+        cluster.fail("load_assignment", "a LOGICAL_DNS cluster needs exactly one endpoint")
+    return [replace(each, host=replace(each.host, priority=0)) for each in endpoints]
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def _compile_discovery(reader: Reader, default: ResolverOptions) -> DnsSettings | None:
+    """None for STATIC; every other type but STRICT_DNS and LOGICAL_DNS is refused."""
+    custom = reader.sub("cluster_type")
+    if custom is not None:
+        return _compile_cluster_type(custom, reader, default)
     kind = reader.enum("type")
     if kind == "STATIC":
         ignore_dns_settings(reader)
         return None
-    if kind != "STRICT_DNS":
-        reader.unsupported("type", f"{kind} is not supported yet; STATIC and STRICT_DNS are")
+    if kind not in ("STRICT_DNS", "LOGICAL_DNS"):
+        reader.unsupported("type", f"{kind} is not supported yet; STATIC, STRICT_DNS and LOGICAL_DNS are")
         reader.settle("eds_cluster_config")
-    return compile_dns_settings(reader)
+    return compile_dns_settings(reader, default, logical=kind == "LOGICAL_DNS")
+
+
+@reads("envoy.config.cluster.v3.Cluster.CustomClusterType")
+def _compile_cluster_type(reader: Reader, cluster: Reader, default: ResolverOptions) -> DnsSettings | None:
+    """envoy.cluster.dns with its configuration, or one of the older types by its long name."""
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is not None and config.type_name == DNS_CLUSTER:
+        return compile_dns_cluster(config, cluster, default)
+    if config is not None or name not in _CLUSTER_TYPES:
+        known = ", ".join(["envoy.cluster.dns (with its typed_config)", *_CLUSTER_TYPES])
+        reader.unsupported("", f"cluster type {name} is not supported yet; {known} are")
+        return None
+    if name == "envoy.cluster.static":
+        ignore_dns_settings(cluster)
+        return None
+    return compile_dns_settings(cluster, default, logical=name == "envoy.cluster.logical_dns")
 
 
 @reads("envoy.config.cluster.v3.Cluster")
-def _refuse_health(reader: Reader) -> None:
-    """What would take hosts out of the rotation, by names that say more than the fields'."""
+def _refuse_others(reader: Reader) -> None:
+    """What people are most likely to have, by names that say more than the fields'."""
     reader.unsupported("health_checks", "active health checks are not supported yet")
     reader.unsupported("outlier_detection", "outlier detection is not supported yet")
+    reader.unsupported("transport_socket_matches", "TLS to upstreams is not supported yet")
+    reader.unsupported("preconnect_policy", "connections ahead of requests are not supported yet")
+    reader.unsupported(
+        "connection_pool_per_downstream_connection", "is not supported: a host has one pool for all clients"
+    )
+    reader.unsupported("lrs_server", "load reports to a control plane are not supported")
+    reader.unsupported("filters", "network filters of upstream connections are not supported")
+    reader.ignore(
+        "close_connections_on_host_health_failure",
+        "ignore_health_on_host_removal",
+        why="there are no active health checks",
+    )
 
 
 @reads("envoy.config.cluster.v3.Cluster")
-def _compile_panic(reader: Reader) -> float:
-    """common_lb_config.healthy_panic_threshold as a whole number of percent, 50 by default."""
-    common = reader.sub("common_lb_config")
-    if common is None:
-        return 50.0
-    common.ignore("update_merge_window", why="changes of hosts are not delayed")
-    return float(round(common.percent("healthy_panic_threshold", 50.0)))
+def _compile_tracked(reader: Reader) -> bool:
+    """Whether to keep the timeout budgets' histograms."""
+    tracked = reader.sub("track_cluster_stats")
+    budgets = reader.flag("track_timeout_budgets")
+    return budgets if tracked is None else _compile_track_stats(tracked) or budgets
 
 
-@reads("envoy.config.cluster.v3.Cluster")
-def _compile_balancer(reader: Reader, context: UpstreamContext) -> Callable[[], LoadBalancer]:
-    """A factory of balancers: one is made for each list of hosts."""
-    policy = reader.sub("load_balancing_policy")
-    name = reader.enum("lb_policy")
-    config: Reader | None
-    if policy is not None:
-        return _compile_typed_policy(policy, context)
-    if name not in _POLICIES:
-        reader.unsupported("lb_policy", f"{name} is not supported yet; ROUND_ROBIN and LEAST_REQUEST are")
-        reader.settle("ring_hash_lb_config", "maglev_lb_config", "original_dst_lb_config")
-        name = "ROUND_ROBIN"
-    config = reader.sub("round_robin_lb_config" if name == "ROUND_ROBIN" else "least_request_lb_config")
-    return _factory(_POLICIES[name], config, context)
-
-
-@reads("envoy.config.cluster.v3.LoadBalancingPolicy")
-def _compile_typed_policy(reader: Reader, context: UpstreamContext) -> Callable[[], LoadBalancer]:
-    """The first policy of the list. Envoy knows them all, so it would never come to one after it."""
-    chosen: Reader | None = None
-    for entry in reader.each("policies"):
-        if chosen is not None:
-            entry.ignore("typed_extension_config", why="the policy before it is used")
-            continue
-        extension = entry.sub("typed_extension_config")
-        if extension is None:
-            entry.fail("typed_extension_config", "is missing")
-            continue
-        config = extension.any("typed_config")
-        if config is None:
-            continue
-        extension.text("name")  # the type decides; the name is for people
-        chosen = config
-        if not context.registry.has(config.type_name):
-            message = context.registry.unknown("load balancing policy", config.type_name, LOAD_BALANCERS)
-            extension.unsupported("", message)
-    if not reader.has("policies"):
-        reader.fail("policies", "a load balancing policy is needed")
-    if chosen is None or not context.registry.has(chosen.type_name):
-        return _factory(_POLICIES["ROUND_ROBIN"], None, context)
-    return _factory(chosen.type_name, chosen, context)
-
-
-def _factory(message: str, config: Reader | None, context: UpstreamContext) -> Callable[[], LoadBalancer]:
-    balancer = context.registry.resolve(message)
-    balancer(config, context)  # reads the configuration, so that its findings come with the cluster's
-
-    def make() -> LoadBalancer:
-        made: LoadBalancer = balancer(config, context)
-        return made
-
-    return make
+@reads("envoy.config.cluster.v3.TrackClusterStats")
+def _compile_track_stats(reader: Reader) -> bool:
+    reader.ignore("request_response_sizes", why="sizes of bodies are always counted, those of heads are not")
+    reader.ignore("per_endpoint_stats", why="/clusters has the counts of each host")
+    return reader.flag("timeout_budgets")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxy.runtime.runtime import Runtime
+from proxy.upstream.dns import SYSTEM_RESOLVER
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from proxy.base.registry import Registry
     from proxy.base.timers import TimerWheel
     from proxy.stats.store import Store
-    from proxy.upstream.dns import Resolver
+    from proxy.upstream.dns import Resolver, ResolverOptions
     from proxy.upstream.pool import Connector
 
 
 @dataclass(slots=True)
 class UpstreamContext:
-    """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers."""
+    """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers.
+    default_resolver: how clusters look names up that say nothing of it."""
 
     clock: Clock
     timers: TimerWheel
@@ -29,3 +31,4 @@ class UpstreamContext:
     connector: Connector
     resolver: Resolver
     runtime: Runtime = field(default_factory=Runtime)
+    default_resolver: ResolverOptions = SYSTEM_RESOLVER

@@ -1,7 +1,9 @@
-"""Names to hosts, again and again: the discovery of STRICT_DNS clusters. Opens no socket.
+"""Names to hosts, again and again: the discovery of STRICT_DNS and LOGICAL_DNS clusters. Opens no socket.
 
 Each endpoint of the cluster is a DnsTarget of its own: asked at the start, then whenever its answer has aged. A failed
-query keeps the hosts there are; an answer without addresses (the name does not exist) removes them, as in Envoy.
+query keeps the hosts there are. STRICT_DNS: a host for each address; an answer without addresses (the name does not
+exist) removes them. LOGICAL_DNS: one host at the first address, and a new one whenever the addresses change; an answer
+without addresses is a failure. All as Envoy 1.40 does (envoy.cluster.dns).
 """
 
 from __future__ import annotations
@@ -28,43 +30,68 @@ log = logging.getLogger("dns")
 class Resolver(Protocol):
     """Looks names up; supplied by the network room."""
 
-    def resolve(self, name: str, family: str, on_done: OnDone) -> None:
+    def resolve(self, name: str, family: str, on_done: OnDone, options: ResolverOptions) -> None:
         """Look the name up and call ``on_done(answers, error)`` exactly once, never before this has returned.
 
         family: Cluster.DnsLookupFamily ("AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"). answers is None when
-        the query failed (error says why) and [] when the name has no addresses.
+        the query failed (error says why) and [] when the name has no addresses. They come from the name servers (or
+        the hosts file), never from a cache.
         """
         ...
 
 
 @dataclass(slots=True, frozen=True)
+class ResolverOptions:
+    """How names are looked up.
+
+    servers: "ip:port" each; none: the system's. tcp: ask over TCP only; search: try the system's search domains;
+    timeout_s: of the first try at a server; tries: at each server; rotate: ask them in turn. None: c-ares' own.
+    """
+
+    servers: tuple[str, ...] = ()
+    tcp: bool = False
+    search: bool = True
+    timeout_s: float | None = None
+    tries: int | None = None
+    rotate: bool = False
+
+
+SYSTEM_RESOLVER = ResolverOptions()
+
+
+@dataclass(slots=True, frozen=True)
 class DnsSettings:
-    """Seconds. failure_base_s is None: after a failure the refresh rate holds too."""
+    """Seconds. failure_base_s is None: after a failure the refresh rate holds too. min_ttl_s: a shorter time to live
+    is not respected. logical: LOGICAL_DNS."""
 
     refresh_s: float = 5.0
     family: str = "AUTO"
     respect_ttl: bool = False
+    min_ttl_s: float = 0.0
     jitter_s: float = 0.0
     failure_base_s: float | None = None
     failure_max_s: float = 0.0
     wait_for_first_answer: bool = True
+    logical: bool = False
+    resolver: ResolverOptions = SYSTEM_RESOLVER
 
 
 @dataclass(slots=True, frozen=True)
 class EndpointConfig:
-    """One LbEndpoint: where it is (an ip or a name) and what its host is like."""
+    """One LbEndpoint: where it is (an ip or a name, or the path of a unix socket) and what its host is like."""
 
     address: str
     port: int
     host: HostConfig
+    path: str = ""
 
 
 class DnsTarget(Timed):
     """One name of a cluster: its schedule, and the hosts its last answer gave."""
 
-    __slots__ = ("discovery", "endpoint", "failures", "hosts", "when", "waiting")
+    __slots__ = ("addresses", "discovery", "endpoint", "failures", "hosts", "waiting", "when")
 
-    def __init__(self, discovery: StrictDns, endpoint: EndpointConfig) -> None:
+    def __init__(self, discovery: DnsDiscovery, endpoint: EndpointConfig) -> None:
         self.discovery = discovery
         self.endpoint = endpoint
         self.due = inf
@@ -72,13 +99,15 @@ class DnsTarget(Timed):
         self.waiting = False  # for an answer
         self.failures = 0
         self.hosts: list[Host] = []
+        self.addresses: tuple[str, ...] = ()  # of the last answer; kept for LOGICAL_DNS only
 
     def query(self) -> None:
         """Ask now."""
         self.waiting = True
         discovery = self.discovery
         discovery.cluster.stats.update_attempt.value += 1
-        discovery.resolver.resolve(self.endpoint.address, discovery.settings.family, self.on_answer)
+        settings = discovery.settings
+        discovery.resolver.resolve(self.endpoint.address, settings.family, self.on_answer, settings.resolver)
 
     def on_due(self, now: float) -> float:
         """The timer wheel's question."""
@@ -94,14 +123,18 @@ class DnsTarget(Timed):
         self.waiting = False
         if self.discovery.stopped:
             return
-        if answers is None:
-            log.debug("%s: no answer: %s", self.endpoint.address, error)
+        if answers is None or (not answers and self.discovery.settings.logical):
+            log.debug("%s: no answer: %s", self.endpoint.address, error or "no addresses")
             self.discovery.cluster.stats.update_failure.value += 1
             delay = self._after_failure()
         else:
             log.debug("%s: %d addresses", self.endpoint.address, len(answers))
             self.failures = 0
-            self._take(answers)
+            self.discovery.cluster.stats.update_success.value += 1
+            if self.discovery.settings.logical:
+                self._take_logical(answers)
+            else:
+                self._take(answers)
             delay = self._after_success(answers)
         self._schedule(delay)
         self.discovery.on_target_answered()
@@ -109,7 +142,6 @@ class DnsTarget(Timed):
     def _take(self, answers: list[Answer]) -> None:
         """New hosts for new addresses, the old objects for those that stay, in the order of the answer."""
         stats = self.discovery.cluster.stats
-        stats.update_success.value += 1
         old = {host.ip: host for host in self.hosts}
         hosts: dict[str, Host] = {}
         for ip, _ in answers:
@@ -122,18 +154,34 @@ class DnsTarget(Timed):
         self.hosts = list(hosts.values())
         self.discovery.publish()
 
+    def _take_logical(self, answers: list[Answer]) -> None:
+        """One host for all addresses. Connections of the one before it drain, whichever address has changed."""
+        stats = self.discovery.cluster.stats
+        stats.default_total_match_count.value += 1
+        addresses = tuple(ip for ip, _ in answers)
+        if addresses == self.addresses:
+            stats.update_no_rebuild.value += 1
+            return
+        self.addresses = addresses
+        host = self.discovery.make_host(addresses[0], self.endpoint)
+        host.other_ips = addresses[1:]
+        self.hosts = [host]
+        self.discovery.publish()
+
     def _after_success(self, answers: list[Answer]) -> float:
         settings = self.discovery.settings
         delay = settings.refresh_s
         if settings.respect_ttl and answers:
-            delay = min(answer[1] for answer in answers) or delay
+            # A LOGICAL_DNS host is as old as its own address, whatever the others say.
+            ttl = answers[0][1] if settings.logical else min(answer[1] for answer in answers)
+            delay = max(ttl, settings.min_ttl_s) if ttl else delay
         return delay + self.discovery.random() * settings.jitter_s
 
     def _after_failure(self) -> float:
         """A fully jittered exponential back-off from failure_base_s up to failure_max_s."""
         settings = self.discovery.settings
         if settings.failure_base_s is None:
-            return settings.refresh_s + self.discovery.random() * settings.jitter_s
+            return settings.refresh_s
         self.failures = min(self.failures + 1, 32)
         grown: float = settings.failure_base_s * 2 ** (self.failures - 1)
         return max(0.001, self.discovery.random() * min(settings.failure_max_s, grown))
@@ -143,7 +191,7 @@ class DnsTarget(Timed):
         self.discovery.timers.watch(self, self.when)
 
 
-class StrictDns:
+class DnsDiscovery:
     """The targets of one cluster. ``ready``: one of them has answered or failed."""
 
     __slots__ = (

@@ -63,22 +63,32 @@ def _compile_endpoint(
         _missing_address(reader, resolves_names)
         return None
     endpoint.ignore("health_check_config", why="there are no active health checks")
+    address.unsupported("envoy_internal_address", "internal listeners are not supported; socket_address is")
+    path = _compile_pipe(address.sub("pipe"), resolves_names)
     socket_address = address.sub("socket_address")
-    if socket_address is None:
-        kind = address.which("address")
-        if kind is None:
+    if socket_address is None and not path:
+        if address.which("address") is None:
             address.fail("", "an address is needed")
-        address.unsupported(
-            "pipe", "unix domain sockets are not supported yet as upstreams; socket_address is"
-        )
-        address.unsupported(
-            "envoy_internal_address", "internal listeners are not supported; socket_address is"
-        )
         return None
-    name, port = _compile_address(socket_address, resolves_names)
+    name, port = "", 0
+    if socket_address is not None:
+        name, port = _compile_address(socket_address, resolves_names)
     hostname = endpoint.text("hostname") or (name if resolves_names else "")
     host = HostConfig(hostname, max(1, weight), priority, health_status, locality, metadata)
-    return EndpointConfig(name, port, host)
+    return EndpointConfig(name, port, host, path)
+
+
+@reads("envoy.config.core.v3.Pipe")
+def _compile_pipe(reader: Reader | None, resolves_names: bool) -> str:
+    """The path of a unix socket, "" when there is none."""
+    if reader is None:
+        return ""
+    if resolves_names:
+        reader.unsupported(
+            "", "unix sockets are not supported among names to resolve; write a STATIC cluster"
+        )
+    reader.ignore("mode", why="it is for the one who makes the socket")
+    return reader.text("path")
 
 
 @reads("envoy.config.endpoint.v3.LbEndpoint")
@@ -101,7 +111,10 @@ def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
     try:
         return str(ip_address(name)), port
     except ValueError:
-        reader.fail("address", f'"{name}" is not an IP address; only STRICT_DNS clusters resolve names')
+        reader.fail(
+            "address",
+            f'"{name}" is not an IP address; only STRICT_DNS and LOGICAL_DNS clusters resolve names',
+        )
         return name, port
 
 

@@ -47,10 +47,11 @@ _FLAGS: Final = {
 class Host:
     """An address that requests can go to. Lives as long as its address is in the cluster, and its pools until empty.
 
-    address: "ip:port"; hostname: the name it was resolved from or configured with, "" without one
+    address: "ip:port", or the path of a unix socket, which is then in ``path``; hostname: the name it was resolved from or configured with, "" without one
     healthy: may be chosen; degraded: only when too few are healthy; excluded: left out of the health percentages
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
+    other_ips: where to connect when ``ip`` cannot be (LOGICAL_DNS with several addresses)
     pools: by routing priority (0 DEFAULT, 1 HIGH); pool: the first of them
     """
 
@@ -66,6 +67,8 @@ class Host:
         "healthy",
         "hostname",
         "ip",
+        "other_ips",
+        "path",
         "pool",
         "pools",
         "port",
@@ -80,12 +83,14 @@ class Host:
     pool: ConnectionPool
     pools: tuple[ConnectionPool, ...]
 
-    def __init__(self, cluster: Cluster, ip: str, port: int, config: HostConfig) -> None:
+    def __init__(self, cluster: Cluster, ip: str, port: int, config: HostConfig, path: str = "") -> None:
         self.cluster = cluster
         self.config = config
         self.ip = ip
+        self.other_ips: tuple[str, ...] = ()
         self.port = port
-        self.address = format_address(ip, port)
+        self.path = path
+        self.address = path or format_address(ip, port)
         self.hostname = config.hostname
         self.weight = config.weight
         self.degraded = config.health_status == "DEGRADED"

@@ -35,10 +35,11 @@ class LoadBalancer(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class BalancingPolicy:
-    """How lists are weighed: percentages, 0..100 and 100 and more."""
+    """How lists are weighed: percentages, 0..100 and 100 and more. fail_on_panic: a panic finds no host, not any."""
 
     overprovisioning_percent: int = 140
     panic_percent: float = 50.0
+    fail_on_panic: bool = False
 
 
 @dataclass(slots=True)
@@ -192,6 +193,8 @@ class HostSelector:
             if at < reached:
                 if panic:
                     self._stats.lb_healthy_panic.value += 1
+                    if self._policy.fail_on_panic:
+                        break
                 host = balancer.choose_host(stream)
                 break
         if host is None:

@@ -1,19 +1,18 @@
-"""A cluster's connection and protocol options: HttpProtocolOptions, keep-alive, transport socket, DNS."""
+"""A cluster's connection and protocol options: HttpProtocolOptions, keep-alive, transport socket."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
-from proxy.upstream.dns import DnsSettings
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-_CARES: Final = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 HTTP2: Final = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
 ONLY_EXPLICIT: Final = "is not supported: upstreams are spoken to in HTTP/1.1; write explicit_http_config"
 
@@ -22,11 +21,12 @@ _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 
 @dataclass(slots=True, frozen=True)
 class HttpOptions:
-    """idle_timeout_s: None is no limit; max_requests_per_connection: 0 is no limit; enable_trailers: pass HTTP/1
-    trailers on, both ways."""
+    """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
+    enable_trailers: pass HTTP/1 trailers on, both ways."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
+    max_connection_duration_s: float | None = None
     enable_trailers: bool = False
 
 
@@ -37,6 +37,33 @@ class TcpKeepalive:
     probes: int | None = None
     time_s: int | None = None
     interval_s: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class SocketOption:
+    """One setsockopt(level, name, value); bound: after bind(), not before."""
+
+    level: int
+    name: int
+    value: int | bytes
+    bound: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class BindConfig:
+    """Where connections come from. sources: (ip, port), port 0 for any; freebind: the ip need not be ours yet."""
+
+    sources: tuple[tuple[str, int], ...] = ()
+    freebind: bool = False
+    options: tuple[SocketOption, ...] = ()
+
+    def source(self, version: int) -> tuple[str, int] | None:
+        """For a connection to an address of this IP version: the first of the same version, else the first of all
+        (which cannot work, and says so), as in Envoy."""
+        for source in self.sources:
+            if (":" in source[0]) == (version == 6):
+                return source
+        return self.sources[0] if self.sources else None
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -84,7 +111,11 @@ def _compile_http1(reader: Reader | None) -> bool:
 @reads("envoy.config.core.v3.HttpProtocolOptions")
 def _compile_common(reader: Reader, max_requests: int) -> HttpOptions:
     idle_timeout_s = reader.seconds("idle_timeout", _DEFAULT_IDLE_TIMEOUT_S)
-    return HttpOptions(idle_timeout_s or None, reader.wrapped("max_requests_per_connection", max_requests))
+    return HttpOptions(
+        idle_timeout_s or None,
+        reader.wrapped("max_requests_per_connection", max_requests),
+        reader.seconds("max_connection_duration") or None,
+    )
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -101,6 +132,52 @@ def compile_keepalive(cluster: Reader) -> TcpKeepalive | None:
     )
 
 
+@reads("envoy.config.core.v3.BindConfig")
+def compile_bind_config(reader: Reader | None) -> BindConfig | None:
+    """upstream_bind_config; None when it is not set."""
+    if reader is None:
+        return None
+    sources = [_compile_source(reader.sub("source_address"))]
+    for extra in reader.each("extra_source_addresses"):
+        sources.append(_compile_extra_source(extra))
+    options = tuple(option for option in map(_compile_socket_option, reader.each("socket_options")) if option)
+    found = tuple(source for source in sources if source is not None)
+    return BindConfig(found, reader.wrapped("freebind", False), options)
+
+
+@reads("envoy.config.core.v3.ExtraSourceAddress")
+def _compile_extra_source(reader: Reader) -> tuple[str, int] | None:
+    return _compile_source(reader.sub("address"))
+
+
+@reads("envoy.config.core.v3.SocketAddress")
+def _compile_source(reader: Reader | None) -> tuple[str, int] | None:
+    if reader is None:
+        return None
+    if reader.enum("protocol") != "TCP":
+        reader.unsupported("protocol", "UDP upstreams are not supported")
+    ip, port = reader.text("address"), reader.number("port_value")
+    try:
+        return str(ip_address(ip)), port
+    except ValueError:
+        reader.fail("address", f'"{ip}" is not an IP address; connections need one to come from')
+        return None
+
+
+@reads("envoy.config.core.v3.SocketOption")
+def _compile_socket_option(reader: Reader) -> SocketOption | None:
+    reader.text("description")
+    reader.unsupported("type", "is not supported: upstream sockets are TCP sockets")
+    reader.unsupported("ip_version", "is not supported: an option is set for both IP versions")
+    state = reader.enum("state")
+    value = reader.blob("buf_value") or reader.number("int_value")
+    level, name = reader.number("level"), reader.number("name")
+    if state == "STATE_LISTENING":
+        reader.warn("state", "has no effect here: upstream sockets never listen")
+        return None
+    return SocketOption(level, name, value, state == "STATE_BOUND")
+
+
 @reads("envoy.config.cluster.v3.Cluster")
 def check_transport_socket(cluster: Reader) -> None:
     """Plain TCP only: raw_buffer or nothing."""
@@ -114,75 +191,3 @@ def check_transport_socket(cluster: Reader) -> None:
         kind = "TLS to upstreams" if name.endswith("UpstreamTlsContext") else f"transport socket {name}"
         message = f"{kind} is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
         transport_socket.unsupported("", message)
-
-
-@reads("envoy.config.cluster.v3.Cluster")
-def compile_dns_settings(cluster: Reader) -> DnsSettings:
-    """The dns_* fields of a STRICT_DNS cluster."""
-    cluster.unsupported("dns_resolvers", "is not supported: the system's name servers are asked")
-    cluster.unsupported("use_tcp_for_dns_lookups", "is not supported: names are asked for over UDP first")
-    refresh_s = cluster.seconds("dns_refresh_rate", 5.0) or 5.0
-    base_s, max_s = _compile_failure_refresh(cluster.sub("dns_failure_refresh_rate"))
-    _check_resolver(cluster.sub("typed_dns_resolver_config"))
-    return DnsSettings(
-        refresh_s=refresh_s,
-        family=cluster.enum("dns_lookup_family"),
-        respect_ttl=cluster.flag("respect_dns_ttl"),
-        jitter_s=cluster.seconds("dns_jitter", 0.0) or 0.0,
-        failure_base_s=base_s,
-        failure_max_s=max_s,
-        wait_for_first_answer=cluster.wrapped("wait_for_warm_on_init", True),
-    )
-
-
-@reads("envoy.config.cluster.v3.Cluster")
-def ignore_dns_settings(cluster: Reader) -> None:
-    """A STATIC cluster resolves no names; Envoy does not use these either."""
-    for field in (
-        "dns_refresh_rate",
-        "dns_failure_refresh_rate",
-        "dns_lookup_family",
-        "respect_dns_ttl",
-        "dns_jitter",
-        "dns_resolvers",
-        "typed_dns_resolver_config",
-        "use_tcp_for_dns_lookups",
-        "wait_for_warm_on_init",
-    ):
-        cluster.ignore(field, why="a STATIC cluster resolves no names")
-
-
-@reads("envoy.config.cluster.v3.Cluster.RefreshRate")
-def _compile_failure_refresh(reader: Reader | None) -> tuple[float | None, float]:
-    if reader is None:
-        return None, 0.0
-    base_s = reader.seconds("base_interval", 0.0) or 0.0
-    max_s = reader.seconds("max_interval", base_s * 10) or 0.0
-    if max_s < base_s:
-        reader.fail("max_interval", "must not be below base_interval")
-    return base_s, max_s
-
-
-@reads("envoy.config.core.v3.TypedExtensionConfig")
-def _check_resolver(reader: Reader | None) -> None:
-    """c-ares is what we use anyway; servers of one's own are not supported (their field stays unread)."""
-    if reader is None:
-        return
-    reader.text("name")
-    config = reader.any("typed_config")
-    if config is None:
-        return
-    if config.type_name != _CARES:
-        reader.unsupported(
-            "", f"DNS resolver {config.type_name} is not supported; envoy.network.dns_resolver.cares is"
-        )
-        return
-    reader.warn("", "has no effect here: names are resolved by c-ares with its own limits")
-    config.ignore(
-        "udp_max_queries",
-        "query_timeout_seconds",
-        "query_tries",
-        "max_udp_channel_duration",
-        "reinit_channel_on_timeout",
-        why="c-ares keeps its own limits",
-    )

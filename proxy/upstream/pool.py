@@ -24,6 +24,7 @@ from mypy_extensions import trait
 from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
+    NO_POOL,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
     ResetReason,
@@ -75,7 +76,8 @@ class PoolRequest:
         raise NotImplementedError
 
     def on_pool_failure(self, reason: ResetReason, detail: bytes) -> None:
-        """There will be no connection. detail: b"" or the transport's words ("Connection refused")."""
+        """There will be no connection. detail: b"" or the transport's words ("delayed connect error:
+        Connection refused")."""
         raise NotImplementedError
 
 
@@ -137,11 +139,25 @@ class ConnectionPool:
         """Answer the request now (an idle connection, or no room) or let it wait for a connection."""
         if self.ready:
             self._attach(request)
+        elif not self.used and not self.resources.can_add_pool():
+            self.stats.upstream_cx_pool_overflow.value += 1
+            request.on_pool_failure(NO_POOL, b"")
         elif self.resources.can_wait():
             self._wait(request)
         else:
             self.stats.upstream_rq_pending_overflow.value += 1
             request.on_pool_failure(OVERFLOW, b"")
+
+    def new_stream_anew(self, request: PoolRequest) -> None:
+        """Let the request wait for a new connection (or for one that is in use now), though there be idle ones: it
+        comes from one that was dead, and they may be as old. At the limit the oldest of them makes room."""
+        if not self.resources.can_wait():
+            self.stats.upstream_rq_pending_overflow.value += 1
+            request.on_pool_failure(OVERFLOW, b"")
+            return
+        if self.ready and not self._may_connect():
+            self._retire(self.ready[0])
+        self._wait(request)
 
     def cancel(self, request: PoolRequest) -> None:
         """The waiting request no longer wants an answer. Nothing happens when it does not wait."""
@@ -150,6 +166,7 @@ class ConnectionPool:
                 queue.remove(request)
                 self._left_pending()
                 self.stats.upstream_rq_cancelled.value += 1
+                self._rest()
                 return
 
     # -- for connections ----------------------------------------------------------------------------------------
@@ -177,6 +194,7 @@ class ConnectionPool:
         self._forget(connection, remote=reason is REMOTE_CONNECTION_FAILURE)
         self._purge(reason, detail)
         self._connect_for_pending()
+        self._rest()
 
     def on_idle(self, connection: PoolConnection) -> None:
         """Its stream is over and it can serve another. Closes it instead when it has served its last. Hot."""
@@ -205,6 +223,16 @@ class ConnectionPool:
             self._release()
             connection.pool_state = DONE
 
+    def on_max_duration(self, connection: PoolConnection) -> None:
+        """It has lived as long as it may: closed now, or when its stream is over."""
+        state = connection.pool_state
+        if state in (READY, BUSY):
+            self.stats.upstream_cx_max_duration_reached.value += 1
+            if state == READY:
+                self._retire(connection)
+            else:
+                connection.pool_state = DRAINING
+
     def on_idle_timeout(self, connection: PoolConnection) -> None:
         """It has been idle for too long: counted and closed. Nothing happens when it is not idle."""
         if connection.pool_state == READY:
@@ -229,6 +257,7 @@ class ConnectionPool:
         self.stats.upstream_rq_per_cx.record(connection.requests_served)
         self._forget(connection, remote)
         self._connect_for_pending()
+        self._rest()
 
     # -- for the cluster ----------------------------------------------------------------------------------------
 
@@ -330,13 +359,18 @@ class ConnectionPool:
         for _ in range(_CONNECTS_AT_ONCE):
             if len(self.pending) <= self.connecting:
                 return
-            within = self.resources.can_connect()
+            within = self._may_connect()
             if not within:
                 self.stats.upstream_cx_overflow.value += 1
             if within or not self.connections:
                 self._connect()
             if not within:
                 return
+
+    def _may_connect(self) -> bool:
+        """Whether the limits of the cluster and of its hosts allow one more connection."""
+        resources = self.resources
+        return resources.can_connect() and self.host.cx_active < resources.max_connections_per_host
 
     def _connect(self) -> None:
         if not self.used:
@@ -365,9 +399,6 @@ class ConnectionPool:
         connection.pool_state = CLOSED
         self.connections.discard(connection)
         self.resources.remove_connection()
-        if self.draining and not self.connections:
-            self.used = False
-            self.resources.remove_pool()
         self.host.cx_active -= 1
         stats = self.stats
         stats.upstream_cx_active.value -= 1
@@ -377,6 +408,12 @@ class ConnectionPool:
         else:
             stats.upstream_cx_destroy_local.value += 1
         stats.upstream_cx_length_ms.record(self._age_ms(connection))
+
+    def _rest(self) -> None:
+        """A pool without connections and requests is none, as far as limits of pools are concerned."""
+        if self.used and not self.connections and not self.pending:
+            self.used = False
+            self.resources.remove_pool()
 
     def _count_cut_stream(self, remote: bool) -> None:
         stats = self.stats

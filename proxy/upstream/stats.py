@@ -36,6 +36,8 @@ _UNITS: Final = {"upstream_rq_per_cx": "", "upstream_rq_body_size": "bytes", "up
 
 #: Envoy has these only with track_cluster_stats.request_response_sizes; here they are always kept.
 BODY_SIZES: Final = ("upstream_rq_body_size", "upstream_rs_body_size")
+#: Envoy has none: requests sent again because their kept-alive connection was dead (docs/differences.md).
+OURS: Final = (*BODY_SIZES, "upstream_rq_retry_stale")
 
 
 _COUNTERS: Final = (
@@ -116,6 +118,7 @@ _COUNTERS: Final = (
     "upstream_rq_retry_backoff_ratelimited",
     "upstream_rq_retry_limit_exceeded",
     "upstream_rq_retry_overflow",
+    "upstream_rq_retry_stale",
     "upstream_rq_retry_success",
     "upstream_rq_rx_reset",
     "upstream_rq_rx_reset_no_error",
@@ -248,6 +251,7 @@ class ClusterStats:
     upstream_rq_retry_backoff_ratelimited: Counter
     upstream_rq_retry_limit_exceeded: Counter
     upstream_rq_retry_overflow: Counter
+    upstream_rq_retry_stale: Counter
     upstream_rq_retry_success: Counter
     upstream_rq_rx_reset: Counter
     upstream_rq_rx_reset_no_error: Counter
@@ -290,3 +294,28 @@ class ClusterCodes:
         self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
         self.record_retry = CodeStats(scope.scope("retry"), prefix="upstream_rq_").record
         self.record_time = stats.upstream_rq_time.record
+
+
+class TimeoutBudgets:
+    """How much of their timeouts requests use, in percent (track_cluster_stats.timeout_budgets). A timeout that is
+    off is never used, so that it counts as 0."""
+
+    __slots__ = ("per_try", "whole")
+
+    def __init__(self, scope: Scope) -> None:
+        """scope: "cluster.<name>."."""
+        self.whole = scope.histogram("upstream_rq_timeout_budget_percent_used", "")
+        self.per_try = scope.histogram("upstream_rq_timeout_budget_per_try_percent_used", "")
+
+    def record(self, elapsed_s: float, timeout_s: float) -> None:
+        """A request is over; elapsed_s: since it had come whole."""
+        self.whole.record(percent_used(elapsed_s, timeout_s))
+
+    def record_try(self, elapsed_s: float, timeout_s: float) -> None:
+        """A try is over; elapsed_s: since it began."""
+        self.per_try.record(percent_used(elapsed_s, timeout_s))
+
+
+def percent_used(elapsed_s: float, timeout_s: float) -> int:
+    """Whole percent; 0 of no timeout."""
+    return int(100.0 * elapsed_s / timeout_s) if timeout_s > 0.0 else 0

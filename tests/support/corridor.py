@@ -126,7 +126,7 @@ class StillLoop:
 class SilentResolver:
     """No name is asked for."""
 
-    def resolve(self, name: str, family: str, on_done: Callable[..., None]) -> None:
+    def resolve(self, name: str, family: str, on_done: Callable[..., None], options: object) -> None:
         raise RuntimeError(f"the corridor resolves no names: {name}")
 
     async def close(self) -> None:

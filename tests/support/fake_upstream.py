@@ -19,7 +19,7 @@ from proxy.extensions import EXTENSIONS
 from proxy.stats.store import Store
 from proxy.upstream.cluster import Cluster, compile_cluster
 from proxy.upstream.context import UpstreamContext
-from proxy.upstream.dns import Answer, OnDone
+from proxy.upstream.dns import SYSTEM_RESOLVER, Answer, OnDone, ResolverOptions
 from proxy.upstream.host import Host
 from proxy.upstream.pool import CONNECTING, ConnectionPool, PoolConnection
 
@@ -99,8 +99,10 @@ class FakeResolver:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, OnDone]] = []
+        self.options = SYSTEM_RESOLVER  # of the last question
 
-    def resolve(self, name: str, family: str, on_done: OnDone) -> None:
+    def resolve(self, name: str, family: str, on_done: OnDone, options: ResolverOptions) -> None:
+        self.options = options
         self.asked.append((name, family, on_done))
 
     def answer(self, *answers: str | Answer) -> None:
@@ -150,7 +152,7 @@ class World:
 
     def cluster(self, *addresses: str, **fields: Any) -> Cluster:
         """A started STATIC (unless ``type`` says otherwise) cluster; raises when the configuration has findings."""
-        fields = {"name": "back", "type": "STATIC", **fields}
+        fields = {"name": "back", **({} if "cluster_type" in fields else {"type": "STATIC"}), **fields}
         if addresses:
             fields["load_assignment"] = assignment(*addresses)
         reader = self.reader(CLUSTER, **fields)

@@ -2,7 +2,7 @@
 
 Envoy messages: envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest, and
 Cluster.LeastRequestLbConfig for the older ``lb_policy: LEAST_REQUEST``. Not supported and therefore refused:
-slow_start_config, locality_lb_config.
+slow_start_config.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Round robin: one host after the other, or by weight (envoy.load_balancing_policies.round_robin).
 
 Envoy messages: envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin, and Cluster.RoundRobinLbConfig for
-the older ``lb_policy: ROUND_ROBIN``. Not supported and therefore refused: slow_start_config, locality_lb_config.
+the older ``lb_policy: ROUND_ROBIN``. Not supported and therefore refused: slow_start_config.
 """
 
 from __future__ import annotations

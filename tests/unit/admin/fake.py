@@ -70,6 +70,7 @@ class Locality:
 @dataclass
 class Host:
     ip: str = "127.0.0.1"
+    path: str = ""
     port: int = 8080
     hostname: str = ""
     weight: int = 1

@@ -36,9 +36,13 @@ def test_check_says_so() -> None:
         ("envoy.config.listener.v3.Listener", "| `listener_filters` | refused | listener filter "),
         (
             "envoy.config.cluster.v3.Cluster",
-            "| `dns_resolvers` | in part | a STATIC cluster resolves no names / ",
+            "| `dns_resolvers` | in part | without effect: ",
         ),
-        ("envoy.config.cluster.v3.Cluster", "| `use_tcp_for_dns_lookups` | in part | a STATIC cluster "),
+        ("envoy.config.cluster.v3.Cluster", "| `type` | in part | ... is not supported yet; STATIC, "),
+        (
+            "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+            "| `locality_lb_config` | yes |  |",
+        ),
         (
             f"{_CORE}.HttpProtocolOptions",
             "| `max_stream_duration` | in part | refused in Cluster.common_http_",

@@ -28,6 +28,6 @@ def test_every_flag_is_a_bit_of_its_own():
 
 def test_reset_reasons_say_envoys_words():
     reasons = [each for each in vars(errors).values() if isinstance(each, ResetReason)]
-    assert len(reasons) == 9
-    assert len({each.text for each in reasons}) == 9
+    assert len(reasons) == 10
+    assert len({each.text for each in reasons}) == 10
     assert repr(errors.OVERFLOW) == "ResetReason('overflow')"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.network.dns import AiodnsResolver
-from proxy.upstream.dns import Answer
+from proxy.upstream.dns import SYSTEM_RESOLVER, Answer, ResolverOptions
 
 
 class FakeAres:
@@ -20,7 +20,9 @@ class FakeAres:
         self.results = results
         self.asked: list[socket.AddressFamily] = []
 
-    def getaddrinfo(self, name: str, family: socket.AddressFamily, type: int) -> asyncio.Future[Any]:
+    def getaddrinfo(
+        self, name: str, family: socket.AddressFamily, type: int, flags: int
+    ) -> asyncio.Future[Any]:
         self.asked.append(family)
         result = self.results[family]
         if isinstance(result, ValueError):
@@ -40,9 +42,12 @@ def resolve(family: str, results: dict[Any, Any]) -> tuple[list[tuple[list[Answe
     calls: list[tuple[list[Answer] | None, str]] = []
 
     async def run() -> None:
-        resolver = AiodnsResolver()
-        resolver._resolver = ares
-        resolver.resolve("back.example", family, lambda answers, error: calls.append((answers, error)))
+        resolver = AiodnsResolver(lambda options: ares)
+
+        def done(answers: list[Answer] | None, error: str) -> None:
+            calls.append((answers, error))
+
+        resolver.resolve("back.example", family, done, SYSTEM_RESOLVER)
         assert calls == []  # never before resolve has returned
         for _ in range(10):
             await asyncio.sleep(0)
@@ -76,19 +81,43 @@ def test_answers(family: str, results: Any, expected: Any, asked: Any) -> None:
     assert ares.asked == asked
 
 
-def test_nothing_is_imported_before_the_first_query() -> None:
-    assert AiodnsResolver()._resolver is None
+def test_nothing_is_made_before_the_first_query() -> None:
+    made: list[ResolverOptions] = []
+    AiodnsResolver(made.append)
+    assert made == []
+
+
+def test_without_a_channel_the_query_fails_and_the_next_one_tries_again() -> None:
+    calls: list[tuple[list[Answer] | None, str]] = []
+    results: list[Any] = [OSError(24, "Too many open files"), FakeAres({V4: [("10.0.0.1", 1)]})]
+
+    def make(options: ResolverOptions) -> Any:
+        result = results.pop(0)
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    async def run() -> None:
+        resolver = AiodnsResolver(make)
+        for _ in range(2):
+            resolver.resolve("back.example", "V4_ONLY", lambda *answer: calls.append(answer), SYSTEM_RESOLVER)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert calls == [
+        (None, "no resolver: [Errno 24] Too many open files"),
+        ([("10.0.0.1", 1.0)], ""),
+    ]
 
 
 def test_close_calls_nobody_back() -> None:
     calls: list[object] = []
 
     async def run() -> None:
-        resolver = AiodnsResolver()
-        resolver._resolver = SimpleNamespace(
-            getaddrinfo=FakeAres({V4: []}).getaddrinfo, close=lambda: asyncio.sleep(0)
-        )
-        resolver.resolve("back.example", "V4_ONLY", lambda answers, error: calls.append(answers))
+        ares = SimpleNamespace(getaddrinfo=FakeAres({V4: []}).getaddrinfo, close=lambda: asyncio.sleep(0))
+        resolver = AiodnsResolver(lambda options: ares)
+        resolver.resolve("back.example", "V4_ONLY", lambda *answer: calls.append(answer), SYSTEM_RESOLVER)
         await resolver.close()
         await asyncio.sleep(0)
 

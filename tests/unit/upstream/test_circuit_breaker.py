@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.stats.store import Store
-from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
+from proxy.upstream.circuit_breaker import ResourceManager, RetryBudget, Thresholds, compile_circuit_breakers
 from tests.support.fake_upstream import World
 from tests.support.runtime import runtime_of
 
@@ -104,3 +104,48 @@ def test_gauges_follow_a_limit_that_is_moved() -> None:
     assert (store.gauges["b.cx_open"].value, store.gauges["b.remaining_cx"].value) == (0, 3)
     breakers.set_limits(Thresholds(max_connections=1, track_remaining=True))
     assert (store.gauges["b.cx_open"].value, store.gauges["b.remaining_cx"].value) == (1, 0)
+
+
+def test_a_budget_is_a_share_of_what_is_under_way() -> None:
+    store = Store()
+    thresholds = Thresholds(max_retries=0, budget=RetryBudget(50.0, 1), track_remaining=True)
+    breakers = ResourceManager(thresholds, store.scope("b"))
+    assert breakers.max_retries == 1  # never fewer than min_retry_concurrency
+    breakers.requests = 5
+    breakers.add_pending()
+    assert breakers.max_retries == 3
+    for _ in range(3):
+        assert breakers.can_retry()
+        breakers.add_retry()
+    assert not breakers.can_retry()
+    assert store.gauges["b.rq_retry_open"].value == 1
+    breakers.requests = 8
+    assert breakers.can_retry()
+    assert store.gauges["b.remaining_retries"].value == 0
+
+
+def test_budgets_and_limits_by_host_are_read() -> None:
+    world = World()
+    budget = {"budget_percent": {"value": 12.5}, "min_retry_concurrency": 0}
+    default, high = compile_circuit_breakers(
+        world.reader(
+            MESSAGE,
+            thresholds=[
+                {"retry_budget": budget, "max_connection_pools": 3},
+                {"retry_budget": {}, "priority": 1},
+            ],
+            per_host_thresholds=[{"max_connections": 4}],
+        )
+    )
+    assert (default.budget, default.max_pools) == (RetryBudget(12.5, 0), 3)
+    assert high.budget == RetryBudget(20.0, 3)
+    assert (default.max_connections_per_host, high.max_connections_per_host) == (4, 2**32 - 1)
+    assert world.errors.findings == []
+
+
+def test_other_limits_by_host_are_errors_as_in_envoy() -> None:
+    world = World()
+    compile_circuit_breakers(world.reader(MESSAGE, per_host_thresholds=[{"max_requests": 4}]))
+    assert [(each.path, each.kind) for each in world.errors.findings] == [
+        ("per_host_thresholds[0].max_requests", "invalid")
+    ]

@@ -10,12 +10,14 @@ import pytest
 from proxy.api.reader import unread
 from proxy.upstream.circuit_breaker import Thresholds
 from proxy.upstream.cluster import ClusterConfig, compile_cluster
-from proxy.upstream.options import TcpKeepalive
-from proxy.upstream.stats import BODY_SIZES
+from proxy.upstream.dns import DnsSettings, ResolverOptions
+from proxy.upstream.options import BindConfig, SocketOption, TcpKeepalive
+from proxy.upstream.stats import OURS
 from tests.support.fake_upstream import CLUSTER, World, assignment, endpoint
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
+RANDOM = "envoy.extensions.load_balancing_policies.random.v3.Random"
 RING_HASH = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"
 
 # The names that Envoy 1.40.0 shows for a cluster that had no request; {code} names come with the first response.
@@ -189,7 +191,7 @@ def test_every_stat_of_envoy_exists_at_zero_from_the_start() -> None:
     world.cluster()
     names = {*world.stats.counters, *world.stats.gauges, *world.stats.histograms}
     ours = {name.removeprefix("cluster.back.") for name in names if name.startswith("cluster.")}
-    assert ours == {*SEEN_FROM_ENVOY, *BODY_SIZES}
+    assert ours == {*SEEN_FROM_ENVOY, *OURS}
     assert world.used() == {}
 
 
@@ -276,7 +278,7 @@ def test_http_options() -> None:
         {"explicit_http_config": {"http3_protocol_options": {}}},
         {"use_downstream_protocol_config": {}},
         {"auto_config": {}},
-        {"common_http_protocol_options": {"max_connection_duration": "1s"}},
+        {"common_http_protocol_options": {"max_stream_duration": "1s"}},
         {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
     ],
 )
@@ -291,19 +293,21 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
     ("field", "fields"),
     [
         ("type", {"type": "EDS"}),
-        ("type", {"type": "LOGICAL_DNS"}),
+        ("type", {"type": "ORIGINAL_DST"}),
         ("cluster_type", {"cluster_type": {"name": "envoy.clusters.aggregate"}}),
         ("lb_policy", {"lb_policy": "MAGLEV"}),
         ("http2_protocol_options", {"http2_protocol_options": {}}),
         ("health_checks", {"health_checks": [{"timeout": "1s"}]}),
         ("outlier_detection", {"outlier_detection": {}}),
         (
-            "circuit_breakers.thresholds[0].retry_budget",
-            {"circuit_breakers": {"thresholds": [{"retry_budget": {}}]}},
+            "circuit_breakers.thresholds[0].retry_budget.budget_interval",
+            {"circuit_breakers": {"thresholds": [{"retry_budget": {"budget_interval": "1s"}}]}},
         ),
+        ("preconnect_policy", {"preconnect_policy": {"per_upstream_preconnect_ratio": 2.0}}),
+        ("lb_subset_config", {"lb_subset_config": {"subset_selectors": [{"keys": ["a"]}]}}),
         (
-            "circuit_breakers.thresholds[0].max_connection_pools",
-            {"circuit_breakers": {"thresholds": [{"max_connection_pools": 1}]}},
+            "connection_pool_per_downstream_connection",
+            {"connection_pool_per_downstream_connection": True},
         ),
         ("round_robin_lb_config.slow_start_config", {"round_robin_lb_config": {"slow_start_config": {}}}),
         ("least_request_lb_config", {"least_request_lb_config": {}}),  # Envoy would not use it either
@@ -311,7 +315,10 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
             "common_lb_config.locality_weighted_lb_config",
             {"common_lb_config": {"locality_weighted_lb_config": {}}},
         ),
-        ("upstream_bind_config", {"upstream_bind_config": {}}),
+        (
+            "upstream_bind_config.local_address_selector",
+            {"upstream_bind_config": {"local_address_selector": {"name": "x"}}},
+        ),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(field: str, fields: dict[str, Any]) -> None:
@@ -328,7 +335,6 @@ def test_a_name_in_a_static_cluster_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("endpoint.address.pipe", {"address": {"pipe": {"path": "/tmp/x"}}}),
         ("endpoint.address.envoy_internal_address", {"address": {"envoy_internal_address": {}}}),
     ],
 )
@@ -395,15 +401,175 @@ def test_dns_fields_of_a_strict_dns_cluster() -> None:
     assert (config.dns.failure_base_s, config.dns.failure_max_s) == (2.0, 20.0)
 
 
-def test_name_servers_of_ones_own_are_refused() -> None:
-    servers = [{"socket_address": {"address": "127.0.0.1", "port_value": 53}}]
-    resolver = of_type(
-        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", resolvers=servers
+CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+DNS_CLUSTER = "envoy.extensions.clusters.dns.v3.DnsCluster"
+SERVERS = [
+    {"socket_address": {"address": "127.0.0.1", "port_value": 5353}},
+    {"socket_address": {"address": "::1", "port_value": 53}},
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ResolverOptions()),
+        (
+            {"dns_resolvers": SERVERS, "use_tcp_for_dns_lookups": True},
+            ResolverOptions(("127.0.0.1:5353", "[::1]:53"), tcp=True),
+        ),
+        (
+            {
+                "dns_resolvers": SERVERS,
+                "dns_resolution_config": {
+                    "resolvers": SERVERS[:1],
+                    "dns_resolver_options": {"no_default_search_domain": True},
+                },
+            },
+            ResolverOptions(("127.0.0.1:5353",), search=False),
+        ),
+        (
+            {
+                "dns_resolution_config": {"resolvers": SERVERS},
+                "typed_dns_resolver_config": {
+                    "name": "cares",
+                    "typed_config": of_type(
+                        CARES,
+                        resolvers=SERVERS[1:],
+                        query_timeout_seconds=3,
+                        query_tries=2,
+                        rotate_nameservers=True,
+                        dns_resolver_options={"use_tcp_for_dns_lookups": True},
+                    ),
+                },
+            },
+            ResolverOptions(("[::1]:53",), True, True, 3, 2, True),
+        ),
+        (
+            {
+                "typed_dns_resolver_config": {
+                    "name": "getaddrinfo",
+                    "typed_config": of_type(
+                        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
+                    ),
+                }
+            },
+            ResolverOptions(),
+        ),
+    ],
+)
+def test_name_servers(fields: dict[str, Any], expected: ResolverOptions) -> None:
+    """The newest of the fields that say it counts, as in Envoy."""
+    dns = accepted(type="STRICT_DNS", **fields).dns
+    assert dns is not None
+    assert dns.resolver == expected
+
+
+def test_a_resolver_that_is_not_there_is_refused() -> None:
+    other = of_type("envoy.extensions.network.dns_resolver.apple.v3.AppleDnsResolverConfig")
+    found = refused(type="STRICT_DNS", typed_dns_resolver_config={"name": "a", "typed_config": other})
+    assert found == [("typed_dns_resolver_config", "unsupported")]
+    fallback = of_type(CARES, use_resolvers_as_fallback=True, resolvers=SERVERS)
+    found = refused(type="STRICT_DNS", typed_dns_resolver_config={"name": "c", "typed_config": fallback})
+    assert found == [("typed_dns_resolver_config.typed_config.use_resolvers_as_fallback", "unsupported")]
+
+
+def test_envoy_cluster_dns() -> None:
+    typed = of_type(
+        DNS_CLUSTER,
+        dns_refresh_rate="3s",
+        respect_dns_ttl=True,
+        dns_min_refresh_rate="2s",
+        dns_jitter="1s",
+        dns_lookup_family="ALL",
+        all_addresses_in_single_endpoint=True,
+        dns_failure_refresh_rate={"base_interval": "1s", "max_interval": "4s"},
     )
-    found = refused(type="STRICT_DNS", typed_dns_resolver_config={"name": "c", "typed_config": resolver})
-    assert found == [("typed_dns_resolver_config.typed_config.resolvers", "unsupported")]
-    found = refused(type="STRICT_DNS", dns_resolvers=servers, use_tcp_for_dns_lookups=True)
-    assert found == [("dns_resolvers", "unsupported"), ("use_tcp_for_dns_lookups", "unsupported")]
+    config, world = compiled(
+        cluster_type={"name": "envoy.cluster.dns", "typed_config": typed}, dns_refresh_rate="9s"
+    )
+    assert world.errors.findings == []
+    assert [finding.path for finding in world.errors.warnings] == ["dns_refresh_rate"]
+    assert config.dns == DnsSettings(3.0, "ALL", True, 2.0, 1.0, 1.0, 4.0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("envoy.cluster.static", None),
+        ("envoy.cluster.strict_dns", DnsSettings()),
+        ("envoy.cluster.logical_dns", DnsSettings(logical=True)),
+    ],
+)
+def test_older_types_by_their_long_names(name: str, expected: DnsSettings | None) -> None:
+    config, world = compiled(cluster_type={"name": name})
+    assert world.errors.findings == []
+    assert config.dns == expected
+
+
+def test_logical_dns_has_one_endpoint() -> None:
+    found = refused(type="LOGICAL_DNS", load_assignment=assignment("a.example:80", "b.example:80"))
+    assert found == [("load_assignment", "invalid")]
+    assert refused(type="LOGICAL_DNS", load_assignment={}) == [("load_assignment", "invalid")]
+
+
+def test_a_unix_socket() -> None:
+    world = World()
+    place = {"endpoint": {"address": {"pipe": {"path": "/run/back.sock"}}}}
+    cluster = world.cluster(load_assignment={"endpoints": [{"lb_endpoints": [place]}]})
+    (host,) = cluster.hosts
+    assert (host.address, host.path, host.hostname) == ("/run/back.sock", "/run/back.sock", "")
+    found = refused(type="STRICT_DNS", load_assignment={"endpoints": [{"lb_endpoints": [place]}]})
+    assert found == [("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe", "unsupported")]
+
+
+def test_where_connections_come_from() -> None:
+    config = accepted(
+        upstream_bind_config={
+            "source_address": {"address": "127.0.0.2", "port_value": 0},
+            "extra_source_addresses": [{"address": {"address": "::1", "port_value": 7}}],
+            "freebind": True,
+            "socket_options": [
+                {"level": 1, "name": 2, "int_value": 3},
+                {"level": 1, "name": 2, "buf_value": "AQ==", "state": "STATE_BOUND"},
+            ],
+        }
+    )
+    bind = config.bind_config
+    assert bind == BindConfig(
+        (("127.0.0.2", 0), ("::1", 7)), True, (SocketOption(1, 2, 3), SocketOption(1, 2, b"\1", True))
+    )
+    assert (bind.source(4), bind.source(6)) == (("127.0.0.2", 0), ("::1", 7))
+    assert BindConfig((("127.0.0.2", 0),)).source(6) == ("127.0.0.2", 0)
+    assert BindConfig().source(4) is None
+
+
+def test_panic_without_hosts_in_both_forms() -> None:
+    zones = {"zone_aware_lb_config": {"fail_traffic_on_panic": True}}
+    older = accepted(common_lb_config=zones)
+    random = of_type(RANDOM, locality_lb_config=zones)
+    typed = accepted(load_balancing_policy=typed_policy(random))
+    assert older.policy.fail_on_panic
+    assert typed.policy.fail_on_panic
+    # of the older form Envoy takes nothing when there is a typed policy
+    assert not accepted(
+        common_lb_config=zones, load_balancing_policy=typed_policy(of_type(RANDOM))
+    ).policy.fail_on_panic
+
+
+def test_max_connection_duration() -> None:
+    common = {"max_connection_duration": "2.5s"}
+    config = accepted(typed_extension_protocol_options=http_options(common_http_protocol_options=common))
+    assert config.http.max_connection_duration_s == 2.5
+    assert accepted(common_http_protocol_options=common).http.max_connection_duration_s == 2.5
+
+
+def test_what_is_tracked() -> None:
+    config, world = compiled(track_cluster_stats={"timeout_budgets": True, "request_response_sizes": True})
+    assert config.timeout_budgets
+    assert [finding.path for finding in world.errors.warnings] == [
+        "track_cluster_stats.request_response_sizes"
+    ]
+    assert accepted(track_timeout_budgets=True).timeout_budgets
 
 
 def test_ipv4_compat_of_an_upstream_gets_a_warning() -> None:

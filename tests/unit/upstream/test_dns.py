@@ -190,3 +190,96 @@ def test_the_endpoint_says_weight_priority_and_hostname() -> None:
     assert (host.address, host.hostname, host.weight, host.priority) == ("[::1]:80", "other.example", 7, 1)
     assert (host.locality.region, host.locality.zone, host.locality.sub_zone) == ("r", "z", "s")
     assert world.value("max_host_weight") == 7
+
+
+def logical(world: World, **fields: object):
+    return world.cluster("back.example:80", type="LOGICAL_DNS", **fields)
+
+
+def test_logical_dns_is_one_host_at_the_first_address() -> None:
+    world = World()
+    cluster = logical(world)
+    world.resolver.answer("10.0.0.1", "10.0.0.2")
+    assert addresses(cluster) == ["10.0.0.1:80"]
+    (host,) = cluster.hosts
+    assert (host.hostname, host.other_ips) == ("back.example", ("10.0.0.2",))
+    assert world.value("max_host_weight") == 0
+    world.wait(5.1)
+    world.resolver.answer("10.0.0.1", "10.0.0.2")
+    assert cluster.hosts == [host]
+    assert (world.value("update_success"), world.value("update_no_rebuild")) == (2, 1)
+    assert world.value("default.total_match_count") == 2
+
+
+@pytest.mark.parametrize("answers", [["10.0.0.3"], ["10.0.0.2", "10.0.0.1"], ["10.0.0.1"]])
+def test_logical_dns_has_a_new_host_when_any_address_changes(answers: list[str]) -> None:
+    world = World()
+    cluster = logical(world)
+    world.resolver.answer("10.0.0.1", "10.0.0.2")
+    (before,) = cluster.hosts
+    before.pool.new_stream(FakeRequest())
+    connection = world.connector.made[-1]
+    connection.connected()
+    connection.response()
+    world.wait(5.1)
+    world.resolver.answer(*answers)
+    (after,) = cluster.hosts
+    assert after is not before
+    assert after.ip == answers[0]
+    assert connection.closing
+    assert world.value("membership_change") == 2
+
+
+def test_logical_dns_keeps_its_host_when_there_is_no_address() -> None:
+    world = World()
+    cluster = logical(world)
+    world.resolver.answer("10.0.0.1")
+    before = list(cluster.hosts)
+    world.wait(5.1)
+    world.resolver.answer()
+    world.wait(5.1)
+    world.resolver.fail()
+    assert cluster.hosts == before
+    assert (world.value("update_failure"), world.value("update_success")) == (2, 1)
+
+
+def test_a_logical_host_is_as_old_as_its_own_address() -> None:
+    world = World()
+    logical(world, respect_dns_ttl=True)
+    world.resolver.answer(("10.0.0.1", 30.0), ("10.0.0.2", 10.0))
+    world.wait(29)
+    assert world.resolver.asked == []
+    world.wait(2)
+    assert len(world.resolver.asked) == 1
+
+
+def test_a_least_time_to_live() -> None:
+    world = World()
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
+        "respect_dns_ttl": True,
+        "dns_min_refresh_rate": "3s",
+    }
+    world.cluster("back.example:80", cluster_type={"name": "envoy.cluster.dns", "typed_config": typed})
+    world.resolver.answer(("10.0.0.1", 1.0))
+    world.wait(2.9)
+    assert world.resolver.asked == []
+    world.wait(0.2)
+    world.resolver.answer(("10.0.0.1", 0.0))  # no time to live: the refresh rate
+    world.wait(4.8)
+    assert world.resolver.asked == []
+    world.wait(0.3)
+    assert len(world.resolver.asked) == 1
+
+
+def test_jitter_is_for_answers_only() -> None:
+    world = World()
+    world.cluster("back.example:80", type="STRICT_DNS", dns_jitter="60s")
+    world.resolver.fail()
+    world.wait(5.1)
+    assert len(world.resolver.asked) == 1
+    world.resolver.answer("10.0.0.1")
+    world.wait(5.1)
+    assert world.resolver.asked == []
+    world.wait(60)
+    assert len(world.resolver.asked) == 1

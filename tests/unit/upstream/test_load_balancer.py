@@ -130,3 +130,11 @@ def test_loads_add_up_to_100_and_go_where_hosts_are(
             assert lists.degraded or load.panic
         if panic == 0:
             assert not load.panic
+
+
+def test_a_panic_may_find_nobody() -> None:
+    world = World()
+    common = {"zone_aware_lb_config": {"fail_traffic_on_panic": True}}
+    assert shares(world, 10, load_assignment=hosts("huu"), common_lb_config=common) == {None: 1.0}
+    assert world.value("lb_healthy_panic") == 10
+    assert world.value("upstream_cx_none_healthy") == 10

@@ -12,6 +12,7 @@ import pytest
 from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
+    NO_POOL,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
 )
@@ -437,3 +438,107 @@ def test_close_ends_everything() -> None:
     ask(pool), ask(pool)
     pool.close()
     assert all(connection.closing for connection in world.connector.made[:2])
+
+
+def test_a_new_connection_although_one_idles() -> None:
+    world = World()
+    pool = make_pool(world)
+    idle = serve(world, pool)
+    request = FakeRequest()
+    pool.new_stream_anew(request)
+    assert request.answers == 0
+    fresh = world.connector.made[-1]
+    assert fresh is not idle
+    fresh.connected()
+    assert request.connections == [fresh]
+    assert not idle.closing
+
+
+def test_at_the_limit_the_oldest_idle_connection_makes_room_for_a_new_one() -> None:
+    world = World()
+    pool = make_pool(world, **limits(max_connections=2))
+    first, second = ask(pool), ask(pool)
+    for connection in world.connector.made:
+        connection.connected()
+    for connection in tuple(world.connector.made):
+        connection.response()
+    assert (first.answers, second.answers) == (1, 1)
+    request = FakeRequest()
+    pool.new_stream_anew(request)
+    assert [connection.closing for connection in world.connector.made] == [True, False, False]
+    world.connector.made[-1].connected()
+    assert request.connections == [world.connector.made[-1]]
+
+
+def test_a_new_connection_is_refused_like_any_other_when_too_many_wait() -> None:
+    world = World()
+    pool = make_pool(world, **limits(max_pending_requests=0))
+    request = FakeRequest()
+    pool.new_stream_anew(request)
+    assert request.failures == [(OVERFLOW, b"")]
+    assert world.value("upstream_rq_pending_overflow") == 1
+
+
+def test_connections_are_closed_when_they_have_lived_long_enough() -> None:
+    world = World()
+    pool = make_pool(world)
+    idle = serve(world, pool)
+    pool.on_max_duration(idle)
+    assert idle.closing
+    request = ask(pool)
+    busy = world.connector.made[-1]
+    busy.connected()
+    pool.on_max_duration(busy)
+    pool.on_max_duration(busy)
+    assert not busy.closing
+    busy.response()
+    assert busy.closing
+    assert request.answers == 1
+    assert world.value("upstream_cx_max_duration_reached") == 2
+
+
+def test_hosts_beyond_the_limit_of_pools_have_no_connections() -> None:
+    world = World()
+    cluster = world.cluster(
+        "127.0.0.1:1", "127.0.0.1:2", **limits(max_connection_pools=1, track_remaining=True)
+    )
+    one, other = (host.pool for host in cluster.hosts)
+    connection = serve(world, one)
+    assert world.value("circuit_breakers.default.cx_pool_open") == 1
+    assert world.value("circuit_breakers.default.remaining_cx_pools") == 0
+    assert ask(other).failures == [(NO_POOL, b"")]
+    assert world.value("upstream_cx_pool_overflow") == 1
+    assert ask(one).connections == [connection]
+    connection.remote_close()  # the pool is empty, and makes room
+    assert world.value("circuit_breakers.default.cx_pool_open") == 0
+    serve(world, other)
+
+
+def test_a_failed_connection_leaves_no_pool_behind() -> None:
+    world = World()
+    cluster = world.cluster("127.0.0.1:1", "127.0.0.1:2", **limits(max_connection_pools=1))
+    one, other = (host.pool for host in cluster.hosts)
+    ask(one)
+    world.connector.made[-1].fails()
+    serve(world, other)
+
+
+def test_a_host_has_its_own_limit_of_connections() -> None:
+    world = World()
+    cluster = world.cluster(
+        "127.0.0.1:1",
+        "127.0.0.1:2",
+        circuit_breakers={"per_host_thresholds": [{"max_connections": 1}]},
+    )
+    pool = cluster.hosts[0].pool
+    first, second = ask(pool), ask(pool)
+    assert len(world.connector.made) == 1
+    assert world.value("upstream_cx_overflow") == 1
+    world.connector.made[0].connected()
+    world.connector.made[0].response()
+    assert (first.answers, second.answers) == (1, 1)
+    ask(cluster.hosts[1].pool)
+    assert len(world.connector.made) == 2
+    # the limit is DEFAULT's, HIGH has none
+    ask(cluster.hosts[0].pools[1])
+    assert len(world.connector.made) == 3

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader
-from proxy.base.errors import OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
+from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import X_ENVOY, HeaderMap, ResponseHeaders
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
@@ -164,9 +164,7 @@ class Router(Tries, Owner):
         stream.attempt_count += 1
         host = cluster.choose_host(stream)
         if host is None:
-            self._end_retries(stream)
-            self._count_local(stream, 503)
-            self._reply(stream, 503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
+            self._reply_no_host(stream)
             return
         stream.upstream_host = host
         if stream.attempt_count > 1:
@@ -192,6 +190,23 @@ class Router(Tries, Owner):
         if not request.pool.ready:
             request.asked_at = stream.hcm.monotonic()
         request.pool.new_stream(request)
+
+    def _send_again(self, stream: ActiveStream, request: UpstreamRequest, now: float) -> None:
+        headers = stream.request_headers
+        assert headers is not None
+        tracing = stream.hcm.tracing
+        if tracing is not None and tracing.spawns:
+            stream.try_span = tracing.start_upstream(stream, headers)
+        again = UpstreamRequest(self, stream, headers, request.cluster, request.host, request.pool)
+        again.again = again.ended = True
+        again.asked_at = now
+        stream.upstream = again
+        again.pool.new_stream_anew(again)
+
+    def _reply_no_host(self, stream: ActiveStream) -> None:
+        self._end_retries(stream)
+        self._count_local(stream, 503)
+        self._reply(stream, 503, b"no healthy upstream", b"no_healthy_upstream", ResponseFlag.UH)
 
     # -- the request's body --------------------------------------------------------------------------------------
 
@@ -318,6 +333,10 @@ class Router(Tries, Owner):
         stream: ActiveStream = request.stream
         stream.upstream = None
         stream.try_deadline = inf
+        if reason is NO_POOL:
+            stream.upstream_host = None
+            self._reply_no_host(stream)
+            return
         if reason is OVERFLOW:
             if not request.pool.ready:  # no room to wait for a connection: no host was tried
                 stream.upstream_host = None
@@ -340,6 +359,9 @@ class Router(Tries, Owner):
             if delay_s is not None:
                 self._schedule_retry(stream, delay_s)
                 return
+        if self._retried_stale(stream, request, reason):
+            return
+        if retry is not None:
             self._count_no_retry(stream, retry)
         self._fail(stream, reason, details)
 
@@ -350,7 +372,7 @@ class Router(Tries, Owner):
         self._count_local(stream, status)
         words = underscored(reason.text)
         if details and reason.flag == ResponseFlag.UF:
-            stream.upstream_transport_failure_reason = b"delayed_connect_error:_" + underscored(details)
+            stream.upstream_transport_failure_reason = underscored(details)
             words = b"%b|%b" % (words, stream.upstream_transport_failure_reason)
         self._reply(
             stream,
