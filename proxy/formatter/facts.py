@@ -189,6 +189,17 @@ def of_attempt(value_of: Callable[[Any], str]) -> Make:
     return make
 
 
+def upstream_cluster(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """UPSTREAM_CLUSTER: by the name of its statistics (alt_stat_name); of a route whose cluster is not there, the name
+    as it stands."""
+
+    def get(stream: StreamInfo) -> Any:
+        cluster = getattr(stream, "cluster", None)  # http.stream has it; this room knows the record only
+        return (stream.cluster_name if cluster is None else cluster.observability_bytes) or absent
+
+    return Slot(TEXT, get)
+
+
 def connection_id_attempted(command: Command, context: FormatContext, absent: Any) -> Slot:
     """UPSTREAM_CONNECTION_IDS_ATTEMPTED"""
     return Slot(

@@ -114,7 +114,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "CUSTOM_FLAGS": Operator(facts.constant(b"")),  # words of filters, and no filter here has any
     # upstream
     "UPSTREAM_PROTOCOL": Operator(facts.text("upstream_protocol")),
-    "UPSTREAM_CLUSTER": Operator(facts.text("cluster_name")),
+    "UPSTREAM_CLUSTER": Operator(facts.upstream_cluster),
     "UPSTREAM_CLUSTER_RAW": Operator(facts.text("cluster_name")),
     "UPSTREAM_CONNECTION_ID": Operator(facts.count("upstream_connection_id")),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": Operator(facts.count("attempt_count")),

@@ -119,6 +119,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.connect_deadline = inf
         self.transport.set_write_buffer_limits(high=self.pool.cluster.buffer_limit_bytes)
         self.local_address = address_text(transport.get_extra_info("sockname"))
+        if self.host.other_ips:
+            self.remote_address = address_text(transport.get_extra_info("peername"))
         set_keepalive(transport.get_extra_info("socket"), self.pool.cluster.keepalive)
         self.connected_at = self.dispatcher.clock.monotonic()
         try:

@@ -46,6 +46,10 @@ def compile_action(
     without_policy: RetryPolicy,
 ) -> RouteAction:
     """envoy.config.route.v3.RouteAction, but for weighted_clusters. without_policy: see RouteAction."""
+    reader.ignore(
+        "hash_policy",
+        why="no balancer hashes: ROUND_ROBIN, LEAST_REQUEST and RANDOM do not, in Envoy neither",
+    )
     reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:

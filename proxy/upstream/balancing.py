@@ -26,10 +26,12 @@ _NO_LOCAL_CLUSTER: Final = (
 
 @dataclass(slots=True)
 class CommonConfig:
-    """Of common_lb_config: panic_percent, a whole number; fail_on_panic: a panic finds no host instead of any."""
+    """Of common_lb_config: panic_percent, a whole number; fail_on_panic: a panic finds no host instead of any;
+    renews_connections: whenever the hosts change."""
 
     panic_percent: float = 50.0
     fail_on_panic: bool = False
+    renews_connections: bool = False
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -45,7 +47,9 @@ def compile_balancing(
         common.fail_on_panic = fails  # common_lb_config's own locality settings are for lb_policy only
     else:
         make = _compile_older_policy(reader, context)
-    return make, BalancingPolicy(overprovisioning_percent, common.panic_percent, common.fail_on_panic)
+    return make, BalancingPolicy(
+        overprovisioning_percent, common.panic_percent, common.fail_on_panic, common.renews_connections
+    )
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -68,7 +72,8 @@ def _compile_common(reader: Reader | None) -> CommonConfig:
     reader.ignore("consistent_hashing_lb_config", why="there is no balancer that hashes")
     reader.ignore("override_host_status", why="nothing overrides the choice of a host")
     panic = float(round(reader.percent("healthy_panic_threshold", 50.0)))
-    return CommonConfig(panic, _compile_locality(reader))
+    renews = reader.flag("close_connections_on_host_set_change")
+    return CommonConfig(panic, _compile_locality(reader), renews)
 
 
 @reads(

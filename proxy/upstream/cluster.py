@@ -97,6 +97,7 @@ class Cluster:
         "max_requests_per_connection",
         "name",
         "name_bytes",
+        "observability_bytes",
         "observability_name",
         "on_ready",
         "on_updated",
@@ -115,6 +116,7 @@ class Cluster:
         self.name = config.name
         self.name_bytes = config.name.encode()
         self.observability_name = config.alt_stat_name or config.name
+        self.observability_bytes = self.observability_name.encode()
         scope = context.stats.scope("cluster").scope(self.observability_name)
         self.stats = ClusterStats(scope)
         self.codes = ClusterCodes(scope, self.stats)
@@ -162,7 +164,8 @@ class Cluster:
         endpoints = self.config.endpoints
         if endpoints:
             self.stats.default_total_match_count.value += len(endpoints)
-            self.update_hosts([self.make_host(endpoint.address, endpoint) for endpoint in endpoints])
+            hosts = [self.make_host(endpoint.address, endpoint) for endpoint in endpoints]
+            self.update_hosts(hosts, len({host.priority for host in hosts}))
         self.on_initialized()
 
     def make_host(self, ip: str, endpoint: EndpointConfig) -> Host:
@@ -172,16 +175,23 @@ class Cluster:
         host.pool = host.pools[0]
         return host
 
-    def update_hosts(self, hosts: list[Host]) -> None:
-        """The hosts from now on. Those that are no longer among them drain: their streams finish, no new ones come."""
+    def update_hosts(self, hosts: list[Host], changed: int = 1) -> None:
+        """The hosts from now on. Those that are no longer among them drain: their streams finish, no new ones come.
+
+        changed: in how many priorities they are other ones (for membership_change).
+        """
         gone = set(self.hosts) - set(hosts)
         self.hosts = hosts
         self._selector.update(hosts)
         self.choose_host = self._selector.choose_host
-        self.stats.membership_change.value += 1
+        self.stats.membership_change.value += changed
         self._show_membership()
         for host in gone:
             host.drain()
+        if self.config.policy.renews_connections:
+            for host in hosts:
+                for pool in host.pools:
+                    pool.renew()
         if self.initialized and self.on_updated is not None:
             self.on_updated(self)
 

@@ -35,11 +35,13 @@ class LoadBalancer(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class BalancingPolicy:
-    """How lists are weighed: percentages, 0..100 and 100 and more. fail_on_panic: a panic finds no host, not any."""
+    """How lists are weighed: percentages, 0..100 and 100 and more. fail_on_panic: a panic finds no host, not any.
+    renews_connections: a change of the hosts ends the connections to those that stay."""
 
     overprovisioning_percent: int = 140
     panic_percent: float = 50.0
     fail_on_panic: bool = False
+    renews_connections: bool = False
 
 
 @dataclass(slots=True)

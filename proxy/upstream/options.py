@@ -86,7 +86,7 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
 
 @reads(HTTP_PROTOCOL_OPTIONS)
 def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
-    reader.unsupported("use_downstream_protocol_config", ONLY_EXPLICIT)
+    same = reader.sub("use_downstream_protocol_config")
     reader.unsupported("auto_config", ONLY_EXPLICIT)
     explicit = reader.sub("explicit_http_config")
     if explicit is not None:
@@ -99,7 +99,18 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
         else HttpOptions(max_requests_per_connection=max_requests)
     )
     trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
+    if same is not None:
+        trailers = _compile_same_protocol(same)
     return replace(options, enable_trailers=trailers)
+
+
+@reads(f"{HTTP_PROTOCOL_OPTIONS}.UseDownstreamHttpConfig")
+def _compile_same_protocol(reader: Reader) -> bool:
+    """The protocol that the client speaks, which is HTTP/1.1; whether trailers pass."""
+    reader.ignore(
+        "http2_protocol_options", "http3_protocol_options", why="clients are spoken to in HTTP/1.1 only"
+    )
+    return _compile_http1(reader.sub("http_protocol_options"))
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")

@@ -271,6 +271,14 @@ class ConnectionPool:
                 if connection.pool_state == CONNECTING:
                     connection.close()
 
+    def renew(self) -> None:
+        """Whoever comes from now on gets a new connection: idle ones close, the others with their stream."""
+        for connection in tuple(self.ready):
+            self._retire(connection)
+        for connection in self.connections:
+            if connection.pool_state == BUSY:
+                connection.pool_state = DRAINING
+
     def close(self) -> None:
         """Close every connection now, streams or not."""
         for connection in tuple(self.connections):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.parity.scenarios import basics, connections, failures, logs, operators, routing, tracing
+from tests.parity.scenarios import basics, connections, failures, logs, operators, routing, tracing, upstreams
 from tests.support.parity.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -13,4 +13,5 @@ SCENARIOS: list[Scenario] = [
     *tracing.SCENARIOS,
     *logs.SCENARIOS,
     *operators.SCENARIOS,
+    *upstreams.SCENARIOS,
 ]

@@ -22,7 +22,8 @@ COMPARED = re.compile(
     r"|rq_|no_route|no_cluster|tracing\.)"
     r"|cluster\.[^.]+\.(upstream_rq_(?!time)|external\.upstream_rq_(?!time)|internal\.upstream_rq_(?!time)"
     r"|upstream_cx_(total|http1_total|active|overflow|connect_fail|connect_timeout|pool_overflow|protocol_error"
-    r"|destroy|none_healthy)|retry[_.]|membership_)"
+    r"|destroy|none_healthy|max_requests|max_duration_reached)|retry[_.]|membership_|lb_healthy_panic|bind_errors"
+    r"|circuit_breakers\.)"
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )

@@ -12,6 +12,7 @@ from typing import Any
 from tests.support.client import Client, Response
 from tests.support.collector import Collector
 from tests.support.config import Config, bootstrap, cluster, file_log, http_listener
+from tests.support.dns_server import DnsServer
 from tests.support.messages import Closed
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
@@ -67,6 +68,7 @@ class World:
     said: what the client was told, in order: a Response, or a word for how the connection ended
     sent: every byte the client wrote (ids in it are compared as they are)
     proxy: the one that is running now
+    dns: a name server that knows no name yet; started when it is first asked for
     """
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
@@ -79,6 +81,13 @@ class World:
         self.said: list[Response | str] = []
         self.sent = b""
         self.proxy: ProxyProcess | None = None
+        self._dns: DnsServer | None = None
+
+    @property
+    def dns(self) -> DnsServer:
+        if self._dns is None:
+            self._dns = DnsServer()
+        return self._dns
 
     @property
     def log(self) -> Path:
@@ -159,6 +168,8 @@ class World:
     def close(self) -> None:
         for upstream in (*self.upstreams.values(), self.collector):
             upstream.close()
+        if self._dns is not None:
+            self._dns.close()
         self._folder.cleanup()
 
 

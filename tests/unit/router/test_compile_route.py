@@ -224,7 +224,6 @@ def test_response_operations_are_most_specific_first() -> None:
             ".route.request_mirror_policies",
             "not supported",
         ),
-        (action(hash_policy=[{"terminal": True}]), ".route.hash_policy", "not supported"),
         ({"match": PREFIX, "filter_action": {}}, ".filter_action", "not supported"),
         (
             {

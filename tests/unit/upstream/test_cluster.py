@@ -13,7 +13,7 @@ from proxy.upstream.cluster import ClusterConfig, compile_cluster
 from proxy.upstream.dns import DnsSettings, ResolverOptions
 from proxy.upstream.options import BindConfig, SocketOption, TcpKeepalive
 from proxy.upstream.stats import OURS
-from tests.support.fake_upstream import CLUSTER, World, assignment, endpoint
+from tests.support.fake_upstream import CLUSTER, FakeRequest, World, assignment, endpoint
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
@@ -276,7 +276,7 @@ def test_http_options() -> None:
     [
         {"explicit_http_config": {"http2_protocol_options": {}}},
         {"explicit_http_config": {"http3_protocol_options": {}}},
-        {"use_downstream_protocol_config": {}},
+        {"use_downstream_protocol_config": {"http_protocol_options": {"accept_http_10": True}}},
         {"auto_config": {}},
         {"common_http_protocol_options": {"max_stream_duration": "1s"}},
         {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
@@ -563,6 +563,38 @@ def test_max_connection_duration() -> None:
     assert accepted(common_http_protocol_options=common).http.max_connection_duration_s == 2.5
 
 
+def test_the_protocol_of_clients_is_http1() -> None:
+    same = {"http_protocol_options": {"enable_trailers": True}, "http2_protocol_options": {}}
+    config, world = compiled(
+        typed_extension_protocol_options=http_options(use_downstream_protocol_config=same)
+    )
+    assert world.errors.findings == []
+    assert config.http.enable_trailers
+    (warning,) = world.errors.warnings
+    assert warning.path.endswith("use_downstream_protocol_config.http2_protocol_options")
+
+
+def test_a_change_of_hosts_may_end_connections() -> None:
+    world = World()
+    cluster = world.cluster(
+        "127.0.0.1:1",
+        "127.0.0.1:2",
+        common_lb_config={"close_connections_on_host_set_change": True},
+    )
+    stays = cluster.hosts[0]
+    for _ in range(2):
+        stays.pool.new_stream(FakeRequest())
+        world.connector.made[-1].connected()
+    busy, idle = world.connector.made
+    idle.response()
+    cluster.update_hosts([stays])
+    assert (idle.closing, busy.closing) == (True, False)
+    stays.pool.new_stream(FakeRequest())
+    assert len(world.connector.made) == 3
+    busy.response()
+    assert busy.closing
+
+
 def test_what_is_tracked() -> None:
     config, world = compiled(track_cluster_stats={"timeout_budgets": True, "request_response_sizes": True})
     assert config.timeout_budgets
@@ -610,3 +642,19 @@ def test_an_endpoint_without_an_address_is_an_error_where_no_names_are_resolved(
     for entry in ({}, {"endpoint": {}}):
         found = refused(type=kind, load_assignment={"endpoints": [{"lb_endpoints": [entry]}]})
         assert [one for _, one in found] == [finding]
+
+
+def test_hosts_of_two_priorities_are_two_changes() -> None:
+    """As Envoy counts them at the start."""
+    world = World()
+    groups = [
+        {"priority": priority, "lb_endpoints": [endpoint(f"127.0.0.1:{priority}")]} for priority in (0, 2)
+    ]
+    world.cluster(load_assignment={"endpoints": groups})
+    assert world.value("membership_change") == 2
+
+
+def test_the_log_names_a_cluster_as_its_statistics_do() -> None:
+    world = World()
+    assert world.cluster("127.0.0.1:1", alt_stat_name="other").observability_bytes == b"other"
+    assert World().cluster("127.0.0.1:1").observability_bytes == b"back"
