@@ -25,12 +25,12 @@ _STREAM: Final = socket.SOCK_STREAM
 _IMMEDIATE: Final = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
 
 
-class LocalFailure(OSError):
+class LocalFailure(Exception):
     """A connection that failed on our side, before anything was sent. words: for the log, b"" for none;
     bind: whether it was the source address."""
 
-    def __init__(self, error: OSError, words: str = "", bind: bool = False) -> None:
-        super().__init__(error.errno, error.strerror)
+    def __init__(self, words: bytes = b"", bind: bool = False) -> None:
+        super().__init__(words.decode())
         self.words = words
         self.bind = bind
 
@@ -52,8 +52,6 @@ async def open_connection(
     for ip in (host.ip, *host.other_ips):
         try:
             await _connect(loop, protocol, ip, host.port, bind)
-        except LocalFailure:
-            raise
         except OSError as error:
             failure = error
             continue
@@ -94,7 +92,8 @@ def _prepare(sock: socket.socket, ip: str, bind: BindConfig) -> None:
             sock.bind(source)
         except OSError as error:
             place = format_address(*source)
-            raise LocalFailure(error, f"failed to bind to {place}: {error.strerror or error}", True) from None
+            words = f"failed to bind to {place}: {error.strerror or error}"
+            raise LocalFailure(words.encode(), bind=True) from None
     _set_options(sock, [option for option in bind.options if option.bound])
 
 
@@ -107,7 +106,7 @@ def _set(sock: socket.socket, level: int, name: int, value: int | bytes) -> None
     try:
         sock.setsockopt(level, name, value)
     except OSError as error:
-        raise LocalFailure(error) from None
+        raise LocalFailure from error
 
 
 async def _connect_unix(loop: asyncio.AbstractEventLoop, protocol: Callable[[], Any], path: str) -> None:
@@ -123,9 +122,7 @@ async def _connect_unix(loop: asyncio.AbstractEventLoop, protocol: Callable[[], 
 
 
 def failure_words(error: OSError, host: Host) -> bytes:
-    """What the log says of a failed connect, in Envoy's words; b"" when it says nothing."""
-    if isinstance(error, LocalFailure):
-        return error.words.encode()
+    """What the log says of a failed connect, in Envoy's words."""
     why = error.strerror or str(error)
     if host.path or error.errno in _IMMEDIATE:
         return f"immediate connect error: {why}|remote address:{host.address}".encode()

@@ -87,22 +87,22 @@ class UpstreamConnection(UpstreamStream, Flushable):
                 self.dispatcher.loop, lambda: self, self.host, self.pool.cluster.bind_config
             )
         except OSError as error:
-            self._connect_failed(error)
+            local = error.errno in LOCAL_ERRNOS
+            self._connect_failed(local, failure_words(error, self.host))
+        except LocalFailure as error:
+            self.pool.stats.bind_errors.value += error.bind
+            self._connect_failed(True, error.words)
         except asyncio.CancelledError:
             pass
         finally:
             self.opening = None
 
-    def _connect_failed(self, error: OSError) -> None:
+    def _connect_failed(self, local: bool, words: bytes) -> None:
         if self.closed:
             return
         self.closed = True
         self.dispatcher.timers.forget(self)
-        reason = LOCAL_CONNECTION_FAILURE if error.errno in LOCAL_ERRNOS else REMOTE_CONNECTION_FAILURE
-        words = failure_words(error, self.host)
-        if isinstance(error, LocalFailure):
-            reason = LOCAL_CONNECTION_FAILURE
-            self.pool.stats.bind_errors.value += error.bind
+        reason = LOCAL_CONNECTION_FAILURE if local else REMOTE_CONNECTION_FAILURE
         log.debug("[C%d] %s: connect failed: %s", self.connection_id, self.host.address, words.decode())
         try:
             self.pool.on_connect_failure(self, reason, words)
