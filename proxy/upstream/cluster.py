@@ -13,6 +13,7 @@ from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_
 from proxy.upstream.dns import DnsDiscovery, DnsSettings, EndpointConfig
 from proxy.upstream.dns_config import (
     DNS_CLUSTER,
+    compile_default_dns_cluster,
     compile_dns_cluster,
     compile_dns_settings,
     ignore_dns_settings,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.dns import ResolverOptions
 
+_DNS_TYPE: Final = "envoy.cluster.dns"
 _CLUSTER_TYPES: Final = ("envoy.cluster.static", "envoy.cluster.strict_dns", "envoy.cluster.logical_dns")
 
 
@@ -290,10 +292,12 @@ def _compile_cluster_type(reader: Reader, cluster: Reader, default: ResolverOpti
     config = reader.any("typed_config")
     if config is not None and config.type_name == DNS_CLUSTER:
         return compile_dns_cluster(config, cluster, default)
+    if config is None and name == _DNS_TYPE:
+        return compile_default_dns_cluster(cluster, default)
     if config is not None or name not in _CLUSTER_TYPES:
-        known = ", ".join(["envoy.cluster.dns (with its typed_config)", *_CLUSTER_TYPES])
+        known = ", ".join([_DNS_TYPE, *_CLUSTER_TYPES])
         reader.unsupported("", f"cluster type {name} is not supported yet; {known} are")
-        return None
+        return DnsSettings()  # whatever it would be, its hosts may have names
     if name == "envoy.cluster.static":
         ignore_dns_settings(cluster)
         return None

@@ -49,6 +49,14 @@ def compile_dns_cluster(reader: Reader, cluster: Reader, default: ResolverOption
 
 
 @reads(CLUSTER)
+def compile_default_dns_cluster(cluster: Reader, default: ResolverOptions) -> DnsSettings:
+    """envoy.cluster.dns without a configuration: STRICT_DNS with every default, as in Envoy."""
+    _ignore_cluster_fields(cluster)
+    resolver = _compile_cluster_resolver(cluster, default)
+    return DnsSettings(wait_for_first_answer=_waits_for_warm(cluster), resolver=resolver)
+
+
+@reads(CLUSTER)
 def ignore_dns_settings(cluster: Reader) -> None:
     """A STATIC cluster resolves no names; Envoy does not use these either."""
     for field in (

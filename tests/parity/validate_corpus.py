@@ -61,6 +61,15 @@ def options(inner: str) -> str:
     return cluster(f"typed_extension_protocol_options: {{{_HTTP_OPTIONS}: {{{inner}}}}}")
 
 
+def _hosts(*names: str) -> str:
+    """The line of a load_assignment with an endpoint at each name."""
+    hosts = ", ".join(
+        f"{{endpoint: {{address: {{socket_address: {{address: {name}, port_value: 80}}}}}}}}"
+        for name in names
+    )
+    return f"load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{hosts}]}}]}}"
+
+
 def endpoint(extra: str) -> str:
     """A cluster with one endpoint address of this inside."""
     return cluster(
@@ -349,6 +358,29 @@ _OTHERS = {
     "runtime without kind": "layered_runtime: {layers: [{name: a}]}\n",
     "listener without address": "static_resources: {listeners: [{name: l, filter_chains: [{}]}]}\n",
 }
+_UPSTREAMS = {
+    "logical": "type: LOGICAL_DNS\n" + _hosts("a.example"),
+    "logical of two": "type: LOGICAL_DNS\n" + _hosts("a.example", "b.example"),
+    "logical of none": "type: LOGICAL_DNS",
+    "logical of an ip": "type: LOGICAL_DNS\n" + _hosts("127.0.0.1"),
+    "strict by its long name": "cluster_type: {name: envoy.cluster.strict_dns}\n" + _hosts("a.example"),
+    "unknown cluster type": "cluster_type: {name: envoy.cluster.nothing}\n" + _hosts("a.example"),
+    "dns cluster without a configuration": "cluster_type: {name: envoy.cluster.dns}\n" + _hosts("a.example"),
+    "failure rate": (
+        "type: STRICT_DNS\ndns_failure_refresh_rate: {base_interval: 2s, max_interval: 1s}\n"
+        + _hosts("a.example")
+    ),
+    "limits by host": "circuit_breakers: {per_host_thresholds: [{max_connections: 1}]}",
+    "other limits by host": "circuit_breakers: {per_host_thresholds: [{max_retries: 1}]}",
+    "budget over 100": "circuit_breakers: {thresholds: [{retry_budget: {budget_percent: {value: 101}}}]}",
+    "source is a name": "upstream_bind_config: {source_address: {address: a.example, port_value: 0}}",
+    "socket option": "upstream_bind_config: {socket_options: [{level: 1, name: 2, int_value: 1}]}",
+    "socket option without a value": "upstream_bind_config: {socket_options: [{level: 1, name: 2}]}",
+    "preconnect below 1": "preconnect_policy: {per_upstream_preconnect_ratio: 0.5}",
+    "panic over 100": "common_lb_config: {healthy_panic_threshold: {value: 101}}",
+    "choices below 2": "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 1}",
+    "random": "lb_policy: RANDOM",
+}
 _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("text", {k: Case("", cluster(f"alt_stat_name: {v}")) for k, v in _STRINGS.items()}),
     (
@@ -361,6 +393,7 @@ _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("address", {k: Case("", endpoint(v)) for k, v in _ADDRESSES.items()}),
     ("shape", {k: Case("", v) for k, v in _SHAPES.items()}),
     ("cluster", {k: Case("", cluster(v)) for k, v in _CLUSTERS.items()}),
+    ("upstream", {k: Case("", cluster(v)) for k, v in _UPSTREAMS.items()}),
     ("route", {k: Case("", manager("", v)) for k, v in _ROUTES.items()}),
     ("manager", {k: Case("", manager(v)) for k, v in _MANAGERS.items()}),
     ("any", {k: Case("", options(v)) for k, v in _ANYS.items()}),

@@ -497,6 +497,7 @@ def test_envoy_cluster_dns() -> None:
     [
         ("envoy.cluster.static", None),
         ("envoy.cluster.strict_dns", DnsSettings()),
+        ("envoy.cluster.dns", DnsSettings()),
         ("envoy.cluster.logical_dns", DnsSettings(logical=True)),
     ],
 )
