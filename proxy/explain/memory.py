@@ -131,7 +131,7 @@ class MemoryLoop:
     async def create_unix_connection(
         self, factory: Callable[[], Any], *, sock: socket.socket
     ) -> tuple[Any, Any]:
-        """Connected at once, and not through the socket."""
+        """The same for a socket that is a file; nothing goes through it."""
         sock.close()
         return self._connected(factory, ("unix", 0))
 
@@ -141,12 +141,6 @@ class MemoryLoop:
         self.opened.append((protocol, transport))
         protocol.connection_made(transport)
         return transport, protocol
-
-    async def create_unix_connection(
-        self, factory: Callable[[], Any], path: str, **_: object
-    ) -> tuple[Any, Any]:
-        """The same for a socket that is a file."""
-        return await self.create_connection(factory, path, 0)
 
 
 class MemoryResolver:
