@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.stats.http2 import Http2Stats
 
 #: So much waits at most on all streams of a connection before each that waits is blocked.
-CONNECTION_HIGH_WATERMARK: Final = 4 * 1024 * 1024
+CONNECTION_HIGH_WATERMARK: Final = 8 * 1024 * 1024
 
 MESSAGING: Final = b"http2.violation.of.messaging.rule"
 ENGINE: Final = b"http2.unknown.nghttp2.error"
@@ -48,6 +48,7 @@ class Http2Codec(Codec):
         "_out",
         "dead",
         "ending",
+        "full",
         "goaway_sent",
         "h2",
         "on_ping_ack",
@@ -70,6 +71,7 @@ class Http2Codec(Codec):
         self.sending: list[Http2Stream] = []
         self.ending: list[Http2Stream] = []
         self.refused: list[Http2Stream] = []
+        self.full = False  # too much waits on all streams together
         self.closing = self.dead = self.blocked = self.paused = self.goaway_sent = False
         self.field_bytes_in = self.field_bytes_out = 0
         self.outbound = 0  # frames made since the socket last took what there was
@@ -97,8 +99,8 @@ class Http2Codec(Codec):
             try:
                 self.watch.read(data)
                 self.h2.receive_data(data)
-            except Http2Flood as flood:
-                self._flooded(flood, data)
+            except Http2Flood:
+                self._flooded(data)
                 raise
             except ngh2.NGH2Error:
                 self._die()
@@ -112,12 +114,13 @@ class Http2Codec(Codec):
                 self.stats.outbound_control_flood.value += 1  # each refused head is a reset that waits
                 self._die()
 
-    def _flooded(self, flood: Http2Flood, data: bytes) -> None:
+    def _flooded(self, data: bytes) -> None:
         """What came before the frame that was one too many is still taken: its requests get their log lines."""
-        getattr(self.stats, flood.stat).value += 1
-        if flood.at > 0:
+        self.stats.count_flood(self.watch.flood)
+        before = self.watch.flood_at
+        if before > 0:
             try:
-                self.h2.receive_data(data[: flood.at])
+                self.h2.receive_data(data[:before])
                 self.run()
             except (ngh2.NGH2Error, CodecError):
                 pass
@@ -250,14 +253,13 @@ class Http2Codec(Codec):
         sending, self.sending = self.sending, []
         h2 = self.h2
         full = h2.queued_body_size() > CONNECTION_HIGH_WATERMARK
+        if full and not self.full:
+            self._block_all()
+        self.full = full
         for stream in sending:
             if stream.gone:
                 continue
             waiting = h2.queued_body_size(stream.stream_id)
-            if waiting:
-                self.sending.append(stream)
-            else:
-                stream.queued = False
             if stream.write_blocked:
                 if waiting <= LOW_WATERMARK and not full:
                     stream.write_blocked = False
@@ -267,6 +269,23 @@ class Http2Codec(Codec):
                 stream.write_blocked = True
                 if stream.watcher is not None:
                     stream.watcher.on_blocked()
+            if waiting or stream.write_blocked:
+                self.sending.append(stream)
+            else:
+                stream.queued = False
+
+    def _block_all(self) -> None:
+        """All together make too much wait: those of which nothing waits yet must not begin to."""
+        for stream in tuple(self.streams.values()):
+            if not stream.queued and not stream.gone and stream.decoder is not None:
+                self.born_blocked(stream)
+
+    def born_blocked(self, stream: Http2Stream) -> None:
+        """A stream that begins while the peer takes nothing: it may not make more wait."""
+        stream.write_blocked = stream.queued = True
+        self.sending.append(stream)
+        if stream.watcher is not None:
+            stream.watcher.on_blocked()
 
     def check_outbound(self) -> None:
         """The peer reads nothing while we answer: at some point that is no longer patience."""

@@ -143,6 +143,8 @@ class Http2ServerCodec(Http2Codec):
             return
         stream.wire_bytes_in += wire
         stream.field_bytes_in = wire
+        if self.full:
+            self.born_blocked(stream)
         try:
             headers = read_request(received)
         except CodecError:

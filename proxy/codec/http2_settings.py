@@ -43,7 +43,7 @@ class Http2Settings:
     keepalive_interval_s: float = 0.0
     keepalive_timeout_s: float = 0.0
     keepalive_idle_s: float = 0.0
-    max_requests_per_turn: int = 100
+    max_requests_per_turn: int = 50
     reset_burst: int = 1_000_000  # RST_STREAM frames from the client: so many at once,
     reset_rate: int = (
         1_000_000  # and so many a second (the connection's own rule is stricter, see its premature resets)

@@ -39,13 +39,7 @@ STRAY_BYTES: Final = 64 * 1024 * 1024
 
 
 class Http2Flood(CodecError):
-    """A budget is used up. stat: the attribute of Http2Stats that counts it; at: where in the read the frame begins
-    that was one too many (negative: before it)."""
-
-    def __init__(self, stat: str, at: int) -> None:
-        super().__init__(0, b"", b"http2." + stat.encode())
-        self.stat = stat
-        self.at = at
+    """A budget is used up. ``FrameWatch.flood`` says which one."""
 
 
 class FrameWatch:
@@ -55,10 +49,13 @@ class FrameWatch:
     heads: wire bytes of header blocks whose message has not been delivered, by stream
     opened: streams begun by the peer (server side) or by us (client side, counted by the codec)
     sent_data: DATA frames written, counted by the codec
+    flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
+    begins that was one too many (negative: before it)
     control: frames that want an answer from us and came since the last flush; the codec sets it to 0
     """
 
     __slots__ = (
+        "_before",
         "_cut",
         "_empty",
         "_in_block",
@@ -72,6 +69,8 @@ class FrameWatch:
         "_unknown",
         "_updates",
         "control",
+        "flood",
+        "flood_at",
         "heads",
         "opened",
         "sent_data",
@@ -87,6 +86,9 @@ class FrameWatch:
         self._left = len(PREFACE) if is_server else 0  # bytes still to skip
         self._open = False  # a header block goes on in CONTINUATION
         self._in_block = is_server  # the frame being skipped belongs to a header block (or is the preface)
+        self._before = 0  # bytes of the cut head that precede this read
+        self.flood = ""
+        self.flood_at = 0
         self._empty = 0
         self._last_id = 0
         self._priorities = 0
@@ -109,16 +111,18 @@ class FrameWatch:
             data = self._cut + data
             self._cut = b""
             size = len(data)
-        try:
-            at = self._walk(data, at, size)
-        except Http2Flood as flood:
-            flood.at -= before
-            raise
+        self._before = before
+        at = self._walk(data, at, size)
         if at < size:
             self._cut = data[at:]
             self._left = 0
         else:
             self._left = at - size
+
+    def _flood(self, stat: str, at: int) -> Http2Flood:
+        self.flood = stat
+        self.flood_at = at - self._before
+        return Http2Flood(0, b"", b"http2." + stat.encode())
 
     def _walk(self, data: bytes, at: int, size: int) -> int:
         """The frames whose heads are whole, from ``at`` on; where the next one begins."""
@@ -176,12 +180,12 @@ class FrameWatch:
         elif stream_id not in self.heads:
             self._stray += length + HEAD_BYTES
             if self._stray > STRAY_BYTES:
-                raise Http2Flood("inbound_stray_data_flood", at)
+                raise self._flood("inbound_stray_data_flood", at)
 
     def _count_empty(self, at: int) -> None:
         self._empty += 1
         if self._empty > self._settings.max_empty_frames:
-            raise Http2Flood("inbound_empty_frames_flood", at)
+            raise self._flood("inbound_empty_frames_flood", at)
 
     def _other(self, data: bytes, at: int, length: int, kind: int, flags: int) -> None:
         """Everything but HEADERS and DATA."""
@@ -190,12 +194,12 @@ class FrameWatch:
         if kind == WINDOW_UPDATE:
             self._updates += 1
             if self._updates > 5 + 2 * (self.opened + settings.max_window_updates * self.sent_data):
-                raise Http2Flood("inbound_window_update_frames_flood", at)
+                raise self._flood("inbound_window_update_frames_flood", at)
         elif kind in (SETTINGS, PING):
             if not flags & ACK:
                 self.control += 1
                 if self.control > settings.max_outbound_control_frames:
-                    raise Http2Flood("outbound_control_flood", at)
+                    raise self._flood("outbound_control_flood", at)
         elif kind == CONTINUATION:
             stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF
             self.heads[stream_id] = self.heads.get(stream_id, 0) + length + HEAD_BYTES
@@ -208,8 +212,8 @@ class FrameWatch:
         elif kind == PRIORITY:
             self._priorities += 1
             if self._priorities > settings.max_priority_frames * (1 + self.opened):
-                raise Http2Flood("inbound_priority_frames_flood", at)
+                raise self._flood("inbound_priority_frames_flood", at)
         elif kind > CONTINUATION:
             self._unknown += 1
             if self._unknown > UNKNOWN_FRAMES + 100 * self.opened:
-                raise Http2Flood("inbound_unknown_frames_flood", at)
+                raise self._flood("inbound_unknown_frames_flood", at)

@@ -263,7 +263,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         if stream.encode_ended and not stream.decode_ended:
             self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
             self.hcm.stats.downstream_rq_rx_reset.value += 1
-        if not stream.encode_ended and stream.ended_at - stream.started_at < PREMATURE_S:
+        if (own.gone or not stream.encode_ended) and stream.ended_at - stream.started_at < PREMATURE_S:
             self._count_premature()
         if own.held:
             own.release()

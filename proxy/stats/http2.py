@@ -109,6 +109,11 @@ class Http2Stats:
             scope.gauge(name)
         self.streams_active: Gauge = scope.gauge("streams_active")
 
+    def count_flood(self, name: str) -> None:
+        """One of the floods, by its attribute's name."""
+        counter: Counter = getattr(self, name)
+        counter.value += 1
+
 
 class Http2StatsOnDemand:
     """The Http2Stats of a scope, made with the first connection that needs them (as Envoy does): call it."""
