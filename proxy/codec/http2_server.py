@@ -136,7 +136,10 @@ class Http2ServerCodec(Http2Codec):
         stream.stream_id = stream_id
         self.streams[stream_id] = stream
         self.stats.streams_active.value += 1
-        wire = self.watch.heads.pop(stream_id, 0)
+        watch = self.watch
+        wire = watch.heads.pop(stream_id, 0)
+        if watch.early:
+            stream.wire_bytes_in += watch.early.pop(stream_id, 0)
         problem = too_large(received, settings.max_headers_bytes, settings.max_headers_count)
         if problem:
             self._overflow(stream, problem)

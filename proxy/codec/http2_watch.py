@@ -47,6 +47,7 @@ class FrameWatch:
 
     streams: the codec's, by id; each has ``wire_bytes_in``
     heads: wire bytes of header blocks whose message has not been delivered, by stream
+    early: the same of DATA that came in one read with its head
     opened: streams begun by the peer (server side) or by us (client side, counted by the codec)
     sent_data: DATA frames written, counted by the codec
     flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
@@ -69,6 +70,7 @@ class FrameWatch:
         "_unknown",
         "_updates",
         "control",
+        "early",
         "flood",
         "flood_at",
         "heads",
@@ -82,6 +84,7 @@ class FrameWatch:
         self._is_server = is_server
         self.streams = streams
         self.heads: dict[int, int] = {}
+        self.early: dict[int, int] = {}
         self._cut = b""  # the head of a frame that is not whole yet
         self._left = len(PREFACE) if is_server else 0  # bytes still to skip
         self._open = False  # a header block goes on in CONTINUATION
@@ -164,6 +167,7 @@ class FrameWatch:
     def forget_heads(self) -> None:
         """Heads that nobody has claimed belong to streams that are over; but not the one that is not whole yet."""
         heads = self.heads
+        self.early.clear()
         if not self.in_head:
             heads.clear()
         elif len(heads) > 1:
@@ -177,7 +181,9 @@ class FrameWatch:
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.wire_bytes_in += length + HEAD_BYTES
-        elif stream_id not in self.heads:
+        elif stream_id in self.heads:
+            self.early[stream_id] = self.early.get(stream_id, 0) + length + HEAD_BYTES
+        else:
             self._stray += length + HEAD_BYTES
             if self._stray > STRAY_BYTES:
                 raise self._flood("inbound_stray_data_flood", at)
