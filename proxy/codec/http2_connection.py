@@ -107,7 +107,7 @@ class Http2Codec(Codec):
                 raise CodecError(0, b"", ENGINE) from None
         self.blocked = False
         self.run()
-        if self.watch.heads and not self.blocked:
+        if (self.watch.heads or self.watch.early) and not self.blocked:
             if not self.paused:
                 self.watch.forget_heads()
             elif len(self.watch.heads) > self.settings.max_outbound_control_frames:

@@ -14,7 +14,7 @@ from typing import Self
 
 from h2 import events as ev
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.exceptions import ProtocolError
 
 from tests.support.client import Response
@@ -215,6 +215,8 @@ class H2Client:
                     self.streams[event.stream_id].reset = int(event.error_code)
             case ev.ConnectionTerminated():
                 self.goaways.append((int(event.error_code or 0), int(event.last_stream_id or 0)))
+                # h2 would hear no more; but streams that run are still answered
+                self.h2.state_machine.state = ConnectionState.CLIENT_OPEN
             case ev.PingAckReceived():
                 self.pings.append(event.ping_data)
             case ev.RemoteSettingsChanged():
