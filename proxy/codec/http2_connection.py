@@ -244,7 +244,9 @@ class Http2Codec(Codec):
         if self.sending:
             self._see_waiting()
         if not self._events:
-            self.run()
+            self._events = self.h2.events()
+            if self._events:
+                self.run()
         if self.sending and self.pull():
             self._see_waiting()
 
