@@ -122,3 +122,8 @@ NO_POOL = ResetReason(
     b"no connection pool", ResponseFlag.UH
 )  # max_connection_pools; as if there were no host
 PROTOCOL_ERROR = ResetReason(b"protocol error", ResponseFlag.UPE)
+
+# Why a client's stream ended before its response did (HTTP/2; an HTTP/1 client can only leave: REMOTE_RESET). The flag
+# is the response's.
+DOWNSTREAM_REMOTE_RESET = ResetReason(b"remote reset", ResponseFlag.DR)
+DOWNSTREAM_PROTOCOL_ERROR = ResetReason(b"protocol error", ResponseFlag.DPE)

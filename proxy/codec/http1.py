@@ -18,7 +18,13 @@ upgrades, but the stream removes the fields, because it must also remove what th
 from __future__ import annotations
 
 from proxy.codec.http1_client import Http1ClientCodec
-from proxy.codec.http1_server import Http1ServerCodec
+from proxy.codec.http1_server import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.http1_weigh import MAX_RESPONSE_HEADERS_BYTES, Http1Settings
 
-__all__ = ["MAX_RESPONSE_HEADERS_BYTES", "Http1ClientCodec", "Http1ServerCodec", "Http1Settings"]
+__all__ = [
+    "MAX_RESPONSE_HEADERS_BYTES",
+    "PREFACE_HEAD",
+    "Http1ClientCodec",
+    "Http1ServerCodec",
+    "Http1Settings",
+]

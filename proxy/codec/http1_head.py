@@ -270,6 +270,10 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
 _BROKEN_LINE: Final = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
+#: HTTP/2 begins so: judged when the whole head is there.
+PREFACE_LINE: Final = b"PRI * HTTP/2.0"
+
+
 class HeadBuffer:
     """A head that comes in pieces. Every byte is looked at a fixed number of times, however small the pieces.
 
@@ -308,7 +312,8 @@ class HeadBuffer:
             end = held.find(b"\n", fresh)
             if end >= 0:
                 self._line_seen = True
-                if not starts:
-                    check_request_line(bytes(held[: end - 1]))
+                line = bytes(held[: end - 1])
+                if not starts and line != PREFACE_LINE:
+                    check_request_line(line)
         if len(held) > self._limit:
             raise too_large()

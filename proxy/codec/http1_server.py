@@ -29,6 +29,9 @@ from proxy.codec.interface import ServerSink, StreamDecoder
 STEERING_BITS: Final = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP | UPGRADE
 OUTPUT_BOUND: Final = 65536  # bytes written in one feed() after which pipelined requests wait for the socket
 
+#: What an HTTP/1 parser sees of the HTTP/2 preface.
+PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
+
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
 _NO_SETTINGS: Final = Http1Settings()
 
@@ -161,6 +164,8 @@ class Http1ServerCodec(ResponseWriter):
             if headers.known & STEERING_BITS or version != b"HTTP/1.1":
                 self._steer(weigh_request(headers, version, settings))
         except CodecError as error:
+            if head == PREFACE_HEAD and self._sink is not None and self._sink.on_preface():
+                return  # what follows waits (WAIT) for whoever speaks HTTP/2
             self._refuse(error)
         if headers.method == b"HEAD":
             self._is_head = True
@@ -266,6 +271,11 @@ class Http1ServerCodec(ResponseWriter):
         self._stop()
         self._sink = self.stream = None
         self._out.clear()
+
+    def take_waiting(self) -> bytes:
+        """Input that was kept; it will not be read here."""
+        waiting, self._waiting = self._waiting, b""
+        return waiting
 
     @property
     def fully_read(self) -> bool:

@@ -49,6 +49,11 @@ class ServerSink:
         and the codec raises CodecError."""
         raise NotImplementedError
 
+    def on_preface(self) -> bool:
+        """The connection's first head is the beginning of HTTP/2's preface. True: the sink will take what waits
+        (``take_waiting``) elsewhere; False: it is a bad request."""
+        return False
+
 
 class Codec:
     """Common to both sides."""
@@ -120,9 +125,14 @@ class ServerCodec(Codec):
         """Bytes of a request that no stream has yet: a head that is cut, or pipelined input."""
         raise NotImplementedError
 
+    def take_waiting(self) -> bytes:
+        """Input that was kept; it will not be read here."""
+        raise NotImplementedError
 
-class ClientCodec(Codec):
-    """A codec towards hosts."""
+
+class ClientCodec(ServerCodec):
+    """A codec towards hosts. It extends ServerCodec because an HTTP/2 stream is one class for both sides; what only
+    clients' connections ask of their codec stays unanswered in HTTP/1's."""
 
     __slots__ = ("protocol_error", "response_done", "reusable")
 

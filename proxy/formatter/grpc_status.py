@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.base.headers import HeaderMap
+from proxy.base.headers import CONTENT_TYPE, HeaderMap
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import NUMBER, TEXT, FormatContext, Slot
 from proxy.formatter.syntax import Command
@@ -30,15 +30,14 @@ _GRPC_NAMES: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"Unauthenticated", b"UNAUTHENTICATED"),
 )
 # The status of a response that has no grpc-status (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-_HTTP_TO_GRPC: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-_UNKNOWN: Final = 2
+HTTP_TO_GRPC: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+UNKNOWN: Final = 2
 
 
 def grpc_status(stream: StreamInfo) -> int | None:
     """The gRPC status of a gRPC exchange: from trailers, else headers, else the HTTP status; None for other traffic."""
     headers = stream.request_headers
-    content_type = None if headers is None else headers.get(b"content-type")
-    if content_type is None or not _is_grpc(content_type):
+    if headers is None or not wants_grpc(headers):
         return None
     return response_grpc_status(stream)
 
@@ -49,10 +48,19 @@ def response_grpc_status(stream: StreamInfo) -> int | None:
         status = _read_status(holder)
         if status is not None:
             return status
-    return _HTTP_TO_GRPC.get(stream.status, _UNKNOWN) if stream.status else None
+    return HTTP_TO_GRPC.get(stream.status, UNKNOWN) if stream.status else None
 
 
-def _is_grpc(content_type: bytes) -> bool:
+def wants_grpc(headers: HeaderMap) -> bool:
+    """Whether a head's content-type says gRPC."""
+    if not headers.known & CONTENT_TYPE:
+        return False
+    content_type = headers.get(b"content-type")
+    return content_type is not None and is_grpc(content_type)
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a content-type says gRPC."""
     return content_type == b"application/grpc" or content_type.startswith(
         (b"application/grpc+", b"application/grpc;")
     )
@@ -61,7 +69,7 @@ def _is_grpc(content_type: bytes) -> bool:
 def _read_status(headers: HeaderMap | None) -> int | None:
     value = None if headers is None else headers.get(b"grpc-status")
     if value is None or not value.isdigit() or len(value) > 10:
-        return None if value is None else _UNKNOWN
+        return None if value is None else UNKNOWN
     return int(value)
 
 

@@ -8,6 +8,7 @@ out of the ordinary and, at the very end, to be counted, traced and logged (``co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from proxy.access_log.access_log import AccessLog
     from proxy.base.clock import Clock
     from proxy.codec.http1 import Http1Settings
+    from proxy.codec.http2_settings import Http2Settings
     from proxy.router.route_table import RouteTable
+    from proxy.stats.http2 import Http2Stats
     from proxy.tracing.tracing import HttpTracing
 
 
@@ -44,9 +47,14 @@ class ConnectionManager:
         "codes",
         "connection_idle_timeout_s",
         "delayed_close_timeout_s",
+        "detects_http2",
+        "drain_timeout_s",
         "draining",
         "enable_trailers",
         "forwarding",
+        "http2_settings",
+        "http2_stats",
+        "is_http2",
         "local_reset",
         "max_connection_duration_s",
         "max_headers_bytes",
@@ -97,6 +105,13 @@ class ConnectionManager:
         self.accept_http_10 = False
         self.enable_trailers = False
         self.codec_settings: Http1Settings
+        self.detects_http2 = True  # codec_type AUTO: HTTP/2 where a connection begins with its preface
+        self.is_http2 = False  # codec_type HTTP2
+        self.http2_settings: Http2Settings
+        self.http2_stats: Callable[
+            [], Http2Stats
+        ]  # made with the first connection that needs them, as in Envoy
+        self.drain_timeout_s = 5.0
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.

@@ -21,8 +21,10 @@ from proxy.http.stats import VirtualHostStats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
+from proxy.stats.http2 import Http2StatsOnDemand
 from proxy.stats.store import Scope
 from proxy.tracing.compile import compile_tracing
+from proxy.upstream.http2_options import compile_http2_settings
 
 HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 HTTP_FILTERS: Final = "envoy.filters.http."
@@ -46,10 +48,12 @@ def compile_connection_manager(
     stat_prefix = reader.text("stat_prefix")
     scope = context.stats.scope("http").scope(stat_prefix)
     hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
-    if reader.enum("codec_type") not in ("AUTO", "HTTP1"):
-        reader.unsupported(
-            "codec_type", "HTTP/2 and HTTP/3 from downstream are not supported yet; AUTO and HTTP1 are"
-        )
+    codec_type = reader.enum("codec_type")
+    if codec_type == "HTTP3":
+        reader.unsupported("codec_type", "HTTP/3 is not supported; AUTO, HTTP1 and HTTP2 are")
+    hcm.detects_http2 = codec_type == "AUTO"
+    hcm.is_http2 = codec_type == "HTTP2"
+    hcm.http2_stats = Http2StatsOnDemand(context.stats.scope(""))
     _compile_timeouts(reader, hcm, context.runtime)
     _compile_limits(reader, hcm, context.runtime)
     hcm.forwarding = _compile_forwarding(reader, context)
@@ -118,10 +122,9 @@ def _compile_timeouts(reader: Reader, hcm: ConnectionManager, runtime: Runtime) 
         hcm.request_headers_timeout_s = headers_s
     hcm.stream_idle_timeout_s = _or_never(reader.seconds("stream_idle_timeout", 300.0))
     hcm.delayed_close_timeout_s = reader.seconds("delayed_close_timeout", 1.0) or 0.0
-    reader.ignore(
-        "drain_timeout",
-        why="HTTP/1 connections close with the response after a drain begins; there is nothing to wait for",
-    )
+    drain_s = reader.seconds("drain_timeout")
+    if drain_s is not None:
+        hcm.drain_timeout_s = drain_s  # HTTP/1 connections close with the response after a drain begins
     common = reader.sub("common_http_protocol_options")
     hcm.max_headers_count = runtime.snapshot.integer(MAX_REQUEST_HEADERS_COUNT, 100)
     if common is not None:
@@ -151,6 +154,9 @@ def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime) ->
     options = reader.sub("http_protocol_options")
     if options is not None:
         _compile_http1(options, hcm)
+    hcm.http2_settings = compile_http2_settings(
+        reader.sub("http2_protocol_options"), hcm.max_headers_bytes, hcm.max_headers_count
+    )
     hcm.codec_settings = Http1Settings(
         max_headers_bytes=hcm.max_headers_bytes,
         max_headers_count=hcm.max_headers_count,

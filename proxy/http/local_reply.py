@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, ResponseHeaders
+from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, RequestHeaders, ResponseHeaders
+from proxy.formatter.grpc_status import HTTP_TO_GRPC, UNKNOWN, wants_grpc
 
 OF_BODY: Final = CONTENT_LENGTH | CONTENT_TYPE
 LENGTH_ONLY: Final = frozenset((b"content-length",))
@@ -26,6 +28,31 @@ def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> Res
         if b"content-type" not in headers:
             headers.add(b"content-type", b"text/plain")
     return headers
+
+
+_UNPRINTABLE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
+
+
+def answers_grpc(headers: RequestHeaders | None) -> bool:
+    """Whether the request is gRPC, whose clients look for grpc-status and do not read other bodies."""
+    return headers is not None and bool(headers.path) and wants_grpc(headers)
+
+
+def grpc_response(
+    status: int, body: bytes, extra: Sequence[Field] = (), grpc_status: int | None = None
+) -> ResponseHeaders:
+    """The same reply for a gRPC client: 200 with a status of its own (by default the one that the HTTP status means),
+    the text in grpc-message; nothing follows."""
+    if grpc_status is None:
+        grpc_status = HTTP_TO_GRPC.get(status, UNKNOWN)
+    fields: list[Field] = [
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", b"%d" % grpc_status),
+    ]
+    if body:
+        message = _UNPRINTABLE.sub(lambda found: b"%%%02X" % found.group()[0], body)
+        fields.append((b"grpc-message", message))
+    return ResponseHeaders(200, [*fields, *(field for field in extra if field[0] not in BODY_FIELDS)])
 
 
 def reset_body(reason_text: bytes, retried: bool) -> bytes:

@@ -10,6 +10,7 @@ from proxy.stats.store import CodeStats, Counter, Gauge, Scope
 COUNTERS: Final = (
     "downstream_cx_total",
     "downstream_cx_http1_total",
+    "downstream_cx_http2_total",
     "downstream_cx_destroy",
     "downstream_cx_destroy_active_rq",
     "downstream_cx_destroy_local",
@@ -28,6 +29,8 @@ COUNTERS: Final = (
     "downstream_flow_control_resumed_reading_total",
     "downstream_rq_total",
     "downstream_rq_http1_total",
+    "downstream_rq_http2_total",
+    "downstream_rq_too_many_premature_resets",
     "downstream_rq_failed_path_normalization",
     "downstream_rq_header_timeout",
     "downstream_rq_idle_timeout",
@@ -49,17 +52,14 @@ COUNTERS: Final = (
 )
 #: Counters that stay at zero until their feature is built; Envoy shows them from the start.
 STILL_COUNTERS: Final = (
-    "downstream_cx_http2_total",
     "downstream_cx_http3_total",
     "downstream_cx_overload_disable_keepalive",
     "downstream_cx_ssl_total",
     "downstream_cx_upgrades_total",
-    "downstream_rq_http2_total",
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
     "downstream_rq_rejected_via_ip_detection",
     "downstream_rq_redirected_with_normalized_path",
-    "downstream_rq_too_many_premature_resets",
     "rq_overload_local_reply",
     "passthrough_internal_redirect_bad_location",
     "passthrough_internal_redirect_no_route",
@@ -69,7 +69,7 @@ STILL_COUNTERS: Final = (
 )
 #: The same for gauges.
 STILL_GAUGES: Final = (
-    *("downstream_cx_http2_active", "downstream_cx_http3_active", "downstream_cx_ssl_active"),
+    *("downstream_cx_http3_active", "downstream_cx_ssl_active"),
     *("downstream_cx_upgrades_active", "downstream_cx_http1_soft_drain"),
     *("downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"),
 )
@@ -85,6 +85,7 @@ class HcmStats:
         *COUNTERS,
         "downstream_cx_active",
         "downstream_cx_http1_active",
+        "downstream_cx_http2_active",
         "downstream_cx_length_ms",
         "downstream_rq_active",
         "downstream_rq_body_size",
@@ -94,6 +95,7 @@ class HcmStats:
 
     downstream_cx_total: Counter
     downstream_cx_http1_total: Counter
+    downstream_cx_http2_total: Counter
     downstream_cx_destroy: Counter
     downstream_cx_destroy_active_rq: Counter
     downstream_cx_destroy_local: Counter
@@ -112,6 +114,8 @@ class HcmStats:
     downstream_flow_control_resumed_reading_total: Counter
     downstream_rq_total: Counter
     downstream_rq_http1_total: Counter
+    downstream_rq_http2_total: Counter
+    downstream_rq_too_many_premature_resets: Counter
     downstream_rq_failed_path_normalization: Counter
     downstream_rq_header_timeout: Counter
     downstream_rq_idle_timeout: Counter
@@ -143,6 +147,9 @@ class HcmStats:
         )
         self.downstream_cx_http1_active: Gauge = scope.gauge(
             "downstream_cx_http1_active", follows=self.downstream_cx_total
+        )
+        self.downstream_cx_http2_active: Gauge = scope.gauge(
+            "downstream_cx_http2_active", follows=self.downstream_cx_http2_total
         )
         self.downstream_rq_active: Gauge = scope.gauge(
             "downstream_rq_active", follows=self.downstream_rq_total

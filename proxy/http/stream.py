@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final
 
-from proxy.base.errors import CodecError, ResetReason, ResponseFlag
+from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason, ResponseFlag
 from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.codec.interface import StreamDecoder
-from proxy.http.local_reply import local_response
+from proxy.http.local_reply import answers_grpc, grpc_response, local_response
 from proxy.http.stream_body import (
     flush_decode_buffer,
     run_data,
@@ -24,6 +24,7 @@ from proxy.http.stream_body import (
 )
 from proxy.http.stream_state import StreamState
 
+DEADLINE_EXCEEDED: Final = 4  # the gRPC status
 CONTINUE_100: Final = ResponseHeaders(100)
 
 
@@ -134,7 +135,7 @@ class ActiveStream(StreamState, StreamDecoder):
         if self.done:
             return
         self.hcm.stats.downstream_rq_rx_reset.value += 1
-        self.flags |= ResponseFlag.DC
+        self.flags |= ResponseFlag.DC if reason is REMOTE_RESET else reason.flag
         self.details = details
         self.finish()
 
@@ -233,6 +234,7 @@ class ActiveStream(StreamState, StreamDecoder):
         details: bytes = b"",
         flags: int = 0,
         extra: Sequence[Field] = (),
+        grpc_status: int | None = None,
     ) -> None:
         """Answer in our own words. Once a response has begun this resets the stream instead.
 
@@ -251,8 +253,11 @@ class ActiveStream(StreamState, StreamDecoder):
         route = self.route
         if route is not None and route.forward is not None and route.response_ops:
             extra = (*self._route_fields(status), *extra)
-        headers = local_response(status, body, extra)
         is_head = self.request_headers is not None and self.request_headers.method == b"HEAD"
+        if answers_grpc(self.request_headers):
+            self.encode_headers(grpc_response(status, b"" if is_head else body, extra, grpc_status), True)
+            return
+        headers = local_response(status, body, extra)
         if not body or is_head:
             self.encode_headers(headers, True)
             return
@@ -318,7 +323,8 @@ class ActiveStream(StreamState, StreamDecoder):
         if now >= self.duration_deadline:
             self.hcm.stats.downstream_rq_max_duration_reached.value += 1
             status = 504 if self.decode_ended else 408
-            self.local_reply(status, b"downstream duration timeout", b"max_duration_timeout")
+            words = b"downstream duration timeout"
+            self.local_reply(status, words, b"max_duration_timeout", grpc_status=DEADLINE_EXCEEDED)
         elif now >= self.request_deadline:
             self.hcm.stats.downstream_rq_timeout.value += 1
             self.codec.goaway()

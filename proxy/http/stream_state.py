@@ -109,7 +109,6 @@ class StreamState(StreamInfo):
         StreamInfo.__init__(self, connection.info, hcm.wall(), started_at)
         stats = hcm.stats
         stats.downstream_rq_total.value += 1
-        stats.downstream_rq_http1_total.value += 1
         stats.downstream_rq_active.value += 1
         self.connection = connection
         self.codec = connection.codec

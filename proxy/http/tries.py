@@ -191,7 +191,7 @@ class Tries(Filter):
         span, stream.try_span = stream.try_span, None
         tracing = stream.hcm.tracing
         if tracing is not None and span is not None:
-            protocol = b"HTTP/1.1" if sent else b"-"
+            protocol = stream.upstream_protocol if sent else b"-"
             tracing.finish_upstream(
                 span, stream, status, flags, protocol=protocol, reset_reason=reason, canceled=canceled
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope, Store
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from proxy.listener.overload import ConnectionLimit
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.downstream import DownstreamConnection
+    from proxy.network.downstream_http2 import Http2DownstreamConnection
+
+    Connection: TypeAlias = DownstreamConnection | Http2DownstreamConnection
 
 
 UNLIMITED = 2**64 - 1
@@ -21,7 +24,7 @@ UNLIMITED = 2**64 - 1
 class NetworkFilter(Protocol):
     """A terminal network filter: what ``proxy.ext.filters.network`` classes offer."""
 
-    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> DownstreamConnection:
+    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> Connection:
         """The protocol object of one accepted connection."""
 
     def drain(self, begin: bool = True) -> None:
@@ -103,7 +106,7 @@ class Listener:
         self.backlog = 128
         self.reuse_port = True
         self.ipv4_compat = False
-        self.connections: set[DownstreamConnection] = set()
+        self.connections: set[Connection] = set()
         self.filter: NetworkFilter
         self.filter_chain_name = ""
         self.socket: socket.socket | None = None
@@ -145,7 +148,7 @@ class Listener:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    def accept(self, connection: DownstreamConnection) -> bool:
+    def accept(self, connection: Connection) -> bool:
         """A connection has come; False refuses it."""
         stats = self.stats
         limit = self.limit
@@ -164,7 +167,12 @@ class Listener:
         stats.worker_active.value += 1
         return True
 
-    def closed(self, connection: DownstreamConnection, length_s: float) -> None:
+    def replace(self, connection: Connection, successor: Connection) -> None:
+        """Another object goes on with the same connection."""
+        self.connections.discard(connection)
+        self.connections.add(successor)
+
+    def closed(self, connection: Connection, length_s: float) -> None:
         """A connection has gone."""
         if connection not in self.connections:
             return

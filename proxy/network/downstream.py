@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.base.stream_info import ConnectionInfo
-from proxy.codec.http1 import Http1ServerCodec
+from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
 from proxy.http.stream_state import StreamConnection
+from proxy.network.addresses import address_text
 from proxy.network.dispatcher import Flushable
+from proxy.network.downstream_http2 import Http2DownstreamConnection
 from proxy.network.keepalive import has_left
 
 if TYPE_CHECKING:
@@ -34,19 +36,6 @@ HELD_LOOK_S: Final = (
 LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
 log = logging.getLogger("connection")
-
-
-def address_text(name: object) -> str:
-    """A socket name as "ip:port" ("[ip]:port" for IPv6); unix sockets by their path.
-
-    An IPv4 peer of a dual-stack socket (ipv4_compat) is told as IPv4, as Envoy does.
-    """
-    if isinstance(name, tuple):
-        host, port = str(name[0]).partition("%")[0], name[1]
-        if "." in host:
-            host = host.removeprefix("::ffff:")
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(name or "-")
 
 
 class DownstreamConnection(StreamConnection, ServerSink, Flushable):
@@ -66,6 +55,7 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         "closing",
         "left",
         "requests",
+        "is_http2",
         # deadlines
         "headers_deadline",
         "idle_since",
@@ -90,6 +80,7 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         self.closing = False
         self.left = False  # the client ended the connection, not we
         self.requests = 0
+        self.is_http2 = False  # the preface has come: everything is another connection object's
         self.due = inf
         self.headers_deadline = inf
         self.idle_since = 0.0
@@ -118,8 +109,6 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         stats = self.hcm.stats
         stats.downstream_cx_total.value += 1
         stats.downstream_cx_active.value += 1
-        stats.downstream_cx_http1_total.value += 1
-        stats.downstream_cx_http1_active.value += 1
         self.idle_since = now
         self.duration_deadline = now + self.hcm.max_connection_duration_s
         first = min(now + self.hcm.connection_idle_timeout_s, self.duration_deadline)
@@ -161,7 +150,8 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         except Exception as error:
             self.dispatcher.bug("a connection's end", error)
         stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http1_active.value -= 1
+        if self.requests:
+            stats.downstream_cx_http1_active.value -= 1
         stats.downstream_cx_destroy.value += 1
         if self.left:
             stats.downstream_cx_destroy_remote.value += 1
@@ -205,7 +195,10 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
     def new_stream(self) -> ActiveStream:
         """A request begins."""
         stream = self.stream = ActiveStream(self, self.hcm)
+        self.hcm.stats.downstream_rq_http1_total.value += 1
         self.requests += 1
+        if self.requests == 1:
+            self._is_http1()
         self.headers_deadline = inf
         if self.requests == self.hcm.max_requests_per_connection:
             self.hcm.stats.downstream_cx_max_requests_reached.value += 1
@@ -216,6 +209,28 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
             stream.duration_deadline = stream.started_at + self.hcm.max_stream_duration_s
             self.watch(stream.duration_deadline)
         return stream
+
+    def _is_http1(self) -> None:
+        """The first request has come (or what should have been one): Envoy makes its codec no earlier."""
+        stats = self.hcm.stats
+        stats.downstream_cx_http1_total.value += 1
+        stats.downstream_cx_http1_active.value += 1
+
+    def on_preface(self) -> bool:
+        """The connection begins like HTTP/2. False: that is not wanted here, or not the beginning."""
+        self.is_http2 = self.hcm.detects_http2 and not self.requests
+        return self.is_http2
+
+    def _become_http2(self) -> None:
+        """Everything from the first byte on is for another connection object, which takes this one's place."""
+        successor = Http2DownstreamConnection(self.listener, self.hcm, self.dispatcher)
+        data = PREFACE_HEAD + self.codec.take_waiting()
+        self.dispatcher.timers.forget(self)
+        self.codec.detach()
+        self.listener.replace(self, successor)
+        self.open = False
+        self.closing = True
+        successor.take_over(self.transport, self.info, self.duration_deadline, data)
 
     def stream_done(self, stream: ActiveStream) -> None:
         """The stream is over; what is left of its request decides whether the connection lives on."""
@@ -273,6 +288,9 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         finally:
             self.in_feed = False
         if codec.blocked:
+            if self.is_http2:
+                self._become_http2()
+                return
             self._hold(HOLD_CODEC)
         elif self.held & HOLD_CODEC:
             self._release(HOLD_CODEC)

@@ -1,4 +1,4 @@
-"""UpstreamConnection: a host's socket and its codec; and the Connector that opens them for the pools.
+"""UpstreamConnection: a host's socket and its HTTP/1 codec. HTTP/2: ``network.upstream_http2``.
 
 One try has the connection at a time (HTTP/1). When the response is whole and both sides may go on, the connection goes
 back to its pool; otherwise it is closed.
@@ -19,9 +19,9 @@ from proxy.base.errors import (
     ResetReason,
 )
 from proxy.codec.http1 import Http1ClientCodec
+from proxy.network.addresses import address_text
 from proxy.network.connecting import LocalFailure, failure_words, open_connection
 from proxy.network.dispatcher import Flushable
-from proxy.network.downstream import address_text
 from proxy.network.keepalive import set_keepalive
 from proxy.upstream.connection import UpstreamStream
 
@@ -61,6 +61,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.codec = Http1ClientCodec(pool.cluster.codec_settings)
         self.connection_id = dispatcher.next_connection_id()
         self.local_address = ""
+        self.protocol = b"HTTP/1.1"
         self.remote_address = host.address
         self.opening: asyncio.Task[None] | None = None
         self.pool_state = 0
@@ -124,6 +125,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         set_keepalive(transport.get_extra_info("socket"), self.pool.cluster.keepalive)
         self.connected_at = self.dispatcher.clock.monotonic()
         try:
+            self._after_connect()
             self.pool.on_connected(self)
             idle_s = self.pool.cluster.idle_timeout_s
             if idle_s:
@@ -135,6 +137,9 @@ class UpstreamConnection(UpstreamStream, Flushable):
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)
+
+    def _after_connect(self) -> None:
+        """HTTP/1 has nothing to say first."""
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
@@ -348,18 +353,3 @@ class UpstreamConnection(UpstreamStream, Flushable):
 
 #: connect() failures that are ours: no ports, no descriptors, no buffers.
 LOCAL_ERRNOS: Final = frozenset((11, 12, 23, 24, 98, 99, 105))
-
-
-class SocketConnector:
-    """Opens connections for the pools: one task for the time of the connect."""
-
-    __slots__ = ("dispatcher",)
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self.dispatcher = dispatcher
-
-    def connect(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
-        """Start connecting and return at once."""
-        connection = UpstreamConnection(pool, host, self.dispatcher)
-        connection.opening = self.dispatcher.loop.create_task(connection.connect())
-        return connection

@@ -15,6 +15,7 @@ from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
+from proxy.router.stream_limits import compile_stream_limits
 from proxy.router.timeouts import unsigned
 from proxy.runtime.runtime import Runtime
 from proxy.runtime.slots import Watch
@@ -61,6 +62,9 @@ def compile_action(
     )
     timeout = reader.seconds("timeout", DEFAULT_TIMEOUT_S)
     action.timeout_s = DEFAULT_TIMEOUT_S if timeout is None else timeout
+    action.limits = compile_stream_limits(reader)
+    if action.limits is not None and action.limits.is_new:
+        action.timeout_s = 0.0
     action.idle_timeout_s = reader.seconds("idle_timeout")
     action.priority = 1 if reader.enum("priority") == "HIGH" else 0
     retry = reader.sub("retry_policy")

@@ -16,6 +16,7 @@ from proxy.router.direct import DirectResponse, Redirect
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
+from proxy.router.stream_limits import StreamLimits
 from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.route_tracing import RouteTracing
 
@@ -63,6 +64,7 @@ _ACTION_FIELDS: Final = (
     "expected_timeout",
     "host_rewrite",
     "idle_timeout_s",
+    "limits",
     "path_rewrite",
     "per_try_timeout_s",
     "priority",
@@ -93,6 +95,7 @@ class RouteAction:
         self.cluster_not_found_status = 503
         self.timeout_s = DEFAULT_TIMEOUT_S
         self.idle_timeout_s: float | None = None
+        self.limits: StreamLimits | None = None
         self.retry: RetryPolicy | None = None
         self.without_policy = NO_POLICY
         self.per_try_timeout_s = 0.0

@@ -27,12 +27,14 @@ def unsigned(value: bytes) -> int | None:
     return int(found.group(1)) if found is not None else None
 
 
-def final_timeout(route: RouteAction, headers: RequestHeaders, internal: bool) -> tuple[float, float]:
+def final_timeout(
+    route: RouteAction, headers: RequestHeaders, internal: bool, total_s: float | None = None
+) -> tuple[float, float]:
     """(whole request, one try) in seconds, 0.0 for none; consumes the two headers that may change them.
 
-    A per-try timeout that is not shorter than the whole one is dropped, as in Envoy.
+    A per-try timeout that is not shorter than the whole one is dropped, as in Envoy. total_s: in place of the route's.
     """
-    total = route.timeout_s
+    total = route.timeout_s if total_s is None else total_s
     one_try = route.per_try_timeout_s
     if internal and headers.known & X_ENVOY:
         total, one_try = _from_headers(headers, total, one_try)

@@ -111,6 +111,11 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
         self.done = False
         self.again = False
 
+    @property
+    def protocol(self) -> bytes:
+        """What the client speaks, for pools that follow it; requests of our own are HTTP/1.1."""
+        return getattr(self.stream, "protocol", b"HTTP/1.1")
+
     # -- from the pool -------------------------------------------------------------------------------------------
 
     def on_pool_ready(self, connection: PoolConnection) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
 from proxy.codec.http1 import Http1Settings
+from proxy.stats.http2 import Http2StatsOnDemand
 from proxy.upstream.balancing import compile_balancing
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
 from proxy.upstream.dns import DnsDiscovery, DnsSettings, EndpointConfig
@@ -30,7 +31,7 @@ from proxy.upstream.options import (
     compile_http_options,
     compile_keepalive,
 )
-from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_http2 import make_pool
 from proxy.upstream.runtime_keys import follow_runtime
 from proxy.upstream.stats import ClusterCodes, ClusterStats, TimeoutBudgets
 
@@ -91,6 +92,7 @@ class Cluster:
         "connector",
         "discovery",
         "hosts",
+        "http2_stats",
         "idle_timeout_s",
         "initialized",
         "keepalive",
@@ -136,6 +138,7 @@ class Cluster:
         self.max_connection_duration_s = config.http.max_connection_duration_s
         self.keepalive = config.keepalive
         self.bind_config = config.bind_config
+        self.http2_stats = Http2StatsOnDemand(scope)
         self.codec_settings = Http1Settings(enable_trailers=config.http.enable_trailers)
         self.connector = context.connector
         self.clock = context.clock
@@ -173,7 +176,7 @@ class Cluster:
     def make_host(self, ip: str, endpoint: EndpointConfig) -> Host:
         """A new host for one address of an endpoint, with its (empty) pools."""
         host = Host(self, ip, endpoint.port, endpoint.host, endpoint.path)
-        host.pools = (ConnectionPool(self, host, 0), ConnectionPool(self, host, 1))
+        host.pools = (make_pool(self, host, 0), make_pool(self, host, 1))
         host.pool = host.pools[0]
         return host
 

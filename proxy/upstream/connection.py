@@ -20,6 +20,7 @@ class UpstreamStream(PoolConnection):
         "connection_id",
         "dirty",
         "local_address",
+        "protocol",
         "remote_address",
         "request",
         "write_blocked",
@@ -29,6 +30,7 @@ class UpstreamStream(PoolConnection):
     connection_id: int
     connected_at: float  # monotonic seconds; created_at: when connecting began
     local_address: str
+    protocol: bytes  # b"HTTP/1.1", b"HTTP/2"
     remote_address: str
     write_blocked: bool
     request: UpstreamRequest | None  # the try that has the connection

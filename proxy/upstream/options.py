@@ -7,14 +7,16 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
+from proxy.codec.http1 import MAX_RESPONSE_HEADERS_BYTES
+from proxy.upstream.http2_options import compile_http2_settings
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
+    from proxy.codec.http2_settings import Http2Settings
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-HTTP2: Final = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
-ONLY_EXPLICIT: Final = "is not supported: upstreams are spoken to in HTTP/1.1; write explicit_http_config"
+AUTO_NEEDS_ALPN: Final = "needs ALPN, and so TLS, which is not supported yet; write explicit_http_config"
 
 _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 
@@ -22,12 +24,20 @@ _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 @dataclass(slots=True, frozen=True)
 class HttpOptions:
     """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
-    enable_trailers: pass HTTP/1 trailers on, both ways."""
+    enable_trailers: pass HTTP/1 trailers on, both ways; http2: the codec's settings, None where HTTP/2 is not spoken;
+    follows_downstream: the client's protocol is spoken (HTTP/1 where http2 is None)."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
     max_connection_duration_s: float | None = None
     enable_trailers: bool = False
+    http2: Http2Settings | None = None
+    follows_downstream: bool = False
+
+    @property
+    def http2_streams(self) -> int:
+        """How many streams a connection that is being made counts for."""
+        return self.http2.max_concurrent_streams if self.http2 is not None else 1
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,14 +78,16 @@ class BindConfig:
 
 @reads("envoy.config.cluster.v3.Cluster")
 def compile_http_options(cluster: Reader) -> HttpOptions:
-    """typed_extension_protocol_options, or the older fields of the cluster itself. HTTP/1 only."""
-    cluster.unsupported("http2_protocol_options", HTTP2)
+    """typed_extension_protocol_options, or the older fields of the cluster itself."""
+    older_http2 = _compile_http2(cluster.sub("http2_protocol_options"))
+    follows = cluster.enum("protocol_selection") == "USE_DOWNSTREAM_PROTOCOL"
     older = cluster.sub("common_http_protocol_options")
     trailers = _compile_http1(cluster.sub("http_protocol_options"))
     max_requests = cluster.wrapped("max_requests_per_connection", 0)
     options = HttpOptions(max_requests_per_connection=max_requests)
     if older is not None:
         options = _compile_common(older, max_requests)
+    options = replace(options, http2=older_http2, follows_downstream=follows and older_http2 is not None)
     for key, entry in cluster.entries("typed_extension_protocol_options").items():
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
             options = _compile_protocol_options(entry, max_requests)
@@ -86,12 +98,18 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
 
 @reads(HTTP_PROTOCOL_OPTIONS)
 def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
-    same = reader.sub("use_downstream_protocol_config")
-    reader.unsupported("auto_config", ONLY_EXPLICIT)
-    explicit = reader.sub("explicit_http_config")
+    follows = reader.sub("use_downstream_protocol_config")
+    reader.unsupported("auto_config", AUTO_NEEDS_ALPN)
+    explicit = reader.sub("explicit_http_config") or follows
+    http2 = None
     if explicit is not None:
-        explicit.unsupported("http2_protocol_options", HTTP2)
-        explicit.unsupported("http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 is")
+        http2 = _compile_http2(explicit.sub("http2_protocol_options"))
+        if follows is not None:
+            follows.ignore("http3_protocol_options", why="no client is spoken to in HTTP/3")
+        else:
+            explicit.unsupported(
+                "http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 and HTTP/2 are"
+            )
     common = reader.sub("common_http_protocol_options")
     options = (
         _compile_common(common, max_requests)
@@ -99,18 +117,19 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
         else HttpOptions(max_requests_per_connection=max_requests)
     )
     trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
-    if same is not None:
-        trailers = _compile_same_protocol(same)
-    return replace(options, enable_trailers=trailers)
-
-
-@reads(f"{HTTP_PROTOCOL_OPTIONS}.UseDownstreamHttpConfig")
-def _compile_same_protocol(reader: Reader) -> bool:
-    """The protocol that the client speaks, which is HTTP/1.1; whether trailers pass."""
-    reader.ignore(
-        "http2_protocol_options", "http3_protocol_options", why="clients are spoken to in HTTP/1.1 only"
+    return replace(
+        options,
+        enable_trailers=trailers,
+        http2=http2,
+        follows_downstream=follows is not None and http2 is not None,
     )
-    return _compile_http1(reader.sub("http_protocol_options"))
+
+
+def _compile_http2(reader: Reader | None) -> Http2Settings | None:
+    """Set at all, even empty, it means HTTP/2."""
+    if reader is None:
+        return None
+    return compile_http2_settings(reader, MAX_RESPONSE_HEADERS_BYTES, 100)
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")

@@ -71,6 +71,11 @@ class PoolRequest:
 
     __slots__ = ()
 
+    @property
+    def protocol(self) -> bytes:
+        """What its client speaks: b"HTTP/1.1", b"HTTP/2"."""
+        raise NotImplementedError
+
     def on_pool_ready(self, connection: PoolConnection) -> None:
         """The connection is this request's until ``on_idle``, ``on_stream_done`` or ``on_closed``."""
         raise NotImplementedError
@@ -395,6 +400,9 @@ class ConnectionPool:
         self.host.cx_active += 1
         self.stats.upstream_cx_total.value += 1
         self.stats.upstream_cx_active.value += 1
+        self._count_protocol()
+
+    def _count_protocol(self) -> None:
         self.stats.upstream_cx_http1_total.value += 1
 
     def _retire(self, connection: PoolConnection) -> None:

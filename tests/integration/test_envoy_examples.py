@@ -218,8 +218,6 @@ SHORT = (
     (re.compile(r"\bC(\d)\b"), r"static_resources.clusters[\1]"),
 )
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
-HTTP2 = f"{OPTIONS}.explicit_http_config.http2_protocol_options"
-TO_HTTP2 = "HTTP/2 to upstreams is not supported yet; HTTP/1.1 is"
 FROM_TLS = "TLS from downstream is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
 TO_TLS = "TLS to upstreams is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
 LOGICAL_DNS = "LOGICAL_DNS is not supported yet; STATIC and STRICT_DNS are"
@@ -283,14 +281,12 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "dynamic-config-cp/envoy.yaml": [
         ("dynamic_resources", 5, XDS),
-        (f"C0.{HTTP2}", 23, TO_HTTP2),
     ],
     "ext_authz/config/http-service.yaml": [
         ("HCM0.http_filters[0]", 26, http_filter("ext_authz.v3.ExtAuthz")),
     ],
     "ext_authz/config/opa-service/v3.yaml": [
         ("HCM0.http_filters[0]", 26, http_filter("ext_authz.v3.ExtAuthz")),
-        (f"C1.{HTTP2}", 58, TO_HTTP2),
     ],
     "front-proxy/envoy.yaml": [
         ("L1.transport_socket", 65, FROM_TLS),
@@ -319,7 +315,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "opentelemetry/envoy-2.yaml": [
         ("HCM0.tracing.provider", 16, tracer("OpenTelemetryConfig")),
-        (f"C1.{HTTP2}", 65, TO_HTTP2),
     ],
     "postgres/envoy.yaml": [
         ('HCM0["@type"]', 12, contrib("filters.network.postgres_proxy.v3alpha.PostgresProxy")),
@@ -350,12 +345,10 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("HCM0.http_filters[0].typed_config.start_child_span", 38, START_CHILD_SPAN),
         ("HCM1.tracing.provider", 63, tracer("SkyWalkingConfig")),
         ("HCM1.http_filters[0].typed_config.start_child_span", 80, START_CHILD_SPAN),
-        (f"C2.{HTTP2}", 127, TO_HTTP2),
     ],
     "skywalking/envoy-front-proxy.yaml": [
         ("HCM0.tracing.provider", 22, tracer("SkyWalkingConfig")),
         ("HCM0.http_filters[0].typed_config.start_child_span", 39, START_CHILD_SPAN),
-        (f"C2.{HTTP2}", 92, TO_HTTP2),
     ],
     "tls-inspector/envoy.yaml": [
         ("static_resources.listeners[0].listener_filters[0]", 13, TLS_INSPECTOR),
@@ -383,7 +376,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     "wasm-cc/envoy.yaml": [
         ("HCM0.http_filters[0]", 28, http_filter("wasm.v3.Wasm")),
         (f"C1.{OPTIONS}.upstream_http_protocol_options", 103, NOT_SUPPORTED),
-        (f"C1.{HTTP2}", 107, TO_HTTP2),
         (f"C1.{OPTIONS}.http_filters", 108, NOT_SUPPORTED),
     ],
     "websocket/envoy-ws-route.yaml": [

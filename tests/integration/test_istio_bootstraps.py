@@ -15,13 +15,8 @@ FILES = sorted(FOLDER.glob("*_golden.json"))
 
 pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
 
-OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
 EVERYWHERE = {
     "dynamic_resources",
-    *(
-        f"static_resources.clusters[{at}].{OPTIONS}.explicit_http_config.http2_protocol_options"
-        for at in (2, 3)
-    ),
     *(
         f"static_resources.clusters[{at}].load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe"
         for at in (2, 3)

@@ -80,6 +80,7 @@ class FakeRequest:
     """A PoolRequest that remembers its answers."""
 
     def __init__(self) -> None:
+        self.protocol = b"HTTP/1.1"
         self.connections: list[PoolConnection] = []
         self.failures: list[tuple[ResetReason, bytes]] = []
 

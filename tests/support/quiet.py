@@ -11,8 +11,10 @@ from tests.support.process import ProxyProcess
 ACTIVE = (
     "downstream_cx_active",
     "downstream_cx_http1_active",
+    "downstream_cx_http2_active",
     "downstream_rq_active",
     "upstream_rq_active",
+    "streams_active",
     "upstream_rq_pending_active",
 )
 

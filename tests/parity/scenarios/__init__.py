@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from tests.parity.scenarios import basics, connections, failures, logs, operators, routing, tracing, upstreams
+from tests.parity.scenarios import (
+    basics,
+    connections,
+    failures,
+    http2,
+    logs,
+    operators,
+    routing,
+    tracing,
+    upstreams,
+)
 from tests.support.parity.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
     *basics.SCENARIOS,
     *connections.SCENARIOS,
     *failures.SCENARIOS,
+    *http2.SCENARIOS,
     *routing.SCENARIOS,
     *tracing.SCENARIOS,
     *logs.SCENARIOS,

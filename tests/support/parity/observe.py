@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from tests.support.client import Response
+from tests.support.h2_upstream import H2Request
 from tests.support.messages import Message
 from tests.support.parity.normalise import Names
 from tests.support.parity.scenario import ENDS, SEPARATOR, Scenario, World
@@ -18,12 +19,14 @@ SETTLE_S = 6.0
 SPANS_S = 12.0
 #: statistics that must agree: what an operator counts requests, connections and failures with
 COMPARED = re.compile(
-    r"^(http\.front\.(downstream_rq_(?!time)|downstream_cx_(total|http1_total|protocol_error|ssl_total|upgrades_total)"
+    r"^(http\.front\.(downstream_rq_(?!time)|downstream_cx_(total|http1_total|http2_total|protocol_error|ssl_total|upgrades_total)"
     r"|rq_|no_route|no_cluster|tracing\.)"
     r"|cluster\.[^.]+\.(upstream_rq_(?!time)|external\.upstream_rq_(?!time)|internal\.upstream_rq_(?!time)"
-    r"|upstream_cx_(total|http1_total|active|overflow|connect_fail|connect_timeout|pool_overflow|protocol_error"
-    r"|destroy|none_healthy|max_requests|max_duration_reached)|retry[_.]|membership_|lb_healthy_panic|bind_errors"
-    r"|circuit_breakers\.)"
+    r"|upstream_cx_(total|http1_total|http2_total|active|overflow|connect_fail|connect_timeout|pool_overflow"
+    r"|protocol_error|destroy|none_healthy|max_requests|max_duration_reached)|retry[_.]|membership_"
+    r"|lb_healthy_panic|bind_errors|circuit_breakers\.)"
+    r"|http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
+    r"|cluster\.[^.]+\.http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
@@ -97,7 +100,7 @@ def _add_message(into: dict[str, str], at: str, message: Message, names: Names) 
         into[f"{at} trailers"] = " | ".join(f"{name}: {value}" for name, value in message.trailers)
 
 
-def _add_request(into: dict[str, str], at: str, request: Request, names: Names) -> None:
+def _add_request(into: dict[str, str], at: str, request: Request | H2Request, names: Names) -> None:
     _add_message(into, at, request, names)
     into[f"{at} connection"] = str(request.connection)
 

@@ -13,6 +13,8 @@ from tests.support.client import Client, Response
 from tests.support.collector import Collector
 from tests.support.config import Config, bootstrap, cluster, file_log, http_listener
 from tests.support.dns_server import DnsServer
+from tests.support.h2_upstream import H2Upstream
+from tests.support.h2_upstream import Script as H2Script
 from tests.support.messages import Closed
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
@@ -62,6 +64,13 @@ ENDS = ("closed", "still open")
 LOG_FORMAT = SEPARATOR.join(f"{operator}=%{operator}%" for operator in LOGGED) + "\n"
 
 
+@dataclass(slots=True, frozen=True)
+class Http2:
+    """The script of an upstream that speaks HTTP/2."""
+
+    script: H2Script
+
+
 class World:
     """Ports, peers and files that both proxies meet one after the other.
 
@@ -71,12 +80,15 @@ class World:
     dns: a name server that knows no name yet; started when it is first asked for
     """
 
-    def __init__(self, scripts: Mapping[str, Script]) -> None:
+    def __init__(self, scripts: Mapping[str, Script | Http2]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="outrider-parity-")
         self.folder = Path(self._folder.name)
         self.front, self.admin, self.nobody = free_port(), free_port(), free_port()
         self.scripts = dict(scripts)
-        self.upstreams = {name: Upstream(script) for name, script in scripts.items()}
+        self.upstreams: dict[str, Any] = {
+            name: H2Upstream(script.script) if isinstance(script, Http2) else Upstream(script)
+            for name, script in scripts.items()
+        }
         self.collector = Collector()
         self.said: list[Response | str] = []
         self.sent = b""
@@ -114,7 +126,8 @@ class World:
     def reset(self) -> None:
         """Forget one proxy before the other comes."""
         for name, upstream in self.upstreams.items():
-            upstream.reset(self.scripts[name])
+            script = self.scripts[name]
+            upstream.reset(script.script if isinstance(script, Http2) else script)
         self.collector.reset()
         self.said, self.sent = [], b""
         self.log.unlink(missing_ok=True)
@@ -189,7 +202,7 @@ class Scenario:
     title: str
     config: Callable[[World], Config]
     drive: Callable[[World], None]
-    upstreams: Mapping[str, Script] = field(default_factory=dict)
+    upstreams: Mapping[str, Script | Http2] = field(default_factory=dict)
     lines: int = 0
     spans: int = 0
     expect: Callable[[World], None] | None = None

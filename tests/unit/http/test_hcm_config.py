@@ -83,7 +83,7 @@ def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("codec_type", "HTTP2"),
+        ("codec_type", "HTTP3"),
         ("forward_client_cert_details", "APPEND_FORWARD"),
         ("upgrade_configs", [{"upgrade_type": "websocket"}]),
         ("local_reply_config", {"body_format": {"json_format": {"a": "b"}}}),

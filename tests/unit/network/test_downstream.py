@@ -8,7 +8,7 @@ import pytest
 
 from proxy.http.filter import Filter
 from proxy.http.stream import ActiveStream
-from proxy.network.downstream import address_text
+from proxy.network.addresses import address_text
 from tests.support.transcript import GET, Transcript
 
 LOCAL = b"GET /local HTTP/1.1\r\nhost: a\r\n\r\n"

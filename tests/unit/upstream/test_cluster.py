@@ -274,7 +274,6 @@ def test_http_options() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"explicit_http_config": {"http2_protocol_options": {}}},
         {"explicit_http_config": {"http3_protocol_options": {}}},
         {"use_downstream_protocol_config": {"http_protocol_options": {"accept_http_10": True}}},
         {"auto_config": {}},
@@ -296,7 +295,6 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
         ("type", {"type": "ORIGINAL_DST"}),
         ("cluster_type", {"cluster_type": {"name": "envoy.clusters.aggregate"}}),
         ("lb_policy", {"lb_policy": "MAGLEV"}),
-        ("http2_protocol_options", {"http2_protocol_options": {}}),
         ("health_checks", {"health_checks": [{"timeout": "1s"}]}),
         ("outlier_detection", {"outlier_detection": {}}),
         (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader
 from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
-from proxy.base.headers import X_ENVOY, HeaderMap, ResponseHeaders
+from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
 from proxy.http.local_reply import reset_body
@@ -25,6 +25,7 @@ from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
+    from proxy.router.stream_limits import StreamLimits
     from proxy.upstream.cluster import Cluster
 
 OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
@@ -107,7 +108,9 @@ class Router(Tries, Owner):
             self._set_idle_timeout(stream, action.idle_timeout_s)
         stream.timeout_s, stream.per_try_timeout_s = action.timeout_s, action.per_try_timeout_s
         asked = headers.known & X_ENVOY
-        if asked and stream.internal:
+        if action.limits is not None:
+            self._limit(stream, headers, action, action.limits)
+        elif asked and stream.internal:
             stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, True)
             stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
             self._expect_timeout(stream, headers, 0.0)
@@ -140,6 +143,18 @@ class Router(Tries, Owner):
         self._count_local(stream, 503)
         headers = () if self.suppress_envoy_headers else OVERLOADED
         stream.local_reply(503, b"maintenance mode", b"maintenance_mode", ResponseFlag.UO, headers)
+
+    def _limit(
+        self, stream: ActiveStream, headers: RequestHeaders, action: RouteAction, limits: StreamLimits
+    ) -> None:
+        """Timeouts of a route that has more of them than most."""
+        limits.apply(stream, headers)
+        total_s = limits.timeout_s(headers, action.timeout_s)
+        stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, stream.internal, total_s)
+        if stream.internal:
+            stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
+        self._expect_timeout(stream, headers, 0.0)
+        limits.tell_host(headers, stream.per_try_timeout_s or stream.timeout_s)
 
     @staticmethod
     def _set_idle_timeout(stream: ActiveStream, idle_timeout_s: float) -> None:
@@ -242,7 +257,7 @@ class Router(Tries, Owner):
         stream.upstream_local_address = connection.local_address
         stream.upstream_remote_address = connection.remote_address
         stream.upstream_connection_id = connection.connection_id
-        stream.upstream_protocol = b"HTTP/1.1"
+        stream.upstream_protocol = connection.protocol
         now = stream.upstream_tx_start_at = stream.hcm.monotonic()
         stream.upstream_pool_wait_s = now - request.asked_at if request.asked_at else 0.0
         stream.upstream_connect_start_at = connection.created_at

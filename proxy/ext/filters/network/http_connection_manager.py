@@ -11,6 +11,7 @@ from proxy.api.reader import Reader
 from proxy.http.context import FactoryContext
 from proxy.http.hcm_config import compile_connection_manager
 from proxy.network.downstream import DownstreamConnection
+from proxy.network.downstream_http2 import Http2DownstreamConnection
 
 if TYPE_CHECKING:
     from proxy.listener.listener import Listener
@@ -25,8 +26,12 @@ class HttpConnectionManagerFilter:
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.hcm = compile_connection_manager(config, context, context.scope)
 
-    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> DownstreamConnection:
-        """The protocol object of one accepted connection."""
+    def new_connection(
+        self, listener: Listener, dispatcher: Dispatcher
+    ) -> DownstreamConnection | Http2DownstreamConnection:
+        """The protocol object of one accepted connection. One that may speak either is HTTP/1 until its preface."""
+        if self.hcm.is_http2:
+            return Http2DownstreamConnection(listener, self.hcm, dispatcher)
         return DownstreamConnection(listener, self.hcm, dispatcher)
 
     def drain(self, begin: bool = True) -> None:

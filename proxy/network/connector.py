@@ -1,0 +1,33 @@
+"""SocketConnector: opens the connections that pools ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.network.upstream import UpstreamConnection
+from proxy.network.upstream_http2 import Http2UpstreamConnection
+from proxy.upstream.pool_http2 import Http2ConnectionPool
+
+if TYPE_CHECKING:
+    from proxy.network.dispatcher import Dispatcher
+    from proxy.upstream.host import Host
+    from proxy.upstream.pool import ConnectionPool
+
+
+class SocketConnector:
+    """Opens connections for the pools: one task for the time of the connect."""
+
+    __slots__ = ("dispatcher",)
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    def connect(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
+        """Start connecting and return at once."""
+        connection = (
+            Http2UpstreamConnection(pool, host, self.dispatcher)
+            if isinstance(pool, Http2ConnectionPool)
+            else UpstreamConnection(pool, host, self.dispatcher)
+        )
+        connection.opening = self.dispatcher.loop.create_task(connection.connect())
+        return connection
