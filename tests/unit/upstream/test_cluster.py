@@ -562,15 +562,14 @@ def test_max_connection_duration() -> None:
     assert accepted(common_http_protocol_options=common).http.max_connection_duration_s == 2.5
 
 
-def test_the_protocol_of_clients_is_http1() -> None:
+def test_the_protocol_of_clients_has_options_of_both() -> None:
     same = {"http_protocol_options": {"enable_trailers": True}, "http2_protocol_options": {}}
     config, world = compiled(
         typed_extension_protocol_options=http_options(use_downstream_protocol_config=same)
     )
     assert world.errors.findings == []
     assert config.http.enable_trailers
-    (warning,) = world.errors.warnings
-    assert warning.path.endswith("use_downstream_protocol_config.http2_protocol_options")
+    assert world.errors.warnings == []
 
 
 def test_a_change_of_hosts_may_end_connections() -> None:
