@@ -12,10 +12,9 @@ from typing import Any, Final
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.codec.http1 import Http1Settings
-from proxy.http.chain import FilterChain
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
-from proxy.http.filter import Filter
+from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.stats import VirtualHostStats
 from proxy.router.route_table import compile_route_table
@@ -27,7 +26,6 @@ from proxy.tracing.compile import compile_tracing
 from proxy.upstream.http2_options import compile_http2_settings
 
 HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-HTTP_FILTERS: Final = "envoy.filters.http."
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 SERVER_TRANSFORMATIONS: Final = {
     "OVERWRITE": OVERWRITE,
@@ -47,6 +45,7 @@ def compile_connection_manager(
     """
     stat_prefix = reader.text("stat_prefix")
     scope = context.stats.scope("http").scope(stat_prefix)
+    context.http_scope = scope
     hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
     codec_type = reader.enum("codec_type")
     if codec_type == "HTTP3":
@@ -59,7 +58,9 @@ def compile_connection_manager(
     hcm.forwarding = _compile_forwarding(reader, context)
     routes = reader.sub("route_config")
     if routes is not None:
-        hcm.route_table = compile_route_table(routes, context, context.clusters.clusters)
+        hcm.route_table = compile_route_table(
+            routes, context, context.clusters.clusters, compile_level=level_compiler(context)
+        )
         vhosts = context.stats.scope("vhost")
         for vhost in hcm.route_table.virtual_hosts:
             vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
@@ -70,13 +71,16 @@ def compile_connection_manager(
     reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
-    hcm.chain = FilterChain(_compile_filters(reader, context))
+    chains = ChainTable(_compile_filters(reader, context))
+    hcm.chain = chains.own
+    if routes is not None and chains.named:
+        chains.bind(hcm.route_table)
     return hcm
 
 
 @reads(HCM)
-def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
-    filters: list[Filter] = []
+def _compile_filters(reader: Reader, context: FactoryContext) -> list[NamedFilter]:
+    filters: list[NamedFilter] = []
     readers = reader.each("http_filters")
     if not readers:
         reader.unsupported(
@@ -98,11 +102,11 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
         last = at == len(readers) - 1
         if (config.type_name == ROUTER) != last:
             each.fail("", "the router must be the last filter, and the last filter must be the router")
+        context.filter_name = name
         built: Any = context.registry.resolve(config.type_name)(config, context)
-        if not disabled:
-            filters.append(built)
-        elif last:
+        if disabled and last:
             each.fail("disabled", "the terminal filter cannot be disabled")
+        filters.append(NamedFilter(name, context.registry.name(config.type_name), built, disabled, last))
     return filters
 
 

@@ -12,9 +12,9 @@ from proxy.router.compile_action import (
     WeightedPick,
     compile_action,
     compile_weighted,
-    refuse_per_filter_config,
 )
 from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
+from proxy.router.filter_levels import FilterConfigs, Level
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
 from proxy.router.path_index import Entry
@@ -35,6 +35,7 @@ class Inherited:
     known_clusters: None when cluster names are not to be checked
     body_limit: bytes of a direct response's body; environ: environment variables, for bodies that stand in one
     without_policy: the tries of a request that asks for them itself, where no retry policy is
+    filters: reads typed_per_filter_config; filter_levels: those of the virtual host and the route configuration
     """
 
     virtual_host: VirtualHost
@@ -49,6 +50,8 @@ class Inherited:
     environ: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
     without_policy: RetryPolicy = NO_POLICY
+    filters: FilterConfigs = field(default_factory=FilterConfigs)
+    filter_levels: tuple[Level, ...] = ()
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
         """Levels given from the most specific, in order of evaluation: the last one wins."""
@@ -68,7 +71,7 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
     _compile_tracing(reader, route, inherited)
-    refuse_per_filter_config(reader)
+    inherited.filters.give(route, inherited.filters.of(reader), *inherited.filter_levels)
     route.metadata = compile_metadata(reader.sub("metadata"))
     reader.ignore("stat_prefix", why="there are no statistics of single routes")
     weighted = _compile_action(reader, route, inherited, path_match.matched)
@@ -103,7 +106,7 @@ def _compile_action(
     weighted = forward.sub("weighted_clusters")
     if weighted is None:
         return None
-    return compile_weighted(weighted, route, inherited.known_clusters, inherited.runtime)
+    return compile_weighted(weighted, route, inherited.known_clusters, inherited.runtime, inherited.filters)
 
 
 @reads("envoy.config.route.v3.Route")

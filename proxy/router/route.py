@@ -21,7 +21,10 @@ from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.route_tracing import RouteTracing
 
 if TYPE_CHECKING:
+    from proxy.http.chain import FilterChain
+    from proxy.http.filter import Filter
     from proxy.http.stats import VirtualHostStats
+    from proxy.router.filter_levels import Level
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 
@@ -191,9 +194,12 @@ class RouteAction:
 
 
 _ROUTE_FIELDS: Final = (
+    "chain",
     "decorator_operation",
     "decorator_propagate",
     "direct_response",
+    "filter_configs",
+    "filter_levels",
     "forward",
     "metadata",
     "name",
@@ -211,6 +217,9 @@ class Route:
     tracing: overrides of the connection manager's, None without ``tracing``
     metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
     request_ops: for looking at; ``forward.finalize_request`` applies them
+    filter_levels: typed_per_filter_config, the most specific level first; whoever serves the table makes of them
+    chain: the filters that run on this route, None when they are the connection manager's own
+    filter_configs: what each filter was given for this route, the most specific first; None when nothing was
     """
 
     __slots__ = _ROUTE_FIELDS
@@ -224,6 +233,9 @@ class Route:
         self.decorator_operation: bytes | None = None
         self.decorator_propagate = True
         self.tracing: RouteTracing | None = None
+        self.filter_levels: tuple[Level, ...] = ()
+        self.chain: FilterChain | None = None
+        self.filter_configs: dict[Filter, tuple[Any, ...]] | None = None
         self.metadata: dict[str, Any] = {}
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()

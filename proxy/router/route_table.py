@@ -7,16 +7,16 @@ Source: envoy.config.route.v3.RouteConfiguration, VirtualHost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Final, Protocol
 
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
-from proxy.router.compile_action import refuse_per_filter_config
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
+from proxy.router.filter_levels import CompileLevel, FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
@@ -127,7 +127,10 @@ def _add_wildcard(patterns: dict[int, dict[bytes, _Host]], text: bytes, host: _H
 
 
 class RouteTable:
-    """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at."""
+    """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at.
+
+    configured: the routes that have typed_per_filter_config at some level, for whoever serves the table to bind
+    """
 
     __slots__ = (
         "_cache",
@@ -136,14 +139,21 @@ class RouteTable:
         "_only",
         "_sole",
         "_sole_prefix",
+        "configured",
         "name",
         "virtual_hosts",
     )
 
     def __init__(
-        self, name: str, hosts: list[VirtualHost], domains: Domains, ignore_port: bool = False
+        self,
+        name: str,
+        hosts: list[VirtualHost],
+        domains: Domains,
+        ignore_port: bool = False,
+        configured: Sequence[Route] = (),
     ) -> None:
         domains.freeze()
+        self.configured = tuple(configured)
         self.name = name
         self.virtual_hosts = tuple(hosts)
         self._domains = domains
@@ -202,11 +212,13 @@ def compile_route_table(
     context: RouteContext,
     known_clusters: Container[str] | None = None,
     validate_clusters: bool = True,
+    compile_level: CompileLevel | None = None,
 ) -> RouteTable:
     """envoy.config.route.v3.RouteConfiguration.
 
     known_clusters: the names a route may use; None: not checked
     validate_clusters: the default of the field of that name (True for static tables, False for RDS)
+    compile_level: reads typed_per_filter_config; None: it is left unread, so that it refuses the configuration
     """
     name = reader.text("name")
     checked = reader.wrapped("validate_clusters", validate_clusters)
@@ -218,7 +230,8 @@ def compile_route_table(
     common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
     common.environ = context.environ or {}
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
-    refuse_per_filter_config(reader)
+    common.filters = FilterConfigs(compile_level)
+    common.filter_levels = (common.filters.of(reader),)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
     domains = Domains()
     facts = []
@@ -226,7 +239,8 @@ def compile_route_table(
         host = _compile_host(one, common, context.ids.random, without_parameters)
         facts.append(host.facts)
         _add_domains(one, host, domains, name)
-    return RouteTable(name, facts, domains, reader.flag("ignore_port_in_host_matching"))
+    ignore_port = reader.flag("ignore_port_in_host_matching")
+    return RouteTable(name, facts, domains, ignore_port, common.filters.routes)
 
 
 @reads("envoy.config.route.v3.VirtualHost")
@@ -254,7 +268,6 @@ def _compile_host(
     facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
     facts.metadata = compile_metadata(reader.sub("metadata"))
     facts.require_tls = reader.enum("require_tls")
-    refuse_per_filter_config(reader)
     retry = reader.sub("retry_policy")
     inherited = Inherited(
         facts,
@@ -269,6 +282,8 @@ def _compile_host(
         common.environ,
         common.runtime,
         common.without_policy,
+        common.filters,
+        (common.filters.of(reader), *common.filter_levels),
     )
     reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]

@@ -12,7 +12,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 Address = tuple[str, int]
 MAX_TURNS = 10_000
@@ -157,9 +157,13 @@ class Work:
         if self.over:
             return
         try:
-            self.work.send(None)
+            awaited = self.work.send(None)
         except StopIteration:
             self.over = True
+            return
+        if isinstance(awaited, asyncio.Future):
+            awaited._asyncio_future_blocking = False
+            awaited.add_done_callback(lambda _: self.step())
 
     def cancel(self) -> None:
         self.loop.call_soon(self._cancel)
@@ -203,13 +207,19 @@ class MemoryLoop:
         self._soon: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._later: list[Handle] = []
 
-    def call_soon(self, callback: Callable[..., object], *values: object) -> None:
+    def call_soon(self, callback: Callable[..., object], *values: object, context: object = None) -> None:
         self._soon.append((callback, values))
 
     def call_later(self, delay: float, callback: Callable[..., object], *values: object) -> Handle:
         handle = Handle(self.now + delay, lambda: callback(*values))
         heapq.heappush(self._later, handle)
         return handle
+
+    def get_debug(self) -> bool:
+        return False
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
 
     def create_task(self, work: Coroutine[Any, Any, None]) -> Work:
         task = Work(self, work)

@@ -197,7 +197,8 @@ class Router(Tries, Owner):
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
         stream.upstream = request
-        if stream.decode_ended and stream.decode_buffer is None:  # else its end is held by a filter before us
+        if stream.decode_ended and stream.decode_buffer is None and not stream.decode_kept:
+            # else its end is held by a filter before us
             request.ended = True
             if stream.request_trailers is not None:
                 request.trailers = stream.request_trailers
