@@ -24,7 +24,6 @@ from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runt
 from proxy.network.connector import SocketConnector
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.tasks import LoopTasks
-from proxy.network.upstream import SocketConnector
 from proxy.runtime.config import compile_layers
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format, compile_rest

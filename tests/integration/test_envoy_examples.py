@@ -222,7 +222,6 @@ FROM_TLS = "TLS from downstream is not supported yet; envoy.transport_sockets.ra
 TO_TLS = "TLS to upstreams is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
 LOGICAL_DNS = "LOGICAL_DNS is not supported yet; STATIC and STRICT_DNS are"
 UPGRADES = "protocol upgrades (WebSocket, CONNECT) are not supported yet"
-PER_ROUTE = "configuration of HTTP filters per route is not supported yet"
 XDS = "xDS is not supported yet: listeners and clusters must stand in static_resources"
 NOT_SUPPORTED = "is not supported"
 START_CHILD_SPAN = "is not supported; tracing.spawn_upstream_span of the connection manager is"
@@ -249,6 +248,9 @@ def contrib(message: str) -> str:
     )
 
 
+VHOST = "HCM0.route_config.virtual_hosts[0]"
+PER_CORS = 'typed_per_filter_config["envoy.filters.http.cors"]'
+PER_CSRF = 'typed_per_filter_config["envoy.filters.http.csrf"]'
 COMPRESSOR = http_filter("compressor.v3.Compressor")
 TCP_PROXY = network_filter("tcp_proxy.v3.TcpProxy")
 
@@ -261,16 +263,17 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("L1.transport_socket", 144, FROM_TLS),
     ],
     "cors/backend/envoy.yaml": [
-        ("HCM0.route_config.virtual_hosts[0].typed_per_filter_config", 24, PER_ROUTE),
-        ("HCM0.route_config.virtual_hosts[0].routes[1].typed_per_filter_config", 50, PER_ROUTE),
-        ("HCM0.route_config.virtual_hosts[0].routes[2].typed_per_filter_config", 61, PER_ROUTE),
+        (f"{VHOST}.{PER_CORS}", 25, http_filter("cors.v3.CorsPolicy")),
+        (f"{VHOST}.routes[1].{PER_CORS}", 51, http_filter("cors.v3.CorsPolicy")),
+        (f"{VHOST}.routes[2].{PER_CORS}", 62, http_filter("cors.v3.CorsPolicy")),
         ("HCM0.http_filters[0]", 73, http_filter("cors.v3.Cors")),
     ],
     "csrf/samesite/envoy.yaml": [
-        ("HCM0.route_config.virtual_hosts[0].typed_per_filter_config", 24, PER_ROUTE),
-        ("HCM0.route_config.virtual_hosts[0].routes[0].typed_per_filter_config", 51, PER_ROUTE),
-        ("HCM0.route_config.virtual_hosts[0].routes[1].typed_per_filter_config", 62, PER_ROUTE),
-        ("HCM0.route_config.virtual_hosts[0].routes[2].typed_per_filter_config", 77, PER_ROUTE),
+        (f"{VHOST}.{PER_CORS}", 25, http_filter("cors.v3.CorsPolicy")),
+        (f"{VHOST}.{PER_CSRF}", 34, http_filter("csrf.v3.CsrfPolicy")),
+        (f"{VHOST}.routes[0].{PER_CSRF}", 52, http_filter("csrf.v3.CsrfPolicy")),
+        (f"{VHOST}.routes[1].{PER_CSRF}", 63, http_filter("csrf.v3.CsrfPolicy")),
+        (f"{VHOST}.routes[2].{PER_CSRF}", 78, http_filter("csrf.v3.CsrfPolicy")),
         ("HCM0.http_filters[0]", 92, http_filter("cors.v3.Cors")),
         ("HCM0.http_filters[1]", 95, http_filter("csrf.v3.CsrfPolicy")),
     ],
@@ -459,6 +462,8 @@ def assert_is_there(path: Path, finding: re.Match[str]) -> None:
     last = re.split(r"\.(?![^\[]*\])", finding["path"])[-1]
     if last.endswith('["@type"]'):
         assert line.startswith(('"@type":', "'@type':"))
+    elif last.endswith('"]'):  # an entry of a map
+        assert line.startswith(last.split('"')[1] + ":")
     elif last.endswith("]"):
         assert line.startswith(("name:", "- name:"))
     else:

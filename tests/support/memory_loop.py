@@ -11,6 +11,7 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -151,13 +152,14 @@ class Work:
     def __init__(self, loop: MemoryLoop, work: Coroutine[Any, Any, None]) -> None:
         self.loop = loop
         self.work = work
+        self.context = copy_context()
         self.over = False
 
     def step(self) -> None:
         if self.over:
             return
         try:
-            awaited = self.work.send(None)
+            awaited = self.context.run(self.work.send, None)
         except StopIteration:
             self.over = True
             return

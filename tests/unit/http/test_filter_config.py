@@ -55,7 +55,7 @@ def stamps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extension table with a filter for this test in it."""
     own = ((MINE, "Stamp"), (PER_ROUTE, "StampPerRoute"))
     lines = [("test.stamp", message, f"{__name__}:{target}") for message, target in own]
-    monkeypatch.setattr(bootstrap, "extension_lines", lambda: [*EXTENSIONS, *lines])
+    monkeypatch.setattr(bootstrap, "EXTENSIONS", (*EXTENSIONS, *lines))
     monkeypatch.setitem(sys.modules, __name__, cast(ModuleType, SimpleNamespace(**globals())))
 
 

@@ -129,7 +129,7 @@ class Course:
     def _gather(self) -> bool:
         """Whether the body is wanted whole, and there is one: then the head waits for it."""
         side, stream = self.side, self.stream
-        if side.body is None or side.has_no_body(stream) or self.filter.is_skipped(stream):
+        if side.body is None or side.has_no_body(stream) or not self.filter.wants_body(side, stream):
             side.forget_length(stream)
             return False
         if not self.hold.is_parked:

@@ -6,7 +6,6 @@ filter of that name. Only hooks that the class has are in the chain; only hooks 
 
 from __future__ import annotations
 
-from importlib import import_module
 from math import inf
 from sys import modules
 from typing import Any
@@ -153,6 +152,16 @@ class PythonFilter(Filter):
         """The class's hook for whole bodies."""
         return self._contained(side, side.body_name, side.body, stream, body)
 
+    def wants_body(self, side: Side, stream: ActiveStream) -> bool:
+        """Whether the class wants this message's body whole."""
+        if self.is_skipped(stream):
+            return False
+        try:
+            return side.wants_body is None or bool(side.wants_body(stream))
+        except Exception as error:
+            self.failed(side, stream, f"{side.direction}_wants_body", error)
+            return False
+
     def _contained(self, side: Side, name: str, hook: Any, stream: ActiveStream, *given: Any) -> Any:
         """Call a hook the class may have. STOP when it failed and the stream is answered."""
         if hook is None or self.is_skipped(stream):
@@ -234,9 +243,8 @@ class PythonFilter(Filter):
 def span_context() -> Any:
     """A context manager, ``(stream, wall)``, that makes the stream's span OpenTelemetry's current one; None when no
     filter of this process has imported OpenTelemetry, and so nobody asks."""
-    if "opentelemetry" not in modules and "opentelemetry.trace" not in modules:
+    if "opentelemetry.trace" not in modules:
         return None
-    try:
-        return import_module("proxy.tracing.otel_context").current_span
-    except ModuleNotFoundError:
-        return None
+    from proxy.tracing.otel_context import current_span  # brings OpenTelemetry's API
+
+    return current_span

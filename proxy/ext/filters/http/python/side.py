@@ -20,6 +20,7 @@ KINDS = ("headers", "data", "trailers", "body")
 class Side:
     """``headers``, ``data``, ``trailers``, ``body``: the class's own hooks, None where it has none.
 
+    wants_body: asked at the head whether ``body`` is to have this message's; None: it always is
     keeps_length: the class promises that ``data`` gives back as many bytes as it got
     """
 
@@ -33,6 +34,7 @@ class Side:
         self.data = own_hook(target, self.data_name, default)
         self.trailers = own_hook(target, self.trailers_name, default)
         self.body = own_hook(target, self.body_name, default)
+        self.wants_body = own_hook(target, f"{self.direction}_wants_body", default)
         self.keeps_length = bool(getattr(target, "keeps_length", False))
         hooks = (self.headers, self.data, self.trailers, self.body)
         #: parts may have to wait

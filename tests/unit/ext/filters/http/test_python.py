@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 from proxy.base.errors import ConfigRefused
 from proxy.base.headers import HeaderMap
 from proxy.ext.filters.http.python.faults import LOGGED, WINDOW_S
 from proxy.http.filter import STOP, Filter
 from proxy.http.stream import ActiveStream
-from tests.support.config import TYPES, Config, cluster
+from tests.support.config import TYPES, Config, cluster, zipkin
 from tests.support.transcript import GET, Transcript
 
 PYTHON = "type.googleapis.com/outrider.filters.http.python.v1.Python"
@@ -224,6 +226,30 @@ def test_whole_bodies_are_bounded() -> None:
     assert talk.stats["http.front.rs_too_large"] == 1
 
 
+class Choosy(WholeBodies):
+    """Wants short bodies only, and fails at unknown ones."""
+
+    def encode_wants_body(self, stream: ActiveStream) -> bool:
+        assert stream.response_headers is not None
+        length = stream.response_headers.get(b"content-length")
+        if length is None:
+            raise LookupError("no length")
+        return int(length) < 4
+
+
+def test_a_filter_may_want_the_body_of_some_messages_only() -> None:
+    talk = talk_of(python("Choosy"))
+    talk.client(GET)
+    talk.upstream().replies(200, b"abc")
+    assert talk.client_saw.body == b"[abc]"
+    talk.client(GET)
+    talk.upstream().replies(200, b"abcd")
+    assert talk.client_saw.body == b"abcd"
+    talk.client(GET)
+    talk.upstream().replies_chunked(b"abc")
+    assert (talk.client_saw.status, talk.last["details"]) == (500, b"python_filter_error")
+
+
 def test_two_filters_that_gather() -> None:
     talk = talk_of(python("WholeBodies", "one"), python("WholeBodies", "two"))
     talk.client(POST + b"abcdef")
@@ -388,6 +414,39 @@ def test_what_may_await_at_once_is_bounded() -> None:
     talk.upstream().replies(200)
     open_gate(talk, 1)
     assert talk.client_saw.status == 200
+
+
+# -- tracing ---------------------------------------------------------------------------------------------------------
+
+
+class Spanner:
+    """Says something in the current span, at once and after a while."""
+
+    def encode_headers(self, stream: ActiveStream) -> None:
+        trace.get_current_span().set_attribute("sync", 1)
+
+    async def decode_headers(self, stream: ActiveStream) -> None:
+        await gate()
+        SEEN.append(trace.get_current_span().get_span_context().trace_id)
+        trace.get_current_span().set_attribute("tier", "gold")
+
+
+def test_the_current_span_is_the_proxys() -> None:
+    talk = talk_of(
+        python("Spanner"), hcm={"tracing": zipkin("spans")}, clusters=[cluster("spans", 9100)], vhost={}
+    )
+    talk.client(
+        b"GET / HTTP/1.1\r\nhost: a\r\nx-b3-traceid: %016x\r\nx-b3-spanid: %016x\r\nx-b3-sampled: 1\r\n\r\n"
+        % (7, 8)
+    )
+    assert not trace.get_current_span().get_span_context().is_valid
+    open_gate(talk)
+    assert SEEN == [7]
+    talk.upstream().replies(200)
+    talk.waits(6.0)
+    [span] = json.loads(talk.upstream(1).request.body)
+    assert (span["tags"]["tier"], span["tags"]["sync"]) == ("gold", "1")
+    talk.upstream(1).replies(202)
 
 
 # -- a filter's own requests -----------------------------------------------------------------------------------------
