@@ -15,6 +15,7 @@ import yaml
 from tests.integration.conftest import StartOutrider
 from tests.support.client import Client, get, request
 from tests.support.config import TYPES, bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.h2_client import H2Client
 from tests.support.outrider import Outrider, command
 from tests.support.ports import free_port
 from tests.support.upstream import Request, Step, Upstream, chunked, reply
@@ -179,6 +180,22 @@ def test_hooks_that_await_on_a_real_loop(start_outrider: StartOutrider, port: in
         written = outrider.output()
         assert "python filter slow: decode_headers failed" in written and "ValueError: as asked" in written
         assert counter(outrider, "server.envoy_bug_failures") == 0
+
+
+def test_the_same_over_http2(start_outrider: StartOutrider, port: int, tmp_path: Path) -> None:
+    with Upstream([chunked([b"one", b"two"])]) as upstream:
+        start_outrider(slow(port, upstream, tmp_path))
+        client = H2Client(port)
+        try:
+            ids = [client.start(f"/{number}", "POST", end=False) for number in range(3)]
+            for each in ids:
+                client.data(each, b"abc" * 100_000, end=True)
+            answers = [client.wait(each) for each in ids]
+        finally:
+            client.close()
+        assert [each.status for each in answers] == [200] * 3
+        assert {each.body.replace(b".", b"") for each in answers} == {b"onetwo"}
+        assert {each.body for each in upstream.requests} == {b"ABC" * 100_000}
 
 
 def test_skipped_where_the_configuration_says_so(

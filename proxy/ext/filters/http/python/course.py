@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.base.headers import HeaderMap
 from proxy.base.timers import Timed
@@ -20,6 +20,9 @@ from proxy.http.holding import Hold
 if TYPE_CHECKING:
     from proxy.ext.filters.http.python.filter import PythonFilter
     from proxy.http.stream import ActiveStream
+
+
+DETAILS: Final = b"python_filter_error"
 
 
 class Waiting(Timed):
@@ -47,13 +50,19 @@ class Waiting(Timed):
         then = self._leave()
         if error is None:
             try:
-                result = checked(result, self.course.side, self.hook, self.given)
+                result = checked(result, self.course.side, self.hook, self.course.stream, self.given)
             except (TypeError, ValueError) as unfit:
                 error = unfit
-        if error is not None:
-            self._fail(error, then)
-        elif not self.course.stream.done:
-            then(result)
+        stream = self.course.stream
+        try:
+            if error is not None:
+                self._fail(error, then)
+            elif not stream.done:
+                then(result)
+        except Exception:
+            if not stream.done:  # nobody would go on with it
+                stream.reset(DETAILS)
+            raise
 
     def on_due(self, now: float) -> float:
         """Out of time."""

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import HeaderMap
 from proxy.ext.filters.http.python.context import FilterContext
-from proxy.ext.filters.http.python.course import Course
+from proxy.ext.filters.http.python.course import DETAILS, Course
 from proxy.ext.filters.http.python.faults import Faults
 from proxy.ext.filters.http.python.load import PYTHON, build, load_class
 from proxy.ext.filters.http.python.side import DecodeSide, EncodeSide, Side, checked, own_hook
@@ -23,7 +23,6 @@ from proxy.http.stream import ActiveStream
 
 TIMEOUT_S = 5.0
 MAX_AWAITING = 1024
-DETAILS = b"python_filter_error"
 
 
 class NoRoom(Exception):
@@ -174,7 +173,7 @@ class PythonFilter(Filter):
                     verdict = hook(stream, *given)
             if hasattr(verdict, "__await__"):
                 return self._admitted(verdict)
-            return checked(verdict, side, name, given)
+            return checked(verdict, side, name, stream, given)
         except Exception as error:
             return STOP if self.failed(side, stream, name, error) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from proxy.http.filter import Filter
     from proxy.http.stream import ActiveStream
 
+#: neither belongs into a name; of those in a value only line ends and NUL break out of it
+UNSOUND = re.compile(rb"[^!#$%&'*+.^_`|~0-9a-z-]")
+LINE_BREAK = re.compile(rb"[\r\n\0]")
 KINDS = ("headers", "data", "trailers", "body")
 
 
@@ -125,9 +129,25 @@ def own_hook(target: Any, name: str, default: type) -> Callable[..., Any] | None
     return hook
 
 
-def checked(verdict: Any, side: Side, name: str, given: tuple[Any, ...]) -> Any:
+def drop_unsound(head: HeaderMap | None, name: str) -> None:
+    """Raises TypeError or ValueError for a field that a hook has set and no codec can write, and takes it out."""
+    if head is None:
+        return
+    for field in head.fields:
+        key, value = field
+        if type(key) is not bytes or type(value) is not bytes:
+            head.fields.remove(field)
+            raise TypeError(f"{name} has set {key!r}: names and values of headers are bytes")
+        if not key or UNSOUND.search(key) or LINE_BREAK.search(value):
+            head.fields.remove(field)
+            raise ValueError(f"{name} has set {key!r} with a name or a value that cannot be written")
+
+
+def checked(verdict: Any, side: Side, name: str, stream: ActiveStream, given: tuple[Any, ...]) -> Any:
     """What a hook returned: None, STOP, or of data and bodies the bytes to be sent instead. Raises TypeError, and
     ValueError for a length that the class had promised to keep."""
+    if name == side.headers_name or name == side.body_name:
+        drop_unsound(side.head(stream), name)
     if verdict is None or verdict is STOP:
         return verdict
     if isinstance(verdict, bytes | bytearray | memoryview) and name in (side.data_name, side.body_name):

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry import trace
@@ -300,6 +300,46 @@ def test_heads_and_bodies_wait_in_order() -> None:
     open_gate(talk, 4, b"other")
     assert (talk.client_saw.status, talk.client_saw.body) == (200, b"other")
     assert talk.parts.context.tasks.running == set()
+
+
+class Setter:
+    """Sets the header it is told, at once or after a while."""
+
+    FIELDS: ClassVar[dict[str, tuple[Any, Any]]] = {
+        "split": (b"x-bad", b"1\r\nx-worse: 2"),
+        "text": (b"x-text", "text"),
+        "name": (b"X-Upper", b"1"),
+    }
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.field = self.FIELDS[config["field"]]
+
+    async def decode_headers(self, stream: ActiveStream) -> None:
+        await gate()
+        assert stream.request_headers is not None
+        stream.request_headers.set(*self.field)
+
+
+class SetterAtOnce(Setter):
+    def decode_headers(self, stream: ActiveStream) -> None:  # type: ignore[override]
+        assert stream.request_headers is not None
+        stream.request_headers.set(*self.field)
+
+
+@pytest.mark.parametrize("field", Setter.FIELDS)
+@pytest.mark.parametrize("target", ["Setter", "SetterAtOnce"])
+def test_a_header_that_cannot_be_written_is_the_filters_error(target: str, field: str) -> None:
+    talk = talk_of(python(target, config={"field": field}))
+    talk.client(GET)
+    if target == "Setter":
+        open_gate(talk)
+    assert (talk.client_saw.status, talk.upstreams) == (500, 0)
+    talk = talk_of(python(target, config={"field": field}, on_error="CONTINUE"))
+    talk.client(GET)
+    if target == "Setter":
+        open_gate(talk, 1)
+    assert b"x-bad" not in talk.upstream().got and b"x-worse" not in talk.upstream().got
+    talk.upstream().replies(200)
 
 
 class Guard:
