@@ -128,7 +128,9 @@ def test_a_body_that_comes_while_the_filter_asks(filtered: Outrider, port: int, 
 HOOKS = """
 import asyncio
 
-class Slow:
+from proxy.http.filter import Filter
+
+class Slow(Filter):
     def __init__(self, config, context):
         self.config = config
 
