@@ -17,6 +17,7 @@ from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
 from proxy.http.filter import Filter
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
+from proxy.http.hcm_options import compile_request_options
 from proxy.http.stats import VirtualHostStats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
@@ -57,6 +58,7 @@ def compile_connection_manager(
     _compile_timeouts(reader, hcm, context.runtime)
     _compile_limits(reader, hcm, context.runtime)
     hcm.forwarding = _compile_forwarding(reader, context)
+    compile_request_options(reader, hcm, context)
     routes = reader.sub("route_config")
     if routes is not None:
         hcm.route_table = compile_route_table(routes, context, context.clusters.clusters)
