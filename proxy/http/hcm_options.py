@@ -4,9 +4,12 @@ replies and invalid requests. Each is None (or a flag) on the ConnectionManager 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads
+from proxy.codec.http1_options import Underscores
 from proxy.http.local_replies import compile_local_replies
 from proxy.http.request_rules import (
     KEEP_ESCAPED,
@@ -19,10 +22,13 @@ from proxy.http.request_rules import (
     HostRules,
     PathRules,
 )
+from proxy.upstream.http1_options import compile_spelling
 
 if TYPE_CHECKING:
+    from proxy.codec.http1 import Http1Settings
     from proxy.http.connection_manager import ConnectionManager
     from proxy.http.context import FactoryContext
+    from proxy.stats.store import Scope
 
 HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ESCAPED: Final = {
@@ -57,6 +63,48 @@ def _override_stream_error(reader: Reader, hcm: ConnectionManager) -> None:
     stays = reader.wrapped("override_stream_error_on_invalid_http_message", None)
     if stays is not None:
         hcm.closes_on_invalid = not stays
+
+
+@reads(HCM)
+def compile_codec_options(reader: Reader, settings: Http1Settings, scope: Scope) -> Http1Settings:
+    """What the HTTP/1 codec is told besides its limits. scope: ``http1.``, shared by all connection managers."""
+    common = reader.sub("common_http_protocol_options")
+    if common is not None:
+        settings = _compile_underscores(common, settings, scope)
+    options = reader.sub("http_protocol_options")
+    return settings if options is None else _compile_http1(options, settings)
+
+
+@reads("envoy.config.core.v3.HttpProtocolOptions")
+def _compile_underscores(reader: Reader, settings: Http1Settings, scope: Scope) -> Http1Settings:
+    action = reader.enum("headers_with_underscores_action")
+    if action == "ALLOW":
+        return settings
+    drops = action == "DROP_HEADER"
+    name = "dropped_headers_with_underscores" if drops else "requests_rejected_with_underscores_in_headers"
+    counter = scope.counter(name)
+
+    def count(found: int) -> None:
+        counter.value += found
+
+    return replace(settings, underscores=Underscores(drops, count))
+
+
+@reads("envoy.config.core.v3.Http1ProtocolOptions")
+def _compile_http1(reader: Reader, settings: Http1Settings) -> Http1Settings:
+    reader.unsupported(
+        "allow_chunked_length",
+        "a message with both Content-Length and Transfer-Encoding is always refused (RFC 9112 section 6.3)",
+    )
+    settings = compile_spelling(reader, settings)
+    return replace(
+        settings,
+        default_host=reader.text("default_host_for_http_10").encode(),
+        allow_absolute_url=reader.wrapped("allow_absolute_url", True),
+        ignored_upgrades=tuple(
+            compile_string_matcher(each) for each in reader.each("ignore_http_11_upgrade")
+        ),
+    )
 
 
 @reads(HCM)

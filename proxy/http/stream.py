@@ -35,6 +35,10 @@ class ActiveStream(StreamState, StreamDecoder):
 
     # -- decode: called by the codec -----------------------------------------------------------------------------
 
+    def decode_protocol(self, protocol: bytes) -> None:
+        """The client speaks an older HTTP."""
+        self.protocol = protocol
+
     def decode_headers(self, headers: HeaderMap, end: bool) -> None:
         """The request head has come. Forwarding headers, route, tracing; then the filters."""
         assert isinstance(headers, RequestHeaders)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.client import request
-from tests.support.config import Config, cluster, route_to, virtual_host
+from tests.support.client import Client, request
+from tests.support.config import TYPES, Config, cluster, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import reply
 
@@ -197,7 +197,167 @@ def scenario(name: str, title: str, hcm: Config, drive: Drive, codes: list[Any])
     )
 
 
+def preserve(**fields: Any) -> Config:
+    kind = f"{TYPES}.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+    return {"stateful_formatter": {"name": "preserve_case", "typed_config": {"@type": kind, **fields}}}
+
+
+PROPER: Config = {"proper_case_words": {}}
+PROPER_OTHERS = preserve(forward_reason_phrase=True, formatter_type_on_envoy_headers="PROPER_CASE")
+
+
+def spelled(down: Config | None, up: Config | None) -> Make:
+    """header_key_format of the listener and of the cluster."""
+
+    def make(world: World) -> Config:
+        kind = f"{TYPES}.upstreams.http.v3.HttpProtocolOptions"
+        options = {"http_protocol_options": {"header_key_format": up} if up else {}}
+        own = {kind.partition("/")[2]: {"@type": kind, "explicit_http_config": options}}
+        direct = {
+            "match": {"prefix": "/direct"},
+            "direct_response": {"status": 403, "body": {"inline_string": "no"}},
+        }
+        return world.bootstrap(
+            [virtual_host([direct, route_to("up")])],
+            clusters=[cluster("up", world.upstreams["up"].port, typed_extension_protocol_options=own)],
+            hcm={"http_protocol_options": {"header_key_format": down}} if down else None,
+        )
+
+    return make
+
+
+def ask_in_many_cases(world: World) -> None:
+    fields = [
+        ("X-a-B", "1"),
+        ("x-A-b", "2"),
+        ("ETag", "3"),
+        ("under_score", "4"),
+        ("X-Forwarded-For", "1.2.3.4"),
+    ]
+    world.talk(
+        request("GET", "/", fields), request("GET", "/direct", fields), request("POST", "/", body=b"hi")
+    )
+    chunked = (
+        request("POST", "/", [("TransFer-Encoding", "chunked"), ("x-mixed", "1")]) + b"2\r\nhi\r\n0\r\n\r\n"
+    )
+    world.talk(chunked)
+    last = request("GET", "/last", [("CONNECTION", "close")])
+    with Client(world.front) as client:
+        world.sent += last
+        world.listen(client.send(last), patient=True)
+
+
+def in_case(name: str, title: str, down: Config | None, up: Config | None) -> Scenario:
+    answer = reply(200, b"ok", [("X-MiXed", "Yes"), ("SERVER", "theirs"), ("Via", "1.1 x")], reason="Fine")
+    return Scenario(
+        name=f"hcm_case_{name}",
+        title=title,
+        config=spelled(down, up),
+        drive=ask_in_many_cases,
+        upstreams={"up": [answer]},
+        lines=5,
+    )
+
+
+def speak_http10(world: World) -> None:
+    def old(method: str, *fields: str, host: bool = True, body: bytes = b"") -> bytes:
+        lines = [f"{method} / HTTP/1.0", *(["Host: a.b"] if host else []), *fields, "", ""]
+        return "\r\n".join(lines).encode() + body
+
+    for ask in (
+        old("GET"),
+        old("GET", host=False),
+        old("POST", "content-length: 2", body=b"hi"),
+        old("GET", "upgrade: websocket", "connection: upgrade"),
+    ):
+        with Client(world.front) as client:
+            world.sent += ask
+            world.listen(client.send(ask), patient=True)
+    world.talk(old("GET", "connection: keep-alive"), old("GET", "connection: keep-alive"))
+
+
+UPGRADES = ("websocket", "foobar", "bar", "foo, bar")
+
+
+def ask_for_upgrades(world: World) -> None:
+    for protocol in UPGRADES:
+        world.talk(request("GET", "/", [("upgrade", protocol), ("connection", "upgrade")]))
+
+
+def underscored(world: World) -> None:
+    world.talk(
+        request("GET", "/", [("a-b", "a_b")]), request("GET", "/", [("a_b", "1"), ("c", "2"), ("_d", "3")])
+    )
+
+
 SCENARIOS = [
+    in_case("proper", "header_key_format: proper_case_words, both sides", PROPER, PROPER),
+    in_case("preserve", "header_key_format: preserve_case, both sides", preserve(), preserve()),
+    in_case("preserve_down", "preserve_case of the listener alone: requests keep theirs", preserve(), None),
+    in_case("preserve_up", "preserve_case of the cluster alone: responses keep theirs", None, preserve()),
+    in_case(
+        "preserve_proper",
+        "preserve_case: reasons forwarded, other names in proper case",
+        PROPER_OTHERS,
+        PROPER_OTHERS,
+    ),
+    scenario(
+        "http10",
+        "accept_http_10, default_host_for_http_10",
+        {"http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "old.example"}},
+        speak_http10,
+        [200, "closed", 200, "closed", 200, "closed", 403, "closed", 200, 200],
+    ),
+    scenario(
+        "no_absolute",
+        "allow_absolute_url: false",
+        {"http_protocol_options": {"allow_absolute_url": False}},
+        lambda world: world.talk(
+            b"GET http://x.y/p HTTP/1.1\r\nhost: a\r\n\r\n",
+            b"GET https://x.y/p HTTP/1.1\r\nhost: a\r\n\r\n",
+            request("GET", "/"),
+        ),
+        [404, 404, 200],
+    ),
+    scenario(
+        "ignored_upgrades",
+        "ignore_http_11_upgrade",
+        {"http_protocol_options": {"ignore_http_11_upgrade": [{"exact": "websocket"}, {"prefix": "foo"}]}},
+        ask_for_upgrades,
+        [200, 200, 403, "closed", 403, "closed"],
+    ),
+    scenario(
+        "underscores_drop",
+        "headers_with_underscores_action: DROP_HEADER",
+        {"common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"}},
+        underscored,
+        [200, 200],
+    ),
+    scenario(
+        "underscores_reject",
+        "headers_with_underscores_action: REJECT_REQUEST",
+        {"common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"}},
+        underscored,
+        [200, 400, "closed"],
+    ),
+    Scenario(
+        name="hcm_absolute_up",
+        title="send_fully_qualified_url",
+        config=lambda world: world.bootstrap(
+            [virtual_host([route_to("up")])],
+            clusters=[
+                cluster(
+                    "up",
+                    world.upstreams["up"].port,
+                    http_protocol_options={"send_fully_qualified_url": True},
+                )
+            ],
+        ),
+        drive=paths("/", "/x?y"),
+        upstreams={"up": [reply()]},
+        lines=2,
+        expect=told(200, 200),
+    ),
     scenario(
         "normalize",
         "normalize_path: dots, escapes, backslashes; an escaped NUL is refused",

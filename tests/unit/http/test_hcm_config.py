@@ -87,8 +87,8 @@ def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
         ("forward_client_cert_details", "APPEND_FORWARD"),
         ("upgrade_configs", [{"upgrade_type": "websocket"}]),
         ("path_normalization_options", {}),
-        ("http_protocol_options", {"accept_http_10": True}),
-        ("common_http_protocol_options", {"headers_with_underscores_action": "REJECT_REQUEST"}),
+        ("http_protocol_options", {"allow_chunked_length": True}),
+        ("common_http_protocol_options", {"max_response_headers_kb": 5}),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(field, value):
