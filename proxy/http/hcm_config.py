@@ -15,6 +15,7 @@ from proxy.codec.http1 import Http1Settings
 from proxy.http.chain import FilterChain
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
+from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter import Filter
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_options import compile_codec_options, compile_request_options
@@ -178,7 +179,7 @@ def _compile_http1(reader: Reader, hcm: ConnectionManager) -> None:
 
 @reads(HCM)
 def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
-    forwarding = Forwarding(context.clock, context.ids)
+    forwarding = compile_early_forwarding(reader, context)
     forwarding.local_address = context.local_address.encode()
     forwarding.use_remote_address = reader.wrapped("use_remote_address", False)
     forwarding.trusted_hops = reader.number("xff_num_trusted_hops")

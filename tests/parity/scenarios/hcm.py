@@ -290,7 +290,62 @@ def underscored(world: World) -> None:
     )
 
 
+def mutate(name: str, value: str, action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> Config:
+    return {"append": header(name, value, append_action=action)}
+
+
+EARLY = {
+    "name": "early",
+    "typed_config": {
+        "@type": f"{TYPES}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": [
+            mutate("x-new", "v %REQ(:PATH)% %REQ(x-old)%"),
+            {"remove": "x-old"},
+            mutate("x-app", "2", "APPEND_IF_EXISTS_OR_ADD"),
+            mutate("x-absent", "1", "ADD_IF_ABSENT"),
+            mutate("x-there", "1", "OVERWRITE_IF_EXISTS"),
+            mutate("x-forwarded-for", "7.7.7.7"),
+            mutate("x-envoy-retry-on", "5xx"),
+        ],
+    },
+}
+
+
+def forwarded(world: World) -> None:
+    world.talk(
+        request("GET", "/p?q", [("x-old", "o"), ("x-app", "1")]),
+        request("GET", "/z", [("x-there", "0"), ("x-absent", "0")]),
+        request("GET", "/", [("x-forwarded-port", "5"), ("x-forwarded-proto", "http")]),
+        request(
+            "GET", "/", [("x-forwarded-port", "5"), ("x-forwarded-for", "1.2.3.4"), ("x-request-id", "a")]
+        ),
+        b"GET http://x.y/p HTTP/1.1\r\nhost: a\r\nx-forwarded-proto: https\r\n\r\n",
+    )
+
+
 SCENARIOS = [
+    scenario(
+        "early",
+        "early_header_mutation_extensions",
+        {"early_header_mutation_extensions": [EARLY]},
+        forwarded,
+        ok(5),
+    ),
+    scenario("port", "append_x_forwarded_port", {"append_x_forwarded_port": True}, forwarded, ok(5)),
+    scenario(
+        "port_edge",
+        "append_x_forwarded_port at an edge",
+        {"append_x_forwarded_port": True, "use_remote_address": True},
+        forwarded,
+        ok(5),
+    ),
+    scenario(
+        "scheme",
+        "scheme_header_transformation",
+        {"scheme_header_transformation": {"scheme_to_overwrite": "https"}},
+        forwarded,
+        ok(5),
+    ),
     in_case("proper", "header_key_format: proper_case_words, both sides", PROPER, PROPER),
     in_case("preserve", "header_key_format: preserve_case, both sides", preserve(), preserve()),
     in_case("preserve_down", "preserve_case of the listener alone: requests keep theirs", preserve(), None),
