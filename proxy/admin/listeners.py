@@ -12,18 +12,31 @@ _FORMATS = ("text", "json")
 def answer(state: AdminState, request: Request) -> Reply:
     """``name::address`` lines, or JSON with ?format=json."""
     if request.params.get("format") == "json":
-        statuses = [
-            {"name": listener.name, "local_address": address_json(listener.ip, listener.port)}
-            for listener in state.listeners
-        ]
+        statuses = [_status(listener) for listener in state.listeners]
         return json_reply({"listener_statuses": statuses} if statuses else {})
-    return Reply("".join(f"{listener.name}::{_address(listener)}\n" for listener in state.listeners))
+    return Reply(
+        "".join(
+            f"{listener.name}::{_address(*place)}\n"
+            for listener in state.listeners
+            for place in ((listener.ip, listener.port), *listener.more)
+        )
+    )
 
 
-def _address(listener: ListenerStatus) -> str:
-    if listener.port is None:
-        return listener.ip
-    return f"[{listener.ip}]:{listener.port}" if ":" in listener.ip else f"{listener.ip}:{listener.port}"
+def _status(listener: ListenerStatus) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "name": listener.name,
+        "local_address": address_json(listener.ip, listener.port),
+    }
+    if listener.more:
+        status["additional_local_addresses"] = [address_json(*place) for place in listener.more]
+    return status
+
+
+def _address(host: str, port: int | None) -> str:
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def address_json(ip: str, port: int | None) -> dict[str, Any]:

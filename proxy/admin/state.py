@@ -31,6 +31,7 @@ class ListenerStatus:
     name: str
     ip: str
     port: int | None
+    more: tuple[tuple[str, int | None], ...] = ()  # additional_addresses
 
 
 class Locality(Protocol):

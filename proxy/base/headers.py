@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from proxy.base.spelling import Speller
+
 Field = tuple[bytes, bytes]
 
 # Families of names that the core asks for on every request, one bit each.
@@ -31,6 +33,7 @@ CLIENT_CERT: Final = 4096
 CLIENT_TRACE_ID: Final = 8192
 CONTENT_TYPE: Final = 16384
 CONNECTION: Final = 32768
+CASED: Final = 131072  # ``case`` is set: how the names were spelled when they came
 HOST: Final = 65536  # the request had a Host field or :authority, though perhaps an empty one
 
 KNOWN: Final[dict[bytes, int]] = {
@@ -206,7 +209,9 @@ class HeaderMap:
     ``fields`` may be read directly on the hot path; change it only through the methods, which keep ``known`` true.
     """
 
-    __slots__ = ("fields", "known")
+    __slots__ = ("case", "fields", "known")
+
+    case: Speller  # only where ``known`` has CASED
 
     def __init__(self, fields: Iterable[Field] = (), known: int | None = None) -> None:
         self.fields: list[Field] = fields if type(fields) is list else list(fields)
@@ -330,6 +335,8 @@ class RequestHeaders(HeaderMap):
             self.method, self.path, self.authority, self.scheme, self.fields.copy(), self.known
         )
         twin.upgrade = self.upgrade
+        if self.known & CASED:
+            twin.case = self.case
         return twin
 
 
@@ -352,4 +359,7 @@ class ResponseHeaders(HeaderMap):
 
     def copy(self) -> ResponseHeaders:
         """An independent copy."""
-        return ResponseHeaders(self.status, self.fields.copy(), self.known)
+        twin = ResponseHeaders(self.status, self.fields.copy(), self.known)
+        if self.known & CASED:
+            twin.case = self.case
+        return twin

@@ -51,7 +51,7 @@ def to_ask(method: str, url: str, headers: tuple[str, ...], data: str, random: f
 def choose_listener(engine: Engine, name: str | None, url: str) -> Any:
     """By name; else by the URL's port, when a listener has it; else the only one. Raises click.UsageError."""
     listeners = [one for one in engine.listeners if getattr(one.filter, "hcm", None) is not None]
-    known = ", ".join(f"{one.name} ({one.address[0]}:{one.address[1]})" for one in listeners) or "none"
+    known = ", ".join(f"{one.name} ({one.places[0].text})" for one in listeners) or "none"
     if name is not None:
         for one in listeners:
             if one.name == name:

@@ -14,6 +14,7 @@ from typing import Final
 
 from proxy.base.errors import CONNECTION_TERMINATION, PROTOCOL_ERROR, CodecError, ResetReason
 from proxy.base.headers import (
+    CASED,
     CONTENT_LENGTH,
     HOP_BY_HOP,
     TRANSFER_ENCODING,
@@ -125,6 +126,9 @@ class Http1ClientCodec(RequestWriter):
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
         headers, is_http11 = read_response(head, count)
+        if settings.memory is not None:
+            headers.case = settings.memory.of(head)
+            headers.known |= CASED
         self.field_bytes_in = size - count - head.find(b"\r\n") - 4
         decoder = self.decoder
         assert decoder is not None

@@ -97,10 +97,10 @@ def _repeated_fields(head: bytes, joined: frozenset[bytes]) -> tuple[list[Field]
     return join_repeated(fields, joined), known
 
 
-def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
+def read_request(head: bytes, count: int, absolute: bool = True) -> tuple[RequestHeaders, bytes]:
     """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
 
-    ``scheme`` is b"" unless the target told it: the connection or x-forwarded-proto will.
+    absolute: read absolute-form targets. ``scheme`` is b"" unless the target told it: the connection or x-forwarded-proto will.
     Longer than our functions are: it runs for every request, and calls are what it saves. Raises CodecError.
     """
     raw: dict[bytes, bytes] = {}
@@ -111,7 +111,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
     except httptools.HttpParserUpgrade:
         pass  # all callbacks have run; what an upgrade means is decided above us
     except httptools.HttpParserError:
-        return read_request(_tidy(head), count)
+        return read_request(_tidy(head), count, absolute)
     line = head[: head.find(b"\r\n")].split(b" ")
     if len(line) != 3 or not line[1] or line[0] not in METHODS:
         raise refusal(head)
@@ -145,7 +145,7 @@ def read_request(head: bytes, count: int) -> tuple[RequestHeaders, bytes]:
         authority = authority.rstrip(b" \t")
         if authority not in AUTHORITIES:
             check_authority(authority)
-    if path[0] != 47 or method == b"CONNECT":  # not "/..."
+    if (path[0] != 47 and absolute) or method == b"CONNECT":  # not "/..."
         target = read_target(method, path)
         if target is not None:
             scheme, authority, path = target

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.base.errors import PROTOCOL_ERROR, ResetReason
-from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, RequestHeaders
+from proxy.base.headers import CASED, CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, RequestHeaders
+from proxy.codec.http1_options import absolute_target, spell_request
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
     BAD_LENGTH,
@@ -90,6 +91,8 @@ class RequestWriter(ClientCodec):
         """
         assert isinstance(headers, RequestHeaders)
         method, path = headers.method, headers.path
+        if self._settings.send_fully_qualified_url:
+            path = absolute_target(headers)
         lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, path, headers.authority)]
         known = headers.known
         length = NO_LENGTH
@@ -110,6 +113,10 @@ class RequestWriter(ClientCodec):
             lines.append(b"transfer-encoding: chunked")
         elif method not in BODILESS:
             lines.append(b"content-length: 0")
+        if known & CASED:
+            spell_request(lines, headers.case)
+        elif self._settings.speller is not None:
+            spell_request(lines, self._settings.speller)
         lines += (b"", b"")
         head = b"\r\n".join(lines)
         ends = len(lines)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
+from proxy.base.headers import CASED, CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
+from proxy.codec.http1_options import spell_response
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
     BAD_LENGTH,
@@ -121,6 +122,10 @@ class ResponseWriter(ServerCodec):
             self._write_left = length
         if length < 0 or end or self._is_head or status == 304 or status == 204 or status < 200:
             self._frame(lines, status, length, end)
+        if headers.known & CASED:
+            spell_response(lines, headers.case)
+        elif self._settings.speller is not None:
+            spell_response(lines, self._settings.speller)
         lines += (b"", b"")
         head = b"\r\n".join(lines)
         ends = len(lines) - 1

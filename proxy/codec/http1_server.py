@@ -18,7 +18,7 @@ import re
 from typing import Final, NoReturn
 
 from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason
-from proxy.base.headers import CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
+from proxy.base.headers import CASED, CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
 from proxy.codec.http1_body import ChunkedReader
 from proxy.codec.http1_head import HeadBuffer, read_request
 from proxy.codec.http1_response import CHUNKED, DEAD, HEAD, LENGTH, WAIT, ResponseWriter
@@ -157,10 +157,15 @@ class Http1ServerCodec(ResponseWriter):
                 raise too_large()
             if count > settings.max_headers_count:
                 raise too_large(b"http1.too_many_headers")
-            headers, version = read_request(head, count)
+            headers, version = read_request(head, count, settings.allow_absolute_url)
             self.field_bytes_in = size - count - head.find(b"\r\n") - 4
             if headers.scheme == b"https" and settings.refuse_https_targets:
                 raise CodecError(403, b"Forbidden", b"http1.https_url_on_plaintext_connection")
+            if settings.underscores is not None:
+                settings.underscores.apply(headers)
+            if settings.memory is not None:
+                headers.case = settings.memory.of(head)
+                headers.known |= CASED
             if headers.known & STEERING_BITS or version != b"HTTP/1.1":
                 self._steer(weigh_request(headers, version, settings))
         except CodecError as error:
@@ -172,6 +177,8 @@ class Http1ServerCodec(ResponseWriter):
         sink = self._sink
         assert sink is not None  # only once detached
         stream = self.stream = sink.new_stream()
+        if self._http10:
+            stream.decode_protocol(b"HTTP/1.0")
         stream.decode_headers(headers, self._state == WAIT)
 
     def _steer(self, steering: Steering) -> None:
@@ -222,6 +229,8 @@ class Http1ServerCodec(ResponseWriter):
         self._chunks = None
         self._state = WAIT
         trailers = chunks.trailers
+        if trailers is not None and self._settings.underscores is not None:
+            self._settings.underscores.apply(trailers)
         stream = self.stream
         if trailers is None:
             self._deliver(body, True)

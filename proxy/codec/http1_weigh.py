@@ -6,6 +6,7 @@ Also the codecs' settings and the refusals that both sides share.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,8 @@ from proxy.base.headers import (
     HeaderMap,
     RequestHeaders,
 )
+from proxy.base.spelling import Memory, Speller
+from proxy.codec.http1_options import Underscores, wanted_upgrade
 
 CHUNKED: Final = -1  # message_length: the length is told by the chunks
 UNKNOWN: Final = -2  # message_length: the head says nothing
@@ -43,6 +46,11 @@ class Http1Settings:
     default_host: the authority of HTTP/1.0 requests without Host (default_host_for_http_10)
     enable_trailers: pass trailers on instead of dropping them
     refuse_https_targets: answer 403 to absolute-form https on this connection without TLS
+    allow_absolute_url: read absolute-form targets; else they stay the path, which nobody takes
+    send_fully_qualified_url: write them
+    ignored_upgrades: protocols in Upgrade that are passed over
+    underscores: what becomes of names with underscores, None: nothing
+    speller: how names are written, None: in lower case; memory: what to remember of heads that come
     """
 
     max_headers_bytes: int = 60 * 1024
@@ -52,6 +60,12 @@ class Http1Settings:
     default_host: bytes = b""
     enable_trailers: bool = False
     refuse_https_targets: bool = False
+    allow_absolute_url: bool = True
+    send_fully_qualified_url: bool = False
+    ignored_upgrades: tuple[Callable[[bytes], bool], ...] = ()
+    underscores: Underscores | None = None
+    speller: Speller | None = None
+    memory: Memory | None = None
 
 
 def bad_request(details: bytes = b"http1.codec_error") -> CodecError:
@@ -159,8 +173,8 @@ def weigh_request(headers: RequestHeaders, version: bytes, settings: Http1Settin
             headers.authority = b""
             headers.known &= ~HOST
         if known & UPGRADE and b"upgrade" in tokens:
-            wanted = headers.joined(b"upgrade") or b""
-            if wanted.lower() != b"h2c":
+            wanted = wanted_upgrade(headers.joined(b"upgrade") or b"", settings.ignored_upgrades)
+            if wanted and wanted.lower() != b"h2c":
                 headers.upgrade = wanted
                 steering.last = True
     if version != b"HTTP/1.1":
@@ -176,7 +190,9 @@ def _weigh_http10(
     if version != b"HTTP/1.0" or not settings.accept_http_10:
         raise low_version()
     steering.http10 = True
-    if b"keep-alive" not in tokens:
+    if (
+        b"keep-alive" not in tokens or steering.length == CHUNKED
+    ):  # RFC 9112 section 6.1: the framing is faulty
         steering.keep_alive = False
     if not headers.known & HOST and settings.default_host:
         headers.authority = settings.default_host

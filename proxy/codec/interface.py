@@ -25,6 +25,9 @@ class StreamDecoder:
     def decode_informational(self, headers: HeaderMap) -> None:
         """A 1xx response head (client side only)."""
 
+    def decode_protocol(self, protocol: bytes) -> None:
+        """The request is of this version, not HTTP/1.1; decode_headers follows (server side only)."""
+
     def decode_headers(self, headers: HeaderMap, end: bool) -> None:
         """The head: RequestHeaders or ResponseHeaders. ``end``: no body, no trailers follow."""
 

@@ -66,8 +66,7 @@ def filter_names(listener: Any) -> list[str]:
 
 
 def _listener(listener: Any) -> Explanation:
-    ip, port = listener.address
-    return {"name": listener.name, "address": f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"}
+    return {"name": listener.name, "address": listener.places[0].text}
 
 
 def place_of(outcome: Outcome) -> tuple[int | None, int | None]:

@@ -218,6 +218,14 @@ def constant(value: bytes) -> Make:
     return lambda command, context, absent: Slot(TEXT, lambda stream: value)
 
 
+def reply_body(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """LOCAL_REPLY_BODY: a value in formats of bodies alone"""
+    reply = context.reply
+    if reply is None:
+        return Slot(TEXT, lambda stream: b"")
+    return Slot(TEXT, lambda stream: reply.text)
+
+
 def hostname(command: Command, context: FormatContext, absent: Any) -> Slot:
     """HOSTNAME"""
     value = context.hostname.encode() or absent

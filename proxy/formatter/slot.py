@@ -32,6 +32,15 @@ class Slot:
     get: Getter
 
 
+class ReplyBody:
+    """%LOCAL_REPLY_BODY% of the one format that it was made for, while that format runs."""
+
+    __slots__ = ("text",)
+
+    def __init__(self) -> None:
+        self.text = b""
+
+
 @dataclass(slots=True)
 class FormatContext:
     """What a format may read besides the stream.
@@ -39,6 +48,7 @@ class FormatContext:
     environ, hostname: read while the format is compiled, never later
     clock: for times of streams that have not ended; ids: for %UNIQUE_ID%
     log_type: %ACCESS_LOG_TYPE%: "DownstreamEnd" in access logs, "NotSet" elsewhere
+    reply: where formats of bodies find the body that they change; None elsewhere
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)  # noqa: TID251 (when nothing is injected)
@@ -46,6 +56,7 @@ class FormatContext:
     clock: Clock = field(default_factory=Clock)
     ids: Ids = field(default_factory=Ids)
     log_type: str = "NotSet"
+    reply: ReplyBody | None = None
 
 
 Make = Callable[[Command, FormatContext, Any], Slot]

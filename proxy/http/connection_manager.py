@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import LOCAL_RESET
 from proxy.base.headers import HOST, RequestHeaders
+from proxy.formatter.grpc_status import wants_grpc
 from proxy.http.budgets import count_request
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
+from proxy.http.request_rules import FORWARD, REJECT
 from proxy.http.stats import HcmStats
 from proxy.http.stream import ActiveStream
 from proxy.stats.store import CodeStats, Scope
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.codec.http1 import Http1Settings
     from proxy.codec.http2_settings import Http2Settings
+    from proxy.http.local_replies import LocalReplies
+    from proxy.http.request_rules import HostRules, PathRules
     from proxy.router.route_table import RouteTable
     from proxy.stats.http2 import Http2Stats
     from proxy.tracing.tracing import HttpTracing
+
+
+PATH_FAILED: Final = b"path_normalization_failed"
 
 
 class ConnectionManager:
@@ -43,6 +50,7 @@ class ConnectionManager:
         "access_logs",
         "buffer_limit_bytes",
         "chain",
+        "closes_on_invalid",
         "codec_settings",
         "codes",
         "connection_idle_timeout_s",
@@ -55,6 +63,8 @@ class ConnectionManager:
         "http2_settings",
         "http2_stats",
         "is_http2",
+        "host_rules",
+        "local_replies",
         "local_reset",
         "max_connection_duration_s",
         "max_headers_bytes",
@@ -62,6 +72,8 @@ class ConnectionManager:
         "max_requests_per_connection",
         "max_stream_duration_s",
         "monotonic",
+        "path_rules",
+        "proxy_100_continue",
         "request_headers_timeout_s",
         "request_timeout_s",
         "route_table",
@@ -112,6 +124,11 @@ class ConnectionManager:
             [], Http2Stats
         ]  # made with the first connection that needs them, as in Envoy
         self.drain_timeout_s = 5.0
+        self.path_rules: PathRules | None = None
+        self.host_rules: HostRules | None = None
+        self.local_replies: LocalReplies | None = None
+        self.closes_on_invalid = True  # stream_error_on_invalid_http_message: only the request ends
+        self.proxy_100_continue = False
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.
@@ -119,8 +136,7 @@ class ConnectionManager:
         The order of the checks is Envoy's (ConnectionManagerImpl::ActiveStream::decodeHeaders).
         """
         if not headers.authority and not headers.known & HOST:
-            stream.codec.goaway()
-            stream.local_reply(400, b"", b"missing_host_header")
+            self._reject(stream, b"missing_host_header")
             return False
         path = headers.path
         if headers.method == b"CONNECT":  # has no route here; what follows its head is not a request
@@ -133,10 +149,26 @@ class ConnectionManager:
             return False
         if b"#" in path:
             self.stats.downstream_rq_failed_path_normalization.value += 1
-            stream.codec.goaway()
-            stream.local_reply(400, b"", b"path_normalization_failed")
+            self._reject(stream, PATH_FAILED)
             return False
-        return True
+        return self.path_rules is None or not path or self._admit_path(stream, headers, self.path_rules)
+
+    def _admit_path(self, stream: ActiveStream, headers: RequestHeaders, rules: PathRules) -> bool:
+        headers.path, verdict = rules.apply(headers.path)
+        if verdict == FORWARD:
+            return True
+        if verdict == REJECT or wants_grpc(headers):  # gRPC clients follow no redirects
+            self.stats.downstream_rq_failed_path_normalization.value += 1
+            self._reject(stream, PATH_FAILED)
+            return False
+        self.stats.downstream_rq_redirected_with_normalized_path.value += 1
+        stream.local_reply(307, b"", PATH_FAILED, 0, ((b"location", headers.path),))
+        return False
+
+    def _reject(self, stream: ActiveStream, details: bytes) -> None:
+        if self.closes_on_invalid:
+            stream.codec.goaway()
+        stream.local_reply(400, b"", details)
 
     def admit_upgrade(self, stream: ActiveStream) -> bool:
         """No upgrade is configured, so what asks for one is refused, but only once its route is known (as Envoy)."""

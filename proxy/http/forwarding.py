@@ -215,7 +215,10 @@ class Forwarding:
     def _remote_address(self, stream: StreamInfo, headers: RequestHeaders) -> bool:
         """An edge: the peer is the client, unless trusted proxies stand before us (xff_num_trusted_hops)."""
         had_forwarded = headers.get(b"x-forwarded-for") if headers.known & FORWARDED_FOR else None
-        peer = stream.info.direct_remote_address.rpartition(":")[0].strip("[]")
+        direct = stream.info.direct_remote_address
+        peer = (
+            "" if direct[:1] in ("/", "@") else direct.rpartition(":")[0].strip("[]")
+        )  # unix sockets have no IP
         client: Address | None = None
         if self.trusted_hops and had_forwarded is not None:
             client = self._from_right(headers, self.trusted_hops - 1)[0]
@@ -223,7 +226,7 @@ class Forwarding:
             stream.remote_address = f"{client}:0" if client.version == 4 else f"[{client}]:0"
         else:
             client = parse_ip(peer.encode())
-        if not self.skip_xff_append:
+        if not self.skip_xff_append and peer:
             own = self.local_address if client_is_loopback(peer) else peer.encode()
             before = headers.joined(b"x-forwarded-for") if had_forwarded is not None else None
             headers.set(b"x-forwarded-for", before + b"," + own if before else own)
@@ -262,7 +265,7 @@ class Forwarding:
                 headers.add(b"user-agent", self.user_agent)
             if self.user_node:
                 headers.set(b"x-envoy-downstream-service-node", self.user_node)
-        if self.use_remote_address and not internal:
+        if self.use_remote_address and not internal and stream.remote_address[:1] not in ("/", "@"):
             client = stream.remote_address.rpartition(":")[0].strip("[]")
             headers.set(b"x-envoy-external-address", client.encode())
         if self.via:

@@ -14,14 +14,16 @@ from proxy.api.reader import Reader, reads
 from proxy.codec.http1 import Http1Settings
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
+from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
+from proxy.http.hcm_options import compile_codec_options, compile_request_options
 from proxy.http.stats import VirtualHostStats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
 from proxy.stats.http2 import Http2StatsOnDemand
-from proxy.stats.store import Scope
+from proxy.stats.store import Scope, Store
 from proxy.tracing.compile import compile_tracing
 from proxy.upstream.http2_options import compile_http2_settings
 
@@ -54,8 +56,9 @@ def compile_connection_manager(
     hcm.is_http2 = codec_type == "HTTP2"
     hcm.http2_stats = Http2StatsOnDemand(context.stats.scope(""))
     _compile_timeouts(reader, hcm, context.runtime)
-    _compile_limits(reader, hcm, context.runtime)
+    _compile_limits(reader, hcm, context.runtime, context.stats)
     hcm.forwarding = _compile_forwarding(reader, context)
+    compile_request_options(reader, hcm, context)
     routes = reader.sub("route_config")
     if routes is not None:
         hcm.route_table = compile_route_table(
@@ -142,8 +145,8 @@ def _compile_common(reader: Reader, hcm: ConnectionManager) -> None:
     hcm.max_stream_duration_s = reader.seconds("max_stream_duration", 0.0) or 0.0
     hcm.max_headers_count = reader.wrapped("max_headers_count", hcm.max_headers_count)
     hcm.max_requests_per_connection = reader.wrapped("max_requests_per_connection", 0)
-    if reader.enum("headers_with_underscores_action") != "ALLOW":
-        reader.unsupported("headers_with_underscores_action", "only ALLOW is supported yet")
+    if reader.has("max_response_headers_kb"):
+        reader.fail("max_response_headers_kb", "cannot be set on http_connection_manager")
 
 
 def _or_never(seconds: float | None) -> float:
@@ -152,7 +155,7 @@ def _or_never(seconds: float | None) -> float:
 
 
 @reads(HCM)
-def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime) -> None:
+def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime, stats: Store) -> None:
     default_kb = runtime.snapshot.integer(MAX_REQUEST_HEADERS_KB, 60)
     hcm.max_headers_bytes = reader.wrapped("max_request_headers_kb", default_kb) * 1024
     options = reader.sub("http_protocol_options")
@@ -161,7 +164,7 @@ def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime) ->
     hcm.http2_settings = compile_http2_settings(
         reader.sub("http2_protocol_options"), hcm.max_headers_bytes, hcm.max_headers_count
     )
-    hcm.codec_settings = Http1Settings(
+    settings = Http1Settings(
         max_headers_bytes=hcm.max_headers_bytes,
         max_headers_count=hcm.max_headers_count,
         accept_http_10=hcm.accept_http_10,
@@ -169,23 +172,18 @@ def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime) ->
         refuse_https_targets=reader.wrapped("use_remote_address", False)
         and reader.number("xff_num_trusted_hops") == 0,
     )
+    hcm.codec_settings = compile_codec_options(reader, settings, stats.scope("http1"))
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
 def _compile_http1(reader: Reader, hcm: ConnectionManager) -> None:
-    hcm.accept_http_10 = False
-    if reader.flag("accept_http_10"):
-        reader.unsupported("accept_http_10", "HTTP/1.0 is not served yet")
+    hcm.accept_http_10 = reader.flag("accept_http_10")
     hcm.enable_trailers = reader.flag("enable_trailers")
-    if not reader.wrapped("allow_absolute_url", True):
-        reader.unsupported(
-            "allow_absolute_url", "absolute-form targets are always allowed (RFC 9112 section 3.2.2)"
-        )
 
 
 @reads(HCM)
 def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
-    forwarding = Forwarding(context.clock, context.ids)
+    forwarding = compile_early_forwarding(reader, context)
     forwarding.local_address = context.local_address.encode()
     forwarding.use_remote_address = reader.wrapped("use_remote_address", False)
     forwarding.trusted_hops = reader.number("xff_num_trusted_hops")

@@ -14,9 +14,12 @@ LENGTH_ONLY: Final = frozenset((b"content-length",))
 BODY_FIELDS: Final = LENGTH_ONLY | {b"content-type"}
 
 
-def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> ResponseHeaders:
+def local_response(
+    status: int, body: bytes, extra: Sequence[Field] = (), content_type: bytes = b""
+) -> ResponseHeaders:
     """The head of a local reply: what the route and the reason add, then content-length and content-type, before
     everything else, as Envoy writes them. A content-type that was added stays the only one; a length never does.
+    content_type: of a body that a format made, which replaces one that was added.
 
     A reply without a body has neither: the codec adds ``content-length: 0`` where the protocol wants it.
     """
@@ -25,7 +28,9 @@ def local_response(status: int, body: bytes, extra: Sequence[Field] = ()) -> Res
         headers.remove_all(LENGTH_ONLY if body else BODY_FIELDS)
     if body:
         headers.add(b"content-length", b"%d" % len(body))
-        if b"content-type" not in headers:
+        if content_type:
+            headers.set(b"content-type", content_type)
+        elif b"content-type" not in headers:
             headers.add(b"content-type", b"text/plain")
     return headers
 

@@ -32,6 +32,8 @@ COUNTERS: Final = (
     "downstream_rq_http2_total",
     "downstream_rq_too_many_premature_resets",
     "downstream_rq_failed_path_normalization",
+    "downstream_rq_redirected_with_normalized_path",
+    "downstream_rq_rejected_via_ip_detection",
     "downstream_rq_header_timeout",
     "downstream_rq_idle_timeout",
     "downstream_rq_max_duration_reached",
@@ -58,8 +60,6 @@ STILL_COUNTERS: Final = (
     "downstream_cx_upgrades_total",
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
-    "downstream_rq_rejected_via_ip_detection",
-    "downstream_rq_redirected_with_normalized_path",
     "rq_overload_local_reply",
     "passthrough_internal_redirect_bad_location",
     "passthrough_internal_redirect_no_route",
@@ -117,6 +117,8 @@ class HcmStats:
     downstream_rq_http2_total: Counter
     downstream_rq_too_many_premature_resets: Counter
     downstream_rq_failed_path_normalization: Counter
+    downstream_rq_redirected_with_normalized_path: Counter
+    downstream_rq_rejected_via_ip_detection: Counter
     downstream_rq_header_timeout: Counter
     downstream_rq_idle_timeout: Counter
     downstream_rq_max_duration_reached: Counter

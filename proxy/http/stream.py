@@ -35,6 +35,10 @@ class ActiveStream(StreamState, StreamDecoder):
 
     # -- decode: called by the codec -----------------------------------------------------------------------------
 
+    def decode_protocol(self, protocol: bytes) -> None:
+        """The client speaks an older HTTP."""
+        self.protocol = protocol
+
     def decode_headers(self, headers: HeaderMap, end: bool) -> None:
         """The request head has come. Forwarding headers, route, tracing; then the filters."""
         assert isinstance(headers, RequestHeaders)
@@ -54,8 +58,12 @@ class ActiveStream(StreamState, StreamDecoder):
         if headers.known & EXPECT:
             self._answer_expect(headers)
         path = headers.path
-        if (path[:1] != b"/" or b"#" in path or not headers.known & HOST) and not hcm.admit(self, headers):
+        if (
+            path[:1] != b"/" or b"#" in path or not headers.known & HOST or hcm.path_rules is not None
+        ) and not hcm.admit(self, headers):
             return
+        if hcm.host_rules is not None:
+            headers.authority = hcm.host_rules.apply(headers.authority, self.info.local_address)
         self.internal = hcm.forwarding.request(self, headers)
         if path:
             self.route = route = hcm.route_table.find(headers, self)
@@ -74,7 +82,7 @@ class ActiveStream(StreamState, StreamDecoder):
 
     def _answer_expect(self, headers: RequestHeaders) -> None:
         """``expect: 100-continue`` is answered by us and does not travel on (RFC 9110 section 10.1.1, and Envoy)."""
-        if self.hcm.answers_expect(headers):
+        if not self.hcm.proxy_100_continue and self.hcm.answers_expect(headers):
             headers.remove(b"expect")
             self.hcm.codes.record(100)
             self.codec.informational(self, CONTINUE_100)
@@ -144,8 +152,9 @@ class ActiveStream(StreamState, StreamDecoder):
     # -- encode: called by the router and by local replies -------------------------------------------------------
 
     def encode_informational(self, headers: ResponseHeaders) -> None:
-        """A 1xx head from upstream travels on as it is (RFC 9110 section 15.2); 100 was answered by us already."""
-        if headers.status == 100 or self.done or self.encode_started:
+        """A 1xx head from upstream travels on as it is (RFC 9110 section 15.2); 100 was answered by us already, unless
+        proxy_100_continue leaves it to the upstream."""
+        if self.done or self.encode_started or (headers.status == 100 and not self.hcm.proxy_100_continue):
             return
         self.idle_deadline = self.hcm.monotonic() + self.idle_timeout_s
         self.codec.informational(self, headers)
@@ -255,11 +264,14 @@ class ActiveStream(StreamState, StreamDecoder):
         route = self.route
         if route is not None and route.forward is not None and route.response_ops:
             extra = (*self._route_fields(status), *extra)
+        content_type = b""
+        if self.hcm.local_replies is not None:
+            status, body, extra, content_type = self.hcm.local_replies.rewrite(self, status, body, extra)
         is_head = self.request_headers is not None and self.request_headers.method == b"HEAD"
         if answers_grpc(self.request_headers):
             self.encode_headers(grpc_response(status, b"" if is_head else body, extra, grpc_status), True)
             return
-        headers = local_response(status, body, extra)
+        headers = local_response(status, body, extra, content_type)
         if not body or is_head:
             self.encode_headers(headers, True)
             return

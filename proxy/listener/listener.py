@@ -7,10 +7,12 @@ import socket
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from proxy.runtime.slots import IntegerSlot
-from proxy.stats.store import Scope, Store
+from proxy.stats.store import Scope
 
 if TYPE_CHECKING:
+    from proxy.base.stream_info import ConnectionInfo
     from proxy.listener.overload import ConnectionLimit
+    from proxy.listener.place import Place
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.downstream import DownstreamConnection
     from proxy.network.downstream_http2 import Http2DownstreamConnection
@@ -70,9 +72,10 @@ class ListenerStats:
 
 
 class Listener:
-    """A bound address and what happens to connections to it.
+    """Bound addresses and what happens to connections to them.
 
-    name: the configured one, or the address; address: "ip:port" as configured; bound: as the system gave it (port 0).
+    name: the configured one, or the address; places: where it listens, as configured, the first is ``address``
+    bound: as the system gave them (port 0), port None for unix sockets
     """
 
     __slots__ = (
@@ -85,66 +88,70 @@ class Listener:
         "draining",
         "filter",
         "filter_chain_name",
-        "ipv4_compat",
         "limit",
         "message",
         "name",
         "own_limit",
+        "pipes",
+        "places",
         "reuse_port",
-        "server",
-        "socket",
+        "servers",
+        "sockets",
         "stats",
     )
 
-    def __init__(self, name: str, ip: str, port: int, dispatcher: Dispatcher, message: Any) -> None:
+    def __init__(self, name: str, places: tuple[Place, ...], dispatcher: Dispatcher, message: Any) -> None:
         self.name = name
-        self.address = (ip, port)
-        self.bound = self.address
+        self.places = places
+        self.address: tuple[str, int] = (places[0].host, places[0].port or 0)
+        self.bound: list[tuple[str, int | None]] = [(place.host, place.port) for place in places]
         self.dispatcher = dispatcher
         self.message = message
         self.direction = "UNSPECIFIED"  # traffic_direction
         self.backlog = 128
         self.reuse_port = True
-        self.ipv4_compat = False
         self.connections: set[Connection] = set()
         self.filter: NetworkFilter
         self.filter_chain_name = ""
-        self.socket: socket.socket | None = None
-        self.server: asyncio.Server | None = None
+        self.sockets: list[socket.socket] = []
+        self.pipes: dict[str, str] = {}  # unix sockets: how the system tells our end → how Envoy prints it
+        self.servers: list[asyncio.AbstractServer] = []
         self.stats: ListenerStats
         self.limit: ConnectionLimit | None = None  # shared with the other listeners
         self.own_limit = IntegerSlot("", UNLIMITED)  # the runtime may set one
         self.draining = False
 
-    @staticmethod
-    def scope_name(ip: str, port: int) -> str:
-        """The address as Envoy puts it into stat names; ``Scope`` turns its colons into underscores."""
-        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+    def listens_on(self, place: Place) -> bool:
+        """Whether it has this address, in whatever manner."""
+        return any((own.host, own.port) == (place.host, place.port) for own in self.places)
 
-    def bind(self, store: Store) -> None:
-        """Bind, before anything is served. Raises OSError when the address cannot be had."""
-        ip, port = self.address
-        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self.reuse_port and hasattr(socket, "SO_REUSEPORT"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self.ipv4_compat else 1)
-        self.socket.setblocking(False)
-        self.socket.bind((ip, port))
-        name = self.socket.getsockname()
-        self.bound = (name[0], name[1])
+    def bind(self) -> None:
+        """Bind, before anything is served. Raises OSError when an address cannot be had; its text names it."""
+        for at, place in enumerate(self.places):
+            try:
+                bound = place.bind(self.reuse_port)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot bind {place.text}: {error.strerror}") from None
+            self.sockets.append(bound)
+            name = bound.getsockname()
+            if place.port is None:
+                self.pipes[str(name)] = place.text
+            else:
+                self.bound[at] = (name[0], name[1])
 
     async def serve(self) -> None:
         """Accept connections; nothing when told to stop already."""
-        if self.socket is None:
-            return
-        self.server = await self.dispatcher.loop.create_server(
-            lambda: self.filter.new_connection(self, self.dispatcher),  # type: ignore[arg-type, return-value]
-            sock=self.socket,
-            backlog=self.backlog,
-        )
+        for place, bound in zip(self.places, tuple(self.sockets), strict=False):
+            if bound not in self.sockets:
+                return
+            loop = self.dispatcher.loop
+            make = loop.create_unix_server if place.port is None else loop.create_server
+            server = await make(
+                lambda: self.filter.new_connection(self, self.dispatcher),  # type: ignore[arg-type, return-value]
+                sock=bound,
+                backlog=self.backlog,
+            )
+            self.servers.append(server)
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -160,6 +167,8 @@ class Listener:
             return False
         if limit is not None:
             limit.open += 1
+        if self.pipes:
+            self._name_pipe(connection.info)
         self.connections.add(connection)
         stats.downstream_cx_total.value += 1
         stats.downstream_cx_active.value += 1
@@ -185,16 +194,24 @@ class Listener:
         stats.downstream_cx_destroy.value += 1
         stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
 
+    def _name_pipe(self, info: ConnectionInfo) -> None:
+        """Clients of a unix socket have no address of their own: as in Envoy, ours stands for it."""
+        path = self.pipes.get(info.local_address)
+        if path is not None:
+            info.local_address = path
+            if info.direct_remote_address == "-":
+                info.remote_address = info.direct_remote_address = path
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def stop_accepting(self) -> None:
-        """Close the listening socket."""
-        if self.server is not None:
-            self.server.close()
-            self.server = None
-        elif self.socket is not None:
-            self.socket.close()
-        self.socket = None
+        """Close the listening sockets."""
+        for server in self.servers:
+            server.close()  # and its socket
+        for bound in self.sockets[len(self.servers) :]:
+            bound.close()
+        self.servers.clear()
+        self.sockets.clear()
 
     def drain(self) -> None:
         """Idle connections close now, the others with the response they are waiting for."""

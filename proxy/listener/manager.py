@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Any
 
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
 from proxy.listener.listener import UNLIMITED, Listener, ListenerStats, NetworkFilter
 from proxy.listener.overload import ConnectionLimit
+from proxy.listener.place import NOWHERE, Place, compile_place
 from proxy.network.dispatcher import Dispatcher
 
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -61,11 +61,12 @@ class ListenerManager:
             reader.unsupported(
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
-        twin = next((other for other in self.listeners if other.address == listener.address), None)
-        # Without a name of its own a listener is another one to Envoy each time, which is not passed over.
-        is_another = twin is not None and (twin.name != listener.name or not reader.has("name"))
-        if twin is not None and is_another and listener.address[1]:
-            reader.fail("address", f'is the address of listener "{twin.name}" as well')
+        for place in listener.places:
+            twin = next((other for other in self.listeners if other.listens_on(place)), None)
+            # Without a name of its own a listener is another one to Envoy each time, which is not passed over.
+            is_another = twin is not None and (twin.name != listener.name or not reader.has("name"))
+            if twin is not None and is_another and place.port != 0:
+                reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
         self._added.value += 1
         return listener
@@ -74,11 +75,10 @@ class ListenerManager:
         """Bind all addresses; raises OSError with the address in its text."""
         for listener in self.listeners:
             try:
-                listener.bind(context.stats)
-            except OSError as error:
+                listener.bind()
+            except OSError:
                 self._failed.value += 1
-                place = Listener.scope_name(*listener.address)
-                raise OSError(error.errno, f"cannot bind {place}: {error.strerror}") from None
+                raise
 
     async def serve(self) -> None:
         """Accept on all of them."""
@@ -130,11 +130,10 @@ def compile_listener(
 
     limit: of the connections of all listeners together
     """
-    ip, port, compat = _compile_place(reader)
-    scope_name = Listener.scope_name(ip, port)
+    places = _compile_places(reader)
+    scope_name = places[0].text
     name = reader.text("name") or scope_name
-    listener = Listener(name, ip, port, dispatcher, reader.message)
-    listener.ipv4_compat = compat
+    listener = Listener(name, places, dispatcher, reader.message)
     listener.backlog = reader.wrapped("tcp_backlog_size", 128)
     listener.reuse_port = reader.wrapped("enable_reuse_port", True)
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
@@ -146,6 +145,11 @@ def compile_listener(
     )  # the limit of connections is all there is of that manager
     listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
     reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
+    reader.ignore(
+        "connection_balance_config",
+        "max_connections_to_accept_per_socket_event",
+        why="one worker has all connections, and takes them as they come",
+    )
     _refuse_listener_filters(reader.each("listener_filters"))
     if reader.has("name"):
         key = f"envoy.resource_limits.listener.{name}.connection_limit"
@@ -162,16 +166,17 @@ def compile_listener(
     return listener
 
 
-@reads(LISTENER)
-def _compile_place(reader: Reader) -> tuple[str, int, bool]:
-    """(ip, port, also IPv4) of a listener; any place when it has none and was refused."""
+@reads(LISTENER, "envoy.config.listener.v3.AdditionalAddress")
+def _compile_places(reader: Reader) -> tuple[Place, ...]:
+    """Where a listener listens; somewhere when it has no address and was refused."""
     address = reader.sub("address")
     if address is None:
         reader.fail("address", "a listener needs an address")
-        return "0.0.0.0", 0, False
-    address.unsupported("pipe", "listening on a unix domain socket is not supported yet; socket_address is")
-    address.unsupported("envoy_internal_address", "internal listeners are not supported; socket_address is")
-    return _compile_address(address) or ("0.0.0.0", 0, False)
+        return (NOWHERE,)
+    places = [compile_place(address)]
+    if reader.type_name == LISTENER:
+        places += [_compile_places(each)[0] for each in reader.each("additional_addresses")]
+    return tuple(places)
 
 
 @reads("envoy.config.listener.v3.ListenerFilter")
@@ -180,23 +185,6 @@ def _refuse_listener_filters(readers: list[Reader]) -> None:
         config = reader.sub("typed_config")
         name = config.type_name if config is not None else reader.text("name")
         reader.unsupported("", f"listener filter {name} is not supported yet")
-
-
-@reads("envoy.config.core.v3.Address")
-def _compile_address(reader: Reader) -> tuple[str, int, bool] | None:
-    """(ip, port, also IPv4) of an Address; only socket addresses over TCP."""
-    address = reader.sub("socket_address")
-    if address is None:
-        return None
-    ip, port, compat = address.text("address"), address.number("port_value"), address.flag("ipv4_compat")
-    if address.enum("protocol") != "TCP":
-        address.unsupported("protocol", "listening on UDP is not supported")
-    try:
-        ip_address(ip)
-    except ValueError:
-        address.fail("address", f'"{ip}" is not an IP address; a listener needs one')
-        return None
-    return ip, port, compat
 
 
 @reads(LISTENER)

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from proxy.access_log.body_format import BodyFormat, compile_body_format
 from proxy.api.matchers import compile_rewrite
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.stream_info import StreamInfo
-from proxy.formatter import compile_header_value
+from proxy.formatter import FormatContext, compile_header_value
 from proxy.router.rewrite import Matched, PathRewrite
 
 FORWARDED_PROTO: Final = b"x-forwarded-proto"
@@ -93,13 +94,14 @@ class TlsRedirect(Redirect):
 
 
 class DirectResponse:
-    """``status`` and ``body`` as configured."""
+    """``status`` and ``body`` as configured; body_format: what the body becomes for each request, None: as it is."""
 
-    __slots__ = ("body", "status")
+    __slots__ = ("body", "body_format", "status")
 
-    def __init__(self, status: int, body: bytes = b"") -> None:
+    def __init__(self, status: int, body: bytes = b"", body_format: BodyFormat | None = None) -> None:
         self.status = status
         self.body = body
+        self.body_format = body_format
 
     def location(self, headers: RequestHeaders) -> bytes | None:
         """201 Created and the redirects point at the request's own URL; None for the others."""
@@ -148,7 +150,10 @@ def compile_direct_response(
     body = read_data_source(source, environ) if source is not None else b""
     if len(body) > body_limit:
         reader.fail("body", f"response body size is {len(body)} bytes; maximum is {body_limit}")
-    return DirectResponse(status, body)
+    body_format = reader.sub("body_format")
+    if body_format is None:
+        return DirectResponse(status, body)
+    return DirectResponse(status, body, compile_body_format(body_format, FormatContext(environ=environ)))
 
 
 @reads("envoy.config.core.v3.DataSource")

@@ -19,6 +19,7 @@ from proxy.admin.state import ListenerStatus
 from proxy.api.load import Loaded, load_bootstrap
 from proxy.base.clock import Clock
 from proxy.base.timers import Alarm
+from proxy.listener.place import Place
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.dns import AiodnsResolver
 from proxy.network.file_watch import FileWatcher
@@ -108,7 +109,8 @@ class Server:
         self._fold_stats()
         self.ready.set()
         for listener in parts.listeners.listeners:
-            log.info("listener %s serves on %s:%d", listener.name, *listener.bound)
+            for host, port in listener.bound:
+                log.info("listener %s serves on %s", listener.name, Place(host, port).text)
         log.info("all clusters initialized; serving")
 
     def _start_runtime(self) -> None:
@@ -217,7 +219,10 @@ class Server:
     def listeners(self) -> Sequence[ListenerStatus]:
         if not self.ready.is_set():
             return []
-        return [ListenerStatus(each.name, *each.bound) for each in self.parts.listeners.listeners]
+        return [
+            ListenerStatus(each.name, *each.bound[0], tuple(each.bound[1:]))
+            for each in self.parts.listeners.listeners
+        ]
 
     @property
     def bootstrap(self) -> Message:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
-from proxy.codec.http1 import Http1Settings
 from proxy.stats.http2 import Http2StatsOnDemand
 from proxy.upstream.balancing import compile_balancing
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
@@ -139,7 +138,7 @@ class Cluster:
         self.keepalive = config.keepalive
         self.bind_config = config.bind_config
         self.http2_stats = Http2StatsOnDemand(scope)
-        self.codec_settings = Http1Settings(enable_trailers=config.http.enable_trailers)
+        self.codec_settings = replace(config.http.http1, enable_trailers=config.http.enable_trailers)
         self.connector = context.connector
         self.clock = context.clock
         self.hosts: list[Host] = []

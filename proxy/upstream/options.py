@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
-from proxy.codec.http1 import MAX_RESPONSE_HEADERS_BYTES
+from proxy.codec.http1 import Http1Settings
+from proxy.upstream.http1_options import compile_spelling
 from proxy.upstream.http2_options import compile_http2_settings
 
 if TYPE_CHECKING:
@@ -19,18 +20,21 @@ _RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 AUTO_NEEDS_ALPN: Final = "needs ALPN, and so TLS, which is not supported yet; write explicit_http_config"
 
 _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
+_PLAIN_HTTP1: Final = Http1Settings()
 
 
 @dataclass(slots=True, frozen=True)
 class HttpOptions:
     """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
-    enable_trailers: pass HTTP/1 trailers on, both ways; http2: the codec's settings, None where HTTP/2 is not spoken;
-    follows_downstream: the client's protocol is spoken (HTTP/1 where http2 is None)."""
+    enable_trailers: pass HTTP/1 trailers on, both ways; http1: the codec's settings, but for the trailers; http2: the
+    codec's settings, None where HTTP/2 is not spoken; follows_downstream: the client's protocol is spoken (HTTP/1 where
+    http2 is None)."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
     max_connection_duration_s: float | None = None
     enable_trailers: bool = False
+    http1: Http1Settings = _PLAIN_HTTP1
     http2: Http2Settings | None = None
     follows_downstream: bool = False
 
@@ -79,7 +83,6 @@ class BindConfig:
 @reads("envoy.config.cluster.v3.Cluster")
 def compile_http_options(cluster: Reader) -> HttpOptions:
     """typed_extension_protocol_options, or the older fields of the cluster itself."""
-    older_http2 = _compile_http2(cluster.sub("http2_protocol_options"))
     follows = cluster.enum("protocol_selection") == "USE_DOWNSTREAM_PROTOCOL"
     older = cluster.sub("common_http_protocol_options")
     trailers = _compile_http1(cluster.sub("http_protocol_options"))
@@ -87,6 +90,8 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
     options = HttpOptions(max_requests_per_connection=max_requests)
     if older is not None:
         options = _compile_common(older, max_requests)
+    options = _compile_codec(cluster.sub("http_protocol_options"), options)
+    older_http2 = _compile_http2(cluster.sub("http2_protocol_options"), options.http1)
     options = replace(options, http2=older_http2, follows_downstream=follows and older_http2 is not None)
     for key, entry in cluster.entries("typed_extension_protocol_options").items():
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
@@ -103,7 +108,6 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     explicit = reader.sub("explicit_http_config") or follows
     http2 = None
     if explicit is not None:
-        http2 = _compile_http2(explicit.sub("http2_protocol_options"))
         if follows is not None:
             follows.ignore("http3_protocol_options", why="no client is spoken to in HTTP/3")
         else:
@@ -117,6 +121,9 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
         else HttpOptions(max_requests_per_connection=max_requests)
     )
     trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
+    if explicit is not None:
+        options = _compile_codec(explicit.sub("http_protocol_options"), options)
+        http2 = _compile_http2(explicit.sub("http2_protocol_options"), options.http1)
     return replace(
         options,
         enable_trailers=trailers,
@@ -125,11 +132,21 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     )
 
 
-def _compile_http2(reader: Reader | None) -> Http2Settings | None:
-    """Set at all, even empty, it means HTTP/2."""
+def _compile_http2(reader: Reader | None, http1: Http1Settings) -> Http2Settings | None:
+    """Set at all, even empty, it means HTTP/2. http1: has the limits that both have."""
     if reader is None:
         return None
-    return compile_http2_settings(reader, MAX_RESPONSE_HEADERS_BYTES, 100)
+    return compile_http2_settings(reader, http1.max_response_headers_bytes, http1.max_headers_count)
+
+
+@reads("envoy.config.core.v3.Http1ProtocolOptions")
+def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
+    """What the codec is told besides the trailers."""
+    if reader is None:
+        return options
+    settings = compile_spelling(reader, options.http1)
+    absolute = reader.flag("send_fully_qualified_url")
+    return replace(options, http1=replace(settings, send_fully_qualified_url=absolute))
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
@@ -141,11 +158,16 @@ def _compile_http1(reader: Reader | None) -> bool:
 @reads("envoy.config.core.v3.HttpProtocolOptions")
 def _compile_common(reader: Reader, max_requests: int) -> HttpOptions:
     idle_timeout_s = reader.seconds("idle_timeout", _DEFAULT_IDLE_TIMEOUT_S)
-    return HttpOptions(
-        idle_timeout_s or None,
-        reader.wrapped("max_requests_per_connection", max_requests),
-        reader.seconds("max_connection_duration") or None,
+    settings = Http1Settings()
+    kilobytes = reader.wrapped("max_response_headers_kb", 0)
+    settings = replace(
+        settings,
+        max_response_headers_bytes=kilobytes * 1024 or settings.max_response_headers_bytes,
+        max_headers_count=reader.wrapped("max_headers_count", settings.max_headers_count),
     )
+    most = reader.wrapped("max_requests_per_connection", max_requests)
+    duration_s = reader.seconds("max_connection_duration") or None
+    return HttpOptions(idle_timeout_s or None, most, duration_s, http1=settings)
 
 
 @reads("envoy.config.cluster.v3.Cluster")

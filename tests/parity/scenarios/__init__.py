@@ -6,6 +6,7 @@ from tests.parity.scenarios import (
     basics,
     connections,
     failures,
+    hcm,
     http2,
     logs,
     operators,
@@ -25,4 +26,5 @@ SCENARIOS: list[Scenario] = [
     *logs.SCENARIOS,
     *operators.SCENARIOS,
     *upstreams.SCENARIOS,
+    *hcm.SCENARIOS,
 ]

@@ -47,6 +47,9 @@ class Recorder:
     def decode_informational(self, headers: HeaderMap) -> None:
         self.informational.append(headers)
 
+    def decode_protocol(self, protocol: bytes) -> None:
+        self.protocol = protocol
+
     def decode_headers(self, headers: HeaderMap, end: bool) -> None:
         self.heads.append(headers)
         self._end(end)

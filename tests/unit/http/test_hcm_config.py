@@ -86,10 +86,9 @@ def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
         ("codec_type", "HTTP3"),
         ("forward_client_cert_details", "APPEND_FORWARD"),
         ("upgrade_configs", [{"upgrade_type": "websocket"}]),
-        ("local_reply_config", {"body_format": {"json_format": {"a": "b"}}}),
-        ("normalize_path", True),
-        ("http_protocol_options", {"accept_http_10": True}),
-        ("common_http_protocol_options", {"headers_with_underscores_action": "REJECT_REQUEST"}),
+        ("path_normalization_options", {}),
+        ("http_protocol_options", {"allow_chunked_length": True}),
+        ("common_http_protocol_options", {"max_response_headers_kb": 5}),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(field, value):

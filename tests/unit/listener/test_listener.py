@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from proxy.listener.listener import Listener
-from proxy.stats.store import Store
+from proxy.listener.place import Place
 from tests.support.transcript import GET, Transcript
 
 
 @pytest.mark.parametrize("ip, port, name", [("1.2.3.4", 80, "1.2.3.4:80"), ("::1", 80, "[::1]:80")])
 def test_scope_names(ip, port, name):
-    assert Listener.scope_name(ip, port) == name
+    assert Place(ip, port).text == name
 
 
 def test_connections_are_counted_and_forgotten():
@@ -75,9 +75,10 @@ def test_the_runtime_limits_the_connections_of_all_listeners():
 
 def test_binding_and_letting_go():
     anything: Any = None
-    listener = Listener("l", "127.0.0.1", 0, anything, None)
-    listener.bind(Store())
-    assert listener.bound[0] == "127.0.0.1" and listener.bound[1] > 0
+    listener = Listener("l", (Place("127.0.0.1", 0), Place("::1", 0)), anything, None)
+    listener.bind()
+    (first, port), (second, another) = listener.bound
+    assert (first, second) == ("127.0.0.1", "::1") and port and another
     listener.stop_accepting()
     listener.stop_accepting()
-    assert listener.socket is None
+    assert listener.sockets == []

@@ -71,7 +71,7 @@ def changed(**fields: Any) -> dict[str, Any]:
         (changed(filter_chains=listening()["filter_chains"] * 2), "filter_chains"),
         (changed(use_original_dst=True), "use_original_dst"),
         (changed(listener_filters=[{"name": "envoy.filters.listener.tls_inspector"}]), "listener_filters"),
-        (changed(address={"pipe": {"path": "/x"}}), "address"),
+        (changed(address={"envoy_internal_address": {"server_listener_name": "x"}}), "address"),
     ],
 )
 def test_what_is_refused(listener, said):
@@ -89,12 +89,12 @@ def test_an_address_that_is_taken_says_which():
     parts, _ = compiled(listening(0))
     listener = parts.listeners.listeners[0]
     listener.reuse_port = False
-    listener.bind(parts.context.stats)
-    again, _ = compiled(listening(listener.bound[1]))
+    listener.bind()
+    again, _ = compiled(listening(listener.bound[0][1]))
     again.listeners.listeners[0].reuse_port = False
-    listener.socket.listen(1)
+    listener.sockets[0].listen(1)
     try:
-        with pytest.raises(OSError, match=rf"cannot bind 127\.0\.0\.1:{listener.bound[1]}"):
+        with pytest.raises(OSError, match=rf"cannot bind 127\.0\.0\.1:{listener.bound[0][1]}"):
             again.listeners.bind(again.context)
         assert again.context.stats.counter("listener_manager.listener_create_failure").value == 1
     finally:

@@ -78,7 +78,12 @@ class Router(Tries, Owner):
         location = reply.location(stream.request_headers)
         if location is not None:
             head.add(b"location", location)
-        self._answer(stream, route, reply.status, reply.body, head)
+        body = reply.body
+        if reply.body_format is not None:
+            body = reply.body_format.format(stream, body)
+            if reply.body_format.content_type != b"text/plain":  # which a body has anyway
+                head.add(b"content-type", reply.body_format.content_type)
+        self._answer(stream, route, reply.status, body, head)
 
     @staticmethod
     def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:
