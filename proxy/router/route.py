@@ -181,13 +181,13 @@ class RouteAction:
             policy = self.retry
             return (
                 RetryState(policy, headers, resources, ids)
-                if policy is not None and policy.retry_on
+                if policy is not None and (policy.retry_on or policy.per_try_idle_timeout_s)
                 else None
             )
         state = RetryState(self.retry or self.without_policy, headers, resources, ids)
         state.merge_headers(headers)
         headers.remove_all(RETRY_HEADERS)
-        return state if state.retry_on else None
+        return state if state.retry_on or state.policy.per_try_idle_timeout_s else None
 
 
 _ROUTE_FIELDS: Final = (

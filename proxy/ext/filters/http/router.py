@@ -177,7 +177,7 @@ class Router(Tries, Owner):
         route = stream.route
         assert cluster is not None and route is not None and route.forward is not None
         stream.attempt_count += 1
-        host = cluster.choose_host(stream)
+        host = cluster.choose_host(stream) if stream.attempt_count == 1 else self._next_host(stream, cluster)
         if host is None:
             self._reply_no_host(stream)
             return
@@ -232,6 +232,8 @@ class Router(Tries, Owner):
             self._keep_for_retry(stream, data)
         request = stream.upstream
         if request is not None and not stream.done:
+            if stream.retry is not None and request.sent and stream.retry.policy.per_try_idle_timeout_s:
+                self._move_idle(stream, stream.retry)
             request.encode_data(data, end)
             if end and request.sent:
                 stream.upstream_tx_end_at = stream.rx_end_at
@@ -266,6 +268,9 @@ class Router(Tries, Owner):
             stream.upstream_tx_end_at = now
         if stream.connection.write_blocked:
             connection.hold_reading()  # an earlier, pipelined response still waits to be read
+        if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
+            stream.retry.hard_deadline = inf
+            self._move_idle(stream, stream.retry)
         if stream.per_try_timeout_s and stream.decode_ended:
             self._arm_try(stream)
 
@@ -291,8 +296,12 @@ class Router(Tries, Owner):
         else:
             host.rq_error += 1
         cluster = request.cluster
-        if stream.retry is not None and self._retried(stream, request, headers):
-            return
+        if stream.retry is not None:
+            if self._retried(stream, request, headers):
+                return
+            if stream.retry.policy.per_try_idle_timeout_s:
+                stream.retry.hard_deadline = inf
+                self._move_idle(stream, stream.retry)
         cluster.codes.record(status)
         stream.status = status
         if stream.rx_end_at and not self.suppress_envoy_headers:
@@ -325,7 +334,10 @@ class Router(Tries, Owner):
             if stream.rx_end_at:
                 request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
             if stream.try_span is not None or stream.retry is not None:
+                stream.try_deadline = inf
                 self._try_complete(stream)
+        elif stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
+            self._move_idle(stream, stream.retry)
         stream.encode_data(data, end)
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
@@ -337,7 +349,7 @@ class Router(Tries, Owner):
         """As on_upstream_data's end, which has it inline because most responses end there."""
         now = stream.upstream_rx_end_at = stream.hcm.monotonic()
         stream.upstream = None
-        stream.route_deadline = inf
+        stream.route_deadline = stream.try_deadline = inf
         if stream.rx_end_at:
             request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
         self._try_complete(stream)
