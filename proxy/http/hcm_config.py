@@ -17,7 +17,7 @@ from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
 from proxy.http.filter import Filter
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
-from proxy.http.stats import VirtualHostStats
+from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
@@ -60,9 +60,7 @@ def compile_connection_manager(
     routes = reader.sub("route_config")
     if routes is not None:
         hcm.route_table = compile_route_table(routes, context, context.clusters.clusters)
-        vhosts = context.stats.scope("vhost")
-        for vhost in hcm.route_table.virtual_hosts:
-            vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
+        make_table_stats(hcm.route_table, context.stats.scope("vhost"))
     elif reader.which("route_specifier") is None:
         reader.fail("route_config", "is missing: a connection manager needs its routes")
     reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")

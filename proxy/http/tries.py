@@ -134,6 +134,8 @@ class Tries(Filter):
     @staticmethod
     def _forget_try(stream: ActiveStream) -> None:
         """Another try begins: what is told of the upstream is told of the last one, as in Envoy. The bytes stay."""
+        if stream.retry is not None and not stream.upstream_tx_start_at:
+            stream.retry.unsent += 1
         stream.upstream_local_address = stream.upstream_remote_address = ""
         stream.upstream_connection_id = 0
         stream.upstream_protocol = stream.upstream_transport_failure_reason = b""
@@ -161,11 +163,19 @@ class Tries(Filter):
             stats.upstream_rq_retry_backoff_exponential.value += 1
         stream.upstream = None
         stream.try_deadline = inf
+        self._tell_of_timeout(stream, b"false")
         now = stream.hcm.monotonic()
         if cluster.timeout_budgets is not None:
             count_try(stream, cluster.timeout_budgets, now)
         stream.retry_deadline = now + delay_s
         stream.connection.watch(stream.retry_deadline)
+
+    @staticmethod
+    def _tell_of_timeout(stream: ActiveStream, value: bytes) -> None:
+        """Whether the coming retry follows a try that took too long, where the virtual host wants it told."""
+        assert stream.route is not None and stream.request_headers is not None
+        if stream.route.virtual_host.include_is_timeout_retry_header:
+            stream.request_headers.set(b"x-envoy-is-timeout-retry", value)
 
     def _retry_now(self, stream: ActiveStream, now: float) -> None:
         stream.retry_deadline = inf
@@ -276,6 +286,7 @@ class Tries(Filter):
             delay_s = retry.should_retry_per_try_timeout()
             if delay_s is not None:
                 self._schedule_retry(stream, delay_s)
+                self._tell_of_timeout(stream, b"true")
                 return
             self._count_no_retry(stream, retry)
         self._time_out(stream, b"upstream_per_try_idle_timeout" if is_idle else b"upstream_per_try_timeout")

@@ -70,7 +70,10 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     _compile_tracing(reader, route, inherited)
     refuse_per_filter_config(reader)
     route.metadata = compile_metadata(reader.sub("metadata"))
-    reader.ignore("stat_prefix", why="there are no statistics of single routes")
+    route.stat_prefix = reader.text("stat_prefix")
+    route.has_special_stats = bool(route.stat_prefix) or route.virtual_host.virtual_clusters is not None
+    if route.stat_prefix:
+        route.virtual_host.counted_routes.append(route)
     weighted = _compile_action(reader, route, inherited, path_match.matched)
     if weighted is None:
         return Entry(order, path_match, conditions, route)

@@ -262,6 +262,7 @@ class RetryState:
         "retry_on",
         "succeeded",
         "tried",
+        "unsent",
     )
 
     def __init__(
@@ -273,6 +274,7 @@ class RetryState:
         self.outcome = UNDECIDED
         self.succeeded = False
         self.tried: list[Host] = []  # kept only where a host predicate asks
+        self.unsent = 0  # tries before this one that found no connection
         self.hard_deadline = 0.0  # of the try that runs: its timeout's, where it has an idle timeout as well
         self._codes = policy.retriable_status_codes
         self._headers = policy.retriable_headers

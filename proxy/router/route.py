@@ -21,7 +21,9 @@ from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.route_tracing import RouteTracing
 
 if TYPE_CHECKING:
+    from proxy.http.route_stats import RouteStats
     from proxy.http.stats import VirtualHostStats
+    from proxy.router.virtual_cluster import VirtualClusters
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 
@@ -37,12 +39,16 @@ class VirtualHost:
     """The facts of a virtual host that a stream asks for."""
 
     __slots__ = (
+        "cluster_stats",
+        "counted_routes",
         "include_attempt_count_in_response",
+        "include_is_timeout_retry_header",
         "include_request_attempt_count",
         "metadata",
         "name",
         "require_tls",
         "stats",
+        "virtual_clusters",
     )
 
     def __init__(self, name: bytes) -> None:
@@ -51,7 +57,14 @@ class VirtualHost:
         self.include_attempt_count_in_response = False
         self.metadata: dict[str, Any] = {}  # filter_metadata by its keys (%METADATA(VIRTUAL_HOST:...)%)
         self.require_tls = "NONE"
-        self.stats: VirtualHostStats | None = None  # set by the connection manager that serves the table
+        self.include_is_timeout_retry_header = False
+        self.virtual_clusters: VirtualClusters | None = None
+        self.counted_routes: list[Route] = []  # those with a stat_prefix, each variant of it
+        # set by the connection manager that serves the table
+        self.stats: VirtualHostStats | None = None
+        self.cluster_stats: list[
+            RouteStats
+        ] = []  # by virtual cluster, "other" last; none without virtual clusters
 
 
 _ACTION_FIELDS: Final = (
@@ -195,11 +208,14 @@ _ROUTE_FIELDS: Final = (
     "decorator_propagate",
     "direct_response",
     "forward",
+    "has_special_stats",
     "metadata",
     "name",
     "redirect",
     "request_ops",
     "response_ops",
+    "stat_prefix",
+    "stats",
     "tracing",
     "virtual_host",
 )
@@ -211,6 +227,7 @@ class Route:
     tracing: overrides of the connection manager's, None without ``tracing``
     metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
     request_ops: for looking at; ``forward.finalize_request`` applies them
+    has_special_stats: its requests are counted beside, or apart from, those of the virtual host as a whole
     """
 
     __slots__ = _ROUTE_FIELDS
@@ -225,6 +242,9 @@ class Route:
         self.decorator_propagate = True
         self.tracing: RouteTracing | None = None
         self.metadata: dict[str, Any] = {}
+        self.stat_prefix = ""
+        self.stats: RouteStats | None = None  # with a stat_prefix: set as VirtualHost.stats
+        self.has_special_stats = False
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()
 
@@ -238,4 +258,6 @@ class Route:
         twin = Route(self.name, self.virtual_host)
         for name in _ROUTE_FIELDS:
             setattr(twin, name, getattr(self, name))
+        if self.stat_prefix:
+            self.virtual_host.counted_routes.append(twin)
         return twin

@@ -21,6 +21,7 @@ from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import Route, VirtualHost
+from proxy.router.virtual_cluster import compile_virtual_clusters
 from proxy.runtime.runtime import Runtime
 from proxy.upstream.endpoints import compile_metadata
 
@@ -36,9 +37,12 @@ class RouteContext(Protocol):
 
 
 class _Host:
-    """A virtual host with its routes. ``tls_route`` answers plain requests when ``require_tls`` says so."""
+    """A virtual host with its routes. ``tls_route`` answers plain requests when ``require_tls`` says so.
 
-    __slots__ = ("facts", "index", "tls_external_only", "tls_route")
+    is_plain: only the index is to be asked
+    """
+
+    __slots__ = ("facts", "index", "is_plain", "tls_external_only", "tls_route")
 
     def __init__(self, facts: VirtualHost, index: PathIndex) -> None:
         self.facts = facts
@@ -48,10 +52,13 @@ class _Host:
         if facts.require_tls != "NONE":
             self.tls_route = Route(b"", facts)
             self.tls_route.redirect = TlsRedirect()
+        self.is_plain = self.tls_route is None and facts.virtual_clusters is None
 
-    def find(self, headers: RequestHeaders) -> Route | None:
+    def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
         if self.tls_route is not None and self._wants_tls(headers):
             return self.tls_route
+        if self.facts.virtual_clusters is not None:
+            stream.virtual_cluster = self.facts.virtual_clusters.find(headers)
         return self.index.find(headers)
 
     def _wants_tls(self, headers: RequestHeaders) -> bool:
@@ -152,7 +159,7 @@ class RouteTable:
         self._only = domains.any if domains.only_any else None
         self._sole: Route | None = None
         self._sole_prefix = b""
-        if self._only is not None and self._only.tls_route is None:
+        if self._only is not None and self._only.is_plain:
             self._sole, self._sole_prefix = self._only.index.sole, self._only.index.sole_prefix
 
     def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
@@ -170,9 +177,9 @@ class RouteTable:
                 host = self._find_host(authority)
             if host is None:
                 return None
-        if host.tls_route is None:
+        if host.is_plain:
             return host.index.find(headers)
-        return host.find(headers)
+        return host.find(headers, stream)
 
     def virtual_host(self, headers: RequestHeaders) -> VirtualHost | None:
         """The virtual host of a request for which ``find`` has no route."""
@@ -253,7 +260,9 @@ def _compile_host(
     facts.include_request_attempt_count = reader.flag("include_request_attempt_count")
     facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
     facts.metadata = compile_metadata(reader.sub("metadata"))
+    facts.include_is_timeout_retry_header = reader.flag("include_is_timeout_retry_header")
     facts.require_tls = reader.enum("require_tls")
+    facts.virtual_clusters = compile_virtual_clusters(reader)
     refuse_per_filter_config(reader)
     retry = reader.sub("retry_policy")
     inherited = Inherited(
@@ -270,6 +279,5 @@ def _compile_host(
         common.runtime,
         common.without_policy,
     )
-    reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.client import request
-from tests.support.config import Config, route_to, virtual_host
+from tests.support.config import Config, cluster, file_log, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import Request, Send, Stall, Steps, reply
 
@@ -23,7 +23,7 @@ def limited(world: World) -> Config:
             "max_interval": "2s",
         },
     }
-    return world.bootstrap([virtual_host([route_to("up", retry_policy=retry)])])
+    return world.bootstrap([virtual_host([route_to("up", retry_policy=retry, timeout="0s")])])
 
 
 def limits(got: Request) -> Steps:
@@ -88,4 +88,70 @@ RETRIES = [
     ),
 ]
 
-SCENARIOS = [*RETRIES]
+# -- virtual hosts -----------------------------------------------------------------------------------------------------
+
+
+def kinds(world: World) -> Config:
+    def header(name: str, text: str) -> Config:
+        return {"name": name, "string_match": {"prefix": text}}
+
+    virtual_clusters = [
+        {"name": "post.with.dots", "headers": [header(":method", "POST"), header(":path", "/kind")]},
+        {"name": "a", "headers": [header(":path", "/a")]},
+        {"name": "shadowed", "headers": [header(":path", "/a/b")]},
+        {"name": "rest", "headers": [{"name": ":path", "present_match": True}]},
+    ]
+    once = {"retry_on": "5xx", "num_retries": 1, "retry_back_off": QUICK}
+    routes = [
+        {"match": {"prefix": "/a/direct"}, "direct_response": {"status": 200}, "stat_prefix": "direct"},
+        {**route_to("up", prefix="/a", retry_policy=once, prefix_rewrite="/z"), "stat_prefix": "first"},
+        {**route_to("nowhere", prefix="/nobody", retry_policy=once), "stat_prefix": "nobody"},
+        {**route_to("up", prefix="/slow", timeout="0.2s"), "stat_prefix": "slow"},
+        {
+            **route_to("up", prefix="/tries", retry_policy={**once, "per_try_timeout": "0.2s"}),
+            "stat_prefix": "tries",
+        },
+        route_to("up"),
+    ]
+    host = virtual_host(
+        routes, virtual_clusters=virtual_clusters, include_is_timeout_retry_header=True, name="kinds"
+    )
+    logged = file_log(str(world.log), "CODE=%RESPONSE_CODE% | VC=%VIRTUAL_CLUSTER_NAME%\n")
+    return world.bootstrap([host], hcm={"access_log": [logged]}, clusters=[cluster("nowhere", world.nobody)])
+
+
+def kind_answers(got: Request) -> Steps:
+    if got.path.startswith(("/slow", "/tries")):
+        return [Stall()]
+    if got.path == "/z/once" and got.one("x-envoy-is-timeout-retry") is None:
+        return [reply(503, b"once")]
+    return [reply(503 if got.path == "/z/down" else 200, b"ok")]
+
+
+def ask_kinds(world: World) -> None:
+    world.talk(
+        request("POST", "/kind", body=b"12"),
+        request("GET", "/kind"),
+        request("GET", "/a/b"),
+        request("GET", "/a/once"),
+        request("GET", "/a/down"),
+        request("GET", "/a/direct"),
+        request("GET", "/nobody"),
+    )
+    world.talk(request("GET", "/slow"))
+    world.talk(request("GET", "/tries"))
+
+
+VIRTUAL_HOSTS = [
+    Scenario(
+        name="virtual-clusters",
+        title="virtual clusters, stat_prefix of routes, x-envoy-is-timeout-retry",
+        config=kinds,
+        drive=ask_kinds,
+        upstreams={"up": kind_answers},
+        lines=9,
+        expect=told(200, 200, 200, 200, 503, 200, 503, 504, 504),
+    ),
+]
+
+SCENARIOS = [*RETRIES, *VIRTUAL_HOSTS]
