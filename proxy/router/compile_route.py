@@ -17,6 +17,7 @@ from proxy.router.compile_action import (
 from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
+from proxy.router.mirror_policy import MirrorPolicy, compile_mirrors
 from proxy.router.path_index import Entry
 from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
@@ -48,6 +49,7 @@ class Inherited:
     body_limit: int = DIRECT_BODY_LIMIT
     environ: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    mirrors: tuple[MirrorPolicy, ...] = ()
     without_policy: RetryPolicy = NO_POLICY
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
@@ -102,6 +104,8 @@ def _compile_action(
     route.forward = compile_action(
         forward, inherited.retry, inherited.known_clusters, matched, inherited.without_policy
     )
+    own_mirrors = compile_mirrors(forward, inherited.known_clusters, inherited.runtime)
+    route.forward.mirrors = own_mirrors or inherited.mirrors
     route.forward.set_request_ops(route.request_ops)
     weighted = forward.sub("weighted_clusters")
     if weighted is None:

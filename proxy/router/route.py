@@ -23,6 +23,7 @@ from proxy.tracing.route_tracing import RouteTracing
 if TYPE_CHECKING:
     from proxy.http.route_stats import RouteStats
     from proxy.http.stats import VirtualHostStats
+    from proxy.router.mirror_policy import MirrorPolicy
     from proxy.router.virtual_cluster import VirtualClusters
 
 DEFAULT_TIMEOUT_S: Final = 15.0
@@ -78,6 +79,7 @@ _ACTION_FIELDS: Final = (
     "host_rewrite",
     "idle_timeout_s",
     "limits",
+    "mirrors",
     "path_rewrite",
     "per_try_timeout_s",
     "priority",
@@ -116,6 +118,7 @@ class RouteAction:
         self.request_ops: tuple[RequestOp, ...] = ()
         self.host_rewrite: HostRewrite | None = None
         self.path_rewrite: PathRewrite | None = None
+        self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
         self.asks_for_retries = False

@@ -18,6 +18,7 @@ from proxy.router.compile_action import refuse_per_filter_config
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.mirror_policy import compile_mirrors
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import Route, VirtualHost
@@ -224,6 +225,7 @@ def compile_route_table(
     common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
     common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
     common.environ = context.environ or {}
+    common.mirrors = compile_mirrors(reader, common.known_clusters, common.runtime)
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
     refuse_per_filter_config(reader)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
@@ -277,6 +279,7 @@ def _compile_host(
         common.body_limit,
         common.environ,
         common.runtime,
+        compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
         common.without_policy,
     )
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.parity.scenarios.routing import name_script
 from tests.support.client import request
 from tests.support.config import Config, cluster, file_log, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
@@ -154,4 +155,62 @@ VIRTUAL_HOSTS = [
     ),
 ]
 
-SCENARIOS = [*RETRIES, *VIRTUAL_HOSTS]
+# -- mirrors -----------------------------------------------------------------------------------------------------------
+
+
+def mirrored(world: World) -> Config:
+    def mirror(cluster: str = "copy", **more: object) -> Config:
+        return {"cluster": cluster, **more} if cluster else dict(more)
+
+    none = {"runtime_fraction": {"default_value": {"numerator": 0}}}
+    routes = [
+        route_to(
+            "up",
+            prefix="/same-host",
+            request_mirror_policies=[mirror(disable_shadow_host_suffix_append=True)],
+        ),
+        route_to("up", prefix="/none", request_mirror_policies=[mirror(**none)]),
+        route_to("up", prefix="/named", request_mirror_policies=[mirror("", cluster_header="x-copy-to")]),
+        route_to(
+            "up",
+            prefix="/rewritten",
+            prefix_rewrite="/new",
+            host_rewrite_literal="inner.example:81",
+            request_mirror_policies=[mirror()],
+        ),
+        route_to("up"),
+    ]
+    host = virtual_host(routes, include_request_attempt_count=True, request_mirror_policies=[mirror()])
+    return world.bootstrap([host])
+
+
+def ask_mirrored(world: World) -> None:
+    asked = [
+        request("GET", "/same-host", [("x-forwarded-for", "10.0.0.9")]),
+        request("GET", "/none"),
+        request("GET", "/named"),
+        request("GET", "/named", [("x-copy-to", "nobody")]),
+        request("GET", "/named", [("x-copy-to", "copy")]),
+        request("GET", "/rewritten/x?y", host="example.com:80"),
+        request("POST", "/body", body=b"0123456789", host="[::1]"),
+        request("HEAD", "/head"),
+    ]
+    copies = [1, 0, 0, 0, 1, 1, 1, 1]
+    for index, (data, _) in enumerate(zip(asked, copies, strict=True)):
+        world.talk(data, heads=(0,) if index == 7 else ())
+        world.upstreams["copy"].wait_for(sum(copies[: index + 1]))  # so that they come in this order
+
+
+MIRRORS = [
+    Scenario(
+        name="mirrors",
+        title="request mirrors: of a route, of its virtual host, by header, marked authority",
+        config=mirrored,
+        drive=ask_mirrored,
+        upstreams={"up": name_script("up"), "copy": name_script("copy")},
+        lines=8,
+        expect=told(*[200] * 8),
+    ),
+]
+
+SCENARIOS = [*RETRIES, *VIRTUAL_HOSTS, *MIRRORS]

@@ -17,6 +17,7 @@ from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeade
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
 from proxy.http.local_reply import reset_body
+from proxy.http.mirror import Mirrors, start_mirrors
 from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
 from proxy.router.retry import RetryState
@@ -35,11 +36,12 @@ class Router(Tries, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 
-    __slots__ = ("find_cluster", "ids", "suppress_envoy_headers")
+    __slots__ = ("find_cluster", "http_client", "ids", "suppress_envoy_headers")
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.find_cluster = context.clusters.clusters.get
         self.ids = context.ids
+        self.http_client = context.http_client
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
         config.unsupported(
             "start_child_span", "is not supported; tracing.spawn_upstream_span of the connection manager is"
@@ -131,11 +133,23 @@ class Router(Tries, Owner):
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
         if stream.hcm.tracing is not None:
             stream.hcm.tracing.inject(stream, headers)
+        if action.mirrors:
+            self._mirror(stream, action)
         if stream.decode_ended and stream.timeout_s:  # as _request_complete, without the call
             stream.route_deadline = deadline = stream.rx_end_at + stream.timeout_s
             if deadline < stream.connection.due:
                 stream.connection.watch(deadline)
         self._try(stream)
+
+    def _mirror(self, stream: ActiveStream, action: RouteAction) -> None:
+        mirrors = start_mirrors(stream, action.mirrors, self.http_client, self.ids.random())
+        if mirrors is not None:
+            stream.state = stream.state or {}
+            stream.state[self] = mirrors
+
+    def _mirrors(self, stream: ActiveStream) -> Mirrors | None:
+        mirrors: Mirrors | None = stream.state.get(self) if stream.state is not None else None
+        return mirrors
 
     def _refuse_in_maintenance(self, stream: ActiveStream, cluster: Cluster) -> None:
         """runtime upstream.maintenance_mode.<cluster>."""
@@ -230,6 +244,11 @@ class Router(Tries, Owner):
             self._request_complete(stream)
         if stream.retry is not None:
             self._keep_for_retry(stream, data)
+        if stream.state is not None:
+            mirrors = self._mirrors(stream)
+            if mirrors is not None:
+                cluster = self._cluster(stream)
+                cluster.stats.retry_or_shadow_abandoned.value += mirrors.data(data, end)
         request = stream.upstream
         if request is not None and not stream.done:
             if stream.retry is not None and request.sent and stream.retry.policy.per_try_idle_timeout_s:
@@ -242,6 +261,9 @@ class Router(Tries, Owner):
 
     def decode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> FilterStatus | None:
         self._request_complete(stream)
+        mirrors = self._mirrors(stream)
+        if mirrors is not None:
+            mirrors.send(trailers)
         request = stream.upstream
         if request is not None:
             request.encode_trailers(trailers)
