@@ -23,6 +23,7 @@ from proxy.tracing.route_tracing import RouteTracing
 if TYPE_CHECKING:
     from proxy.http.route_stats import RouteStats
     from proxy.http.stats import VirtualHostStats
+    from proxy.router.internal_redirect import InternalRedirectPolicy
     from proxy.router.mirror_policy import MirrorPolicy
     from proxy.router.virtual_cluster import VirtualClusters
 
@@ -79,6 +80,7 @@ _ACTION_FIELDS: Final = (
     "host_rewrite",
     "idle_timeout_s",
     "limits",
+    "internal_redirect",
     "mirrors",
     "path_rewrite",
     "per_try_timeout_s",
@@ -118,6 +120,7 @@ class RouteAction:
         self.request_ops: tuple[RequestOp, ...] = ()
         self.host_rewrite: HostRewrite | None = None
         self.path_rewrite: PathRewrite | None = None
+        self.internal_redirect: InternalRedirectPolicy | None = None
         self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
@@ -197,13 +200,18 @@ class RouteAction:
             policy = self.retry
             return (
                 RetryState(policy, headers, resources, ids)
-                if policy is not None and (policy.retry_on or policy.per_try_idle_timeout_s)
+                if policy is not None and (policy.retry_on or self._needs_state(policy))
                 else None
             )
         state = RetryState(self.retry or self.without_policy, headers, resources, ids)
         state.merge_headers(headers)
         headers.remove_all(RETRY_HEADERS)
-        return state if state.retry_on or state.policy.per_try_idle_timeout_s else None
+        return state if state.retry_on or self._needs_state(state.policy) else None
+
+    def _needs_state(self, policy: RetryPolicy) -> bool:
+        """Whether a request has a RetryState though it is never retried: for its idle timeout, or because an internal
+        redirect sends its body again."""
+        return policy.per_try_idle_timeout_s > 0.0 or self.internal_redirect is not None
 
 
 _ROUTE_FIELDS: Final = (

@@ -213,4 +213,106 @@ MIRRORS = [
     ),
 ]
 
-SCENARIOS = [*RETRIES, *VIRTUAL_HOSTS, *MIRRORS]
+# -- internal redirects ------------------------------------------------------------------------------------------------
+
+REDIRECTS = "type.googleapis.com/envoy.extensions.internal_redirect."
+
+
+def followed(world: World) -> Config:
+    def follow(name: str, **policy: object) -> Config:
+        return {"name": name, **route_to("up", prefix=f"/{name}", internal_redirect_policy=policy)}
+
+    def predicate(kind: str, **config: object) -> Config:
+        return {"name": kind, "typed_config": {"@type": REDIRECTS + kind, **config}}
+
+    codes = [301, 302, 303, 307]
+    routes = [
+        follow("once"),
+        follow("often", max_internal_redirects=3, response_headers_to_copy=["x-copied", "x-gone"]),
+        follow("codes", redirect_response_codes=[*codes, 200]),
+        follow("cross", allow_cross_scheme_redirect=True, max_internal_redirects=5),
+        follow(
+            "listed",
+            predicates=[
+                predicate(
+                    "allow_listed_routes.v3.AllowListedRoutesConfig", allowed_route_names=["codes", "once"]
+                )
+            ],
+        ),
+        follow(
+            "previous",
+            max_internal_redirects=9,
+            predicates=[predicate("previous_routes.v3.PreviousRoutesConfig")],
+        ),
+        follow(
+            "safe",
+            allow_cross_scheme_redirect=True,
+            predicates=[predicate("safe_cross_scheme.v3.SafeCrossSchemeConfig")],
+        ),
+        {"match": {"prefix": "/made"}, "direct_response": {"status": 200, "body": {"inline_string": "made"}}},
+        {"name": "end", **route_to("up", prefix="/end", prefix_rewrite="/the-end")},
+    ]
+    logged = file_log(str(world.log), LINE)
+    return world.bootstrap(
+        [virtual_host(routes, ["one.example", "two.example"])], hcm={"access_log": [logged]}
+    )
+
+
+LINE = (
+    "CODE=%RESPONSE_CODE% | DETAILS=%RESPONSE_CODE_DETAILS% | FLAGS=%RESPONSE_FLAGS% | ROUTE=%ROUTE_NAME%"
+    " | METHOD=%REQ(:METHOD)% | AUTHORITY=%REQ(:AUTHORITY)% | IN=%BYTES_RECEIVED% | OUT=%BYTES_SENT%\n"
+)
+
+
+def redirect_answers(got: Request) -> Steps:
+    """``/x/<code>?to=<location>``"""
+    path, _, location = got.path.partition("?to=")
+    if not location:
+        return [reply(200, b"here")]
+    code = int(path.rsplit("/", 1)[1])
+    return [reply(code, b"moved", [("location", location), ("x-copied", "1"), ("x-copied", "2")])]
+
+
+def ask_followed(world: World) -> None:
+    one = "http://one.example"
+    asked = [
+        ("/once/302", f"{one}/end"),
+        ("/once/302", f"{one}/end?a=b"),
+        ("/once/302", "http://two.example:80/end"),
+        ("/once/302", "http://two.example"),
+        ("/once/302", "http://unknown.example/end"),
+        ("/once/302", "/end"),
+        ("/once/302", "https://one.example/end"),
+        ("/once/301", f"{one}/end"),
+        ("/once/302", f"{one}/made"),
+        ("/once/302", f"{one}/once/302?to={one}/end"),
+        ("/often/302", f"{one}/often/302?to={one}/often/302?to={one}/end"),
+        ("/codes/301", f"{one}/end"),
+        ("/codes/308", f"{one}/end"),
+        ("/cross/302", "https://one.example/end"),
+        ("/cross/302", f"https://one.example/cross/302?to={one}/end"),
+        ("/listed/302", f"{one}/codes"),
+        ("/listed/302", f"{one}/end"),
+        ("/previous/302", f"{one}/previous/302?to={one}/previous/302?to={one}/end"),
+        ("/safe/302", "https://one.example/end"),
+        ("/safe/302", f"{one}/end"),
+    ]
+    for path, location in asked:
+        world.talk(request("GET", f"{path}?to={location}", [("x-gone", "1")], host="one.example"))
+    for code in (302, 303, 307):
+        world.talk(request("POST", f"/codes/{code}?to={one}/end", body=b"0123456789", host="one.example"))
+
+
+INTERNAL_REDIRECTS = [
+    Scenario(
+        name="internal-redirects",
+        title="internal redirects: codes, predicates, limits, schemes, bodies; what is logged and counted",
+        config=followed,
+        drive=ask_followed,
+        upstreams={"up": redirect_answers},
+        lines=40,
+        allow={"internal-redirect-log": r"log \d+ (ROUTE|METHOD|IN)"},
+    ),
+]
+
+SCENARIOS = [*RETRIES, *VIRTUAL_HOSTS, *MIRRORS, *INTERNAL_REDIRECTS]

@@ -18,6 +18,7 @@ from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
 from proxy.http.local_reply import reset_body
 from proxy.http.mirror import Mirrors, start_mirrors
+from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
 from proxy.router.retry import RetryState
@@ -321,6 +322,8 @@ class Router(Tries, Owner):
         if stream.retry is not None:
             if self._retried(stream, request, headers):
                 return
+            if self._redirected(stream, headers):
+                return
             if stream.retry.policy.per_try_idle_timeout_s:
                 stream.retry.hard_deadline = inf
                 self._move_idle(stream, stream.retry)
@@ -344,6 +347,12 @@ class Router(Tries, Owner):
         if end:
             self._response_complete(stream, request)
         stream.encode_headers(headers, end)
+
+    def _redirected(self, stream: ActiveStream, headers: ResponseHeaders) -> bool:
+        """Whether the response was a redirect that is followed here."""
+        assert stream.route is not None and stream.route.forward is not None
+        policy = stream.route.forward.internal_redirect
+        return policy is not None and headers.status in policy.codes and follow(stream, policy, headers)
 
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         stream: ActiveStream = request.stream
