@@ -11,7 +11,7 @@ from proxy.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.base.clock import Clock
-    from proxy.base.headers import RequestHeaders
+    from proxy.base.headers import HeaderMap, RequestHeaders
     from proxy.base.ids import Ids
     from proxy.base.registry import Registry
     from proxy.base.timers import TimerWheel
@@ -34,6 +34,16 @@ class HttpClient(Protocol):
 
         The body of the answer is cut at 64 KiB. Never raises for a network or cluster failure.
         """
+
+    def mirror(
+        self,
+        cluster: str,
+        headers: RequestHeaders,
+        body: bytes,
+        trailers: HeaderMap | None,
+        timeout_s: float,
+    ) -> None:
+        """Send a copy of a client's request and forget it. Takes ``headers`` over. Never raises."""
 
 
 class Task(Protocol):

@@ -18,7 +18,7 @@ from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_options import compile_codec_options, compile_request_options
-from proxy.http.stats import VirtualHostStats
+from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
@@ -64,9 +64,7 @@ def compile_connection_manager(
         hcm.route_table = compile_route_table(
             routes, context, context.clusters.clusters, compile_level=level_compiler(context)
         )
-        vhosts = context.stats.scope("vhost")
-        for vhost in hcm.route_table.virtual_hosts:
-            vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
+        make_table_stats(hcm.route_table, context.stats.scope("vhost"))
     elif reader.which("route_specifier") is None:
         reader.fail("route_config", "is missing: a connection manager needs its routes")
     reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")

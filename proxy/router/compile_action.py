@@ -13,6 +13,7 @@ from proxy.base.headers import RequestHeaders
 from proxy.formatter import compile_format, compile_header_value
 from proxy.router.filter_levels import FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.internal_redirect import compile_internal_redirect
 from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
@@ -58,6 +59,10 @@ def compile_action(
     retry = reader.sub("retry_policy")
     action.retry = compile_retry_policy(retry, without_policy.knobs) if retry is not None else inherited_retry
     action.without_policy = without_policy
+    redirect = reader.sub("internal_redirect_policy")
+    if redirect is not None:
+        action.internal_redirect = compile_internal_redirect(redirect)
+        action.retry = action.retry or RetryPolicy(knobs=without_policy.knobs)
     action.per_try_timeout_s = action.retry.per_try_timeout_s if action.retry is not None else 0.0
     action.auto_host_rewrite = reader.wrapped("auto_host_rewrite", False)
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")

@@ -17,6 +17,7 @@ from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, comp
 from proxy.router.filter_levels import FilterConfigs, Level
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
+from proxy.router.mirror_policy import MirrorPolicy, compile_mirrors
 from proxy.router.path_index import Entry
 from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
@@ -49,6 +50,7 @@ class Inherited:
     body_limit: int = DIRECT_BODY_LIMIT
     environ: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    mirrors: tuple[MirrorPolicy, ...] = ()
     without_policy: RetryPolicy = NO_POLICY
     filters: FilterConfigs = field(default_factory=FilterConfigs)
     filter_levels: tuple[Level, ...] = ()
@@ -73,7 +75,10 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     _compile_tracing(reader, route, inherited)
     inherited.filters.give(route, inherited.filters.of(reader), *inherited.filter_levels)
     route.metadata = compile_metadata(reader.sub("metadata"))
-    reader.ignore("stat_prefix", why="there are no statistics of single routes")
+    route.stat_prefix = reader.text("stat_prefix")
+    route.has_special_stats = bool(route.stat_prefix) or route.virtual_host.virtual_clusters is not None
+    if route.stat_prefix:
+        route.virtual_host.counted_routes.append(route)
     weighted = _compile_action(reader, route, inherited, path_match.matched)
     if weighted is None:
         return Entry(order, path_match, conditions, route)
@@ -102,6 +107,8 @@ def _compile_action(
     route.forward = compile_action(
         forward, inherited.retry, inherited.known_clusters, matched, inherited.without_policy
     )
+    own_mirrors = compile_mirrors(forward, inherited.known_clusters, inherited.runtime)
+    route.forward.mirrors = own_mirrors or inherited.mirrors
     route.forward.set_request_ops(route.request_ops)
     weighted = forward.sub("weighted_clusters")
     if weighted is None:
