@@ -188,10 +188,13 @@ def _compile_extra_sources(reader: Reader) -> list[tuple[str, int] | None]:
         reader.fail(field, "needs a source_address before it")
     elif len(extras) > 1:
         reader.fail(field, "may hold one address: a source_address has an IP version, and there is one other")
-    elif extras and extras[0] is not None and first is not None:
-        if (":" in extras[0][0]) == (":" in first.text("address")):
-            reader.fail(field, "must be of another IP version than source_address")
+    elif extras and first is not None and _is_same_version(extras[0], first.text("address")):
+        reader.fail(field, "must be of another IP version than source_address")
     return extras
+
+
+def _is_same_version(extra: tuple[str, int] | None, ip: str) -> bool:
+    return extra is not None and (":" in extra[0]) == (":" in ip)
 
 
 @reads("envoy.config.core.v3.ExtraSourceAddress")

@@ -240,8 +240,18 @@ _ROUTES = {
     "redirect code": '- match: {prefix: "/"}\n  redirect: {response_code: 9}',
     "redirect lower case": '- match: {prefix: "/"}\n  redirect: {response_code: permanent_redirect}',
 }  # fmt: skip
+_OTEL = (
+    "tracing: {provider: {name: t, typed_config: {'@type': "
+    + _URL
+    + "envoy.config.trace.v3.OpenTelemetryConfig, "
+)
 _MANAGERS = {
     "good": "",
+    "otel without a collector": _OTEL + "service_name: a}}}",
+    "otel collector without a place": _OTEL + "http_service: {}}}}",
+    "otel collector that is not there": (
+        _OTEL + "http_service: {http_uri: {uri: /v1/traces, cluster: c, timeout: 1s}}}}}"
+    ),
     "codec auto": "codec_type: auto",
     "codec typo": "codec_type: HTTP",
     "unknown field": "http_filter: []",
