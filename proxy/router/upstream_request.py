@@ -60,8 +60,11 @@ class Owner:
 
 
 class UpstreamRequest(StreamDecoder, PoolRequest):
-    """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
-    has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun, be it with a 1xx; ``done`` once the owner will hear no more; ``again``: in place of one whose connection was dead.
+    """One try.
+
+    queue: body parts that came before the connection; sent: the request head has been written; asked_at: monotonic
+    seconds, when it had to wait for its connection; headers_seen: the response has begun, be it with a 1xx; done: the
+    owner will hear no more; again: in place of one whose connection was dead
     """
 
     __slots__ = (

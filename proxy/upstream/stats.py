@@ -1,7 +1,8 @@
 """The stats of one cluster, by Envoy's names: found once, bumped many times.
 
-An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The lists
-below say of which kind it is (the annotations say it again, for mypy): all of them exist at zero from the start (so /stats shows them), codes with the first response.
+An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The lists below say
+of which kind it is (the annotations say it again, for mypy): all of them exist at zero from the start (so /stats shows
+them), codes with the first response.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.Least
 RANDOM = "envoy.extensions.load_balancing_policies.random.v3.Random"
 RING_HASH = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"
 
+FOUR = {"address": "127.0.0.1", "port_value": 0}
+SIX = {"address": "::1", "port_value": 0}
+
 # The names that Envoy 1.40.0 shows for a cluster that had no request; {code} names come with the first response.
 SEEN_FROM_ENVOY = [
     "assignment_stale",
@@ -158,6 +161,13 @@ def accepted(**fields: Any) -> ClusterConfig:
 def refused(**fields: Any) -> list[tuple[str, str]]:
     _, world = compiled(**fields)
     return [(finding.path, finding.kind) for finding in world.errors.findings]
+
+
+def warned(**fields: Any) -> list[str]:
+    """The paths of the warnings of a cluster that is accepted."""
+    _, world = compiled(**fields)
+    assert world.errors.findings == []
+    return [warning.path for warning in world.errors.warnings]
 
 
 def http_options(**fields: Any) -> dict[str, Any]:
@@ -308,7 +318,6 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
             {"connection_pool_per_downstream_connection": True},
         ),
         ("round_robin_lb_config.slow_start_config", {"round_robin_lb_config": {"slow_start_config": {}}}),
-        ("least_request_lb_config", {"least_request_lb_config": {}}),  # Envoy would not use it either
         (
             "common_lb_config.locality_weighted_lb_config",
             {"common_lb_config": {"locality_weighted_lb_config": {}}},
@@ -346,6 +355,20 @@ def test_legacy_policy_and_its_settings() -> None:
     assert refused(lb_policy="LEAST_REQUEST", least_request_lb_config={"choice_count": 1}) == [
         ("least_request_lb_config.choice_count", "invalid")
     ]
+
+
+def test_settings_of_a_policy_that_is_not_used_are_warned_about() -> None:
+    """As in Envoy they have no effect, so they are no reason to refuse."""
+    typed = typed_policy(of_type(RANDOM))
+    for field, fields in (
+        ("least_request_lb_config", {"least_request_lb_config": {"choice_count": 3}}),
+        ("maglev_lb_config", {"lb_policy": "RANDOM", "maglev_lb_config": {}}),
+        ("lb_policy", {"lb_policy": "LEAST_REQUEST", "load_balancing_policy": typed}),
+        ("round_robin_lb_config", {"round_robin_lb_config": {}, "load_balancing_policy": typed}),
+    ):
+        assert warned(**fields) == [field]
+    assert warned(lb_policy="LOAD_BALANCING_POLICY_CONFIG", load_balancing_policy=typed) == []
+    assert refused(lb_policy="LOAD_BALANCING_POLICY_CONFIG") == [("lb_policy", "invalid")]
 
 
 def test_typed_policy_wins_over_the_older_field() -> None:
@@ -540,6 +563,35 @@ def test_where_connections_come_from() -> None:
     assert (bind.source(4), bind.source(6)) == (("127.0.0.2", 0), ("::1", 7))
     assert BindConfig((("127.0.0.2", 0),)).source(6) == ("127.0.0.2", 0)
     assert BindConfig().source(4) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "config"),
+    [
+        ("extra_source_addresses", {"extra_source_addresses": [{"address": SIX}]}),
+        ("extra_source_addresses", {"source_address": FOUR, "extra_source_addresses": [{"address": FOUR}]}),
+        (
+            "extra_source_addresses",
+            {"source_address": FOUR, "extra_source_addresses": [{"address": SIX}] * 2},
+        ),
+        ("additional_source_addresses", {"source_address": FOUR, "additional_source_addresses": [FOUR]}),
+        (
+            "additional_source_addresses",
+            {
+                "source_address": FOUR,
+                "additional_source_addresses": [SIX],
+                "extra_source_addresses": [{"address": SIX}],
+            },
+        ),
+    ],
+)
+def test_sources_that_envoy_refuses(field: str, config: dict[str, Any]) -> None:
+    assert refused(upstream_bind_config=config) == [(f"upstream_bind_config.{field}", "invalid")]
+
+
+def test_the_older_name_of_a_second_source() -> None:
+    config = accepted(upstream_bind_config={"source_address": FOUR, "additional_source_addresses": [SIX]})
+    assert config.bind_config.sources == (("127.0.0.1", 0), ("::1", 0))
 
 
 def test_panic_without_hosts_in_both_forms() -> None:
