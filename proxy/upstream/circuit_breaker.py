@@ -45,6 +45,9 @@ class Thresholds:
     budget: RetryBudget | None = None
 
 
+_NO_THRESHOLDS: Final = Thresholds()
+
+
 class Remaining:
     """The remaining_* gauges of one priority."""
 
@@ -90,11 +93,8 @@ class ResourceManager:
         """scope: "cluster.<name>.circuit_breakers.<default|high>."."""
         self._take_limits(thresholds)
         self.connections = self.pending = self.pools = self.requests = self.retries = 0
-        self.cx_open = scope.gauge("cx_open")
-        self.cx_pool_open = scope.gauge("cx_pool_open")
-        self.rq_open = scope.gauge("rq_open")
-        self.rq_pending_open = scope.gauge("rq_pending_open")
-        self.rq_retry_open = scope.gauge("rq_retry_open")
+        gauges = scope.gauges(("cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"))
+        self.cx_open, self.cx_pool_open, self.rq_open, self.rq_pending_open, self.rq_retry_open = gauges
         self.remaining = Remaining(scope) if thresholds.track_remaining else None
         self.show_remaining()
 
@@ -219,14 +219,16 @@ def _show_open(gauge: Gauge, count: int, limit: int) -> None:
 @reads("envoy.config.cluster.v3.CircuitBreakers")
 def compile_circuit_breakers(reader: Reader | None) -> tuple[Thresholds, Thresholds]:
     """CircuitBreakers -> the limits of DEFAULT and HIGH. The first entry of a priority counts, as in Envoy."""
+    if reader is None:
+        return _NO_THRESHOLDS, _NO_THRESHOLDS
     found: dict[str, Thresholds] = {}
     per_host: dict[str, int] = {}
-    for entry in reader.each("thresholds") if reader is not None else []:
+    for entry in reader.each("thresholds"):
         priority, thresholds = _compile_thresholds(entry)
         if priority in found:
             entry.warn("priority", f"a second entry for {priority} is not used")
         found.setdefault(priority, thresholds)
-    for entry in reader.each("per_host_thresholds") if reader is not None else []:
+    for entry in reader.each("per_host_thresholds"):
         priority, limit = _compile_per_host(entry)
         if priority in per_host:
             entry.warn("priority", f"a second entry for {priority} is not used")

@@ -93,3 +93,10 @@ def test_struct_to_dict_keeps_whole_numbers_whole() -> None:
     plain = struct_to_dict(struct)
     assert plain == {"a": 1, "b": 1.5, "c": [True, None, {"d": "e"}], "f": float("inf")}
     assert type(plain["a"]) is int
+
+
+def test_our_own_messages_are_written_as_they_are_made() -> None:
+    """After a change of proxy/api/schema/own.py: python -m proxy.api.schema.own."""
+    from proxy.api.schema.own import FILE, serialized
+
+    assert FILE.read_bytes() == serialized()
