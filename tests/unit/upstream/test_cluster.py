@@ -562,14 +562,66 @@ def test_max_connection_duration() -> None:
     assert accepted(common_http_protocol_options=common).http.max_connection_duration_s == 2.5
 
 
-def test_the_protocol_of_clients_has_options_of_both() -> None:
+def test_the_protocol_of_clients_is_spoken_to_hosts() -> None:
     same = {"http_protocol_options": {"enable_trailers": True}, "http2_protocol_options": {}}
     config, world = compiled(
         typed_extension_protocol_options=http_options(use_downstream_protocol_config=same)
     )
-    assert world.errors.findings == []
-    assert config.http.enable_trailers
-    assert world.errors.warnings == []
+    assert world.errors.findings == [] and world.errors.warnings == []
+    assert config.http.enable_trailers and config.http.follows_downstream and config.http.http2 is not None
+    only = accepted(typed_extension_protocol_options=http_options(use_downstream_protocol_config={}))
+    assert only.http.http2 is None and not only.http.follows_downstream
+
+
+def test_http2_by_explicit_and_by_older_fields() -> None:
+    explicit = {"http2_protocol_options": {"max_concurrent_streams": 7, "hpack_table_size": 0}}
+    config = accepted(typed_extension_protocol_options=http_options(explicit_http_config=explicit))
+    assert config.http.http2 is not None and not config.http.follows_downstream
+    assert (config.http.http2.max_concurrent_streams, config.http.http2.hpack_table_size) == (7, 0)
+    older = accepted(http2_protocol_options={"initial_stream_window_size": 65535})
+    assert older.http.http2 is not None and older.http.http2.initial_stream_window_size == 65535
+    follows = accepted(http2_protocol_options={}, protocol_selection="USE_DOWNSTREAM_PROTOCOL")
+    assert follows.http.follows_downstream
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allow_connect": True},
+        {"allow_metadata": True},
+        {"custom_settings_parameters": [{"identifier": 99, "value": 1}]},
+        {"max_header_field_size_kb": 64},
+        {"disallow_obs_text": True},
+        {"connection_keepalive": {"timeout": "1s", "connection_idle_interval": "1s"}},
+    ],
+)
+def test_http2_options_that_are_not_built_are_refused(options: dict[str, Any]) -> None:
+    explicit = {"http2_protocol_options": options}
+    found = refused(typed_extension_protocol_options=http_options(explicit_http_config=explicit))
+    assert [kind for _, kind, *_ in found] == ["unsupported"]
+    assert next(iter(options)) in found[0][0]
+
+
+def test_every_http2_option_that_is_built_is_read() -> None:
+    options = {
+        "max_outbound_frames": 11,
+        "max_outbound_control_frames": 12,
+        "max_consecutive_inbound_frames_with_empty_payload": 13,
+        "max_inbound_priority_frames_per_stream": 14,
+        "max_inbound_window_update_frames_per_data_frame_sent": 15,
+        "override_stream_error_on_invalid_http_message": True,
+        "initial_connection_window_size": 70000,
+        "connection_keepalive": {"interval": "3s", "timeout": "4s"},
+        "stream_reset_burst": 16,
+        "stream_reset_rate": 17,
+    }
+    http2 = accepted(http2_protocol_options=options).http.http2
+    assert http2 is not None
+    assert (http2.max_outbound_frames, http2.max_outbound_control_frames) == (11, 12)
+    assert (http2.max_empty_frames, http2.max_priority_frames, http2.max_window_updates) == (13, 14, 15)
+    assert http2.stream_errors and http2.initial_connection_window_size == 70000
+    assert (http2.keepalive_interval_s, http2.keepalive_timeout_s) == (3.0, 4.0)
+    assert (http2.reset_burst, http2.reset_rate) == (16, 17)
 
 
 def test_a_change_of_hosts_may_end_connections() -> None:
