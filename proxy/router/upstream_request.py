@@ -245,12 +245,13 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
 
     def is_stale(self, reason: ResetReason) -> bool:
         """Whether it failed only because its connection had served others and was closed by the host, which has not
-        sent a byte for it (to be asked while the owner is told of the reset)."""
+        sent a byte for it (to be asked while the owner is told of the reset). Not over HTTP/2: its hosts say GOAWAY."""
         upstream = self.connection
         return (
             reason is CONNECTION_TERMINATION
             and upstream is not None
             and upstream.requests_served > 1
+            and upstream.protocol == b"HTTP/1.1"
             and not self.headers_seen
             and not self.again
         )
