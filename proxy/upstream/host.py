@@ -122,7 +122,7 @@ class Host:
     @property
     def rq_pending_active(self) -> int:
         """Requests that wait for a connection to it."""
-        return sum(len(pool.pending) for pool in self.pools)
+        return sum(pool.waiting for pool in self.pools)
 
     @property
     def health_flags(self) -> str:
