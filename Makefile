@@ -49,7 +49,7 @@ test: $(STAMP) ## every quick test
 parity: $(STAMP) ## the same bootstrap through the real Envoy and outrider, compared
 	$(PYTEST) -n $(JOBS) -m parity $(ARGS)
 
-w3c: $(STAMP) ## the real W3C trace-context suite: with each tracer: make w3c SUITE=folder-of-w3c/trace-context
+w3c: $(STAMP) ## the real W3C trace-context suite with each tracer: make w3c SUITE=folder-of-w3c/trace-context
 	@test -n "$(SUITE)" || { echo 'name the checkout of github.com/w3c/trace-context: make w3c SUITE=folder'; exit 1; }
 	$(BIN)/python -m tests.support.w3c "$(SUITE)" $(ARGS)
 
@@ -88,7 +88,7 @@ types: $(STAMP) ## mypy --strict
 budget: $(STAMP) ## calls per request, cycles, imports at start
 	$(PYTEST) tests/budget $(ARGS)
 
-bench: $(NATIVE_STAMP) ## CPU per request beside Envoy: make bench ARGS="--assert"
+bench: $(if $(shell command -v $${CC:-cc}),$(NATIVE_STAMP),$(STAMP)) ## CPU per request beside Envoy, of the native build too where there is a C compiler: make bench ARGS="--assert"
 	$(BIN)/python -m benchmarks $(ARGS)
 
 check: lint types ## lint, types and every test: quick, slow, parity, budget; and the native build's

@@ -26,10 +26,17 @@ ROOMS = [
     "ext",
 ]
 #: What stays interpreted: it runs at configuration time only, and mypyc 2.4 makes a crash of dataclasses whose fields
-#: are of types imported under TYPE_CHECKING.
+#: are of types imported under TYPE_CHECKING. And what calls an operator's own Python.
 INTERPRETED = {
     "proxy/access_log/log_format.py",
+    "proxy/ext/filters/http/python/context.py",
+    "proxy/ext/filters/http/python/course.py",
+    "proxy/ext/filters/http/python/faults.py",
+    "proxy/ext/filters/http/python/filter.py",
+    "proxy/ext/filters/http/python/load.py",
+    "proxy/ext/filters/http/python/side.py",
     "proxy/http/context.py",
+    "proxy/http/filter_config.py",
     "proxy/http/hcm_config.py",
     "proxy/router/compile_action.py",
     "proxy/router/compile_route.py",

@@ -43,7 +43,7 @@ def main() -> int:
         return 2
     if not nginx_binary():
         print("nginx is not installed (make system-deps): our own small server stands in", file=sys.stderr)
-    chosen = [workload for workload in WORKLOADS if not options.only or workload.name in options.only]
+    chosen = [workload for workload in WORKLOADS if _is_chosen(workload.name, options.only)]
     ours: list[tuple[str, Maker]] = [("pure", outrider)]
     if options.self:
         ours = [("envoy-too", envoy)]
@@ -67,9 +67,14 @@ def main() -> int:
     return 1 if problems and getattr(options, "assert") else 0
 
 
+def _is_chosen(name: str, only: list[str] | None) -> bool:
+    """``w11`` stands for all of w11-*."""
+    return not only or name in only or name.partition("-")[0] in only
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--only", action="append", choices=[workload.name for workload in WORKLOADS])
+    parser.add_argument("--only", action="append", metavar="NAME", help="w1, w11 ...; may be repeated")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a sample")
     parser.add_argument("--rounds", type=int, default=3, help="samples of each proxy; the median counts")
     parser.add_argument("--side", choices=["pure", "native"], help="only this one of ours")

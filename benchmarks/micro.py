@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.workloads import Ports, mission, plain
+from benchmarks.workloads import Ports, mission, plain, routes
 from proxy.http.filter import Filter
 from proxy.http.stream import ActiveStream
 from tests.support.corridor import REQUEST, RESPONSE, Corridor
@@ -73,6 +73,10 @@ def cases(folder: Path) -> list[tuple[str, Callable[[], Corridor]]]:
     return [
         ("w1 plain", lambda: Corridor(plain(PORTS, folder), folder)),
         ("w1 with 5 filters", lambda: Corridor(plain(PORTS, folder), folder, [Idle() for _ in range(5)])),
+        *(
+            (f"w11 {count} routes", lambda count=count: Corridor(routes(count)(PORTS, folder), folder))
+            for count in (10, 1000, 10_000)
+        ),
         ("w2 traced, JSON log", lambda: Corridor(mission(PORTS, folder), folder)),
     ]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -148,13 +149,14 @@ class Load:
     p99_ms: float
 
 
-def load(port: int, seconds: float, path: str = "/hello?a=1") -> Load:
+def load(port: int, seconds: float, path: str = "/hello?a=1", headers: Sequence[str] = ()) -> Load:
     """Keep-alive GETs as fast as they are answered. Raises RuntimeError when wrk is missing or fails."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed (make system-deps)")
     argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "--timeout", "5s"]
-    argv += ["-H", "User-Agent: bench/1", "-H", "Accept: */*", f"http://127.0.0.1:{port}{path}"]
+    argv += [word for field in ("User-Agent: bench/1", "Accept: */*", *headers) for word in ("-H", field)]
+    argv += [f"http://127.0.0.1:{port}{path}"]
     with on_cpu(load_cpu()):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30)
     if done.returncode:

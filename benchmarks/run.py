@@ -44,6 +44,7 @@ class Side:
     folder: Path
     upstream: Nginx | Server
     collector: Server | None
+    headers: tuple[str, ...] = ()
     rss_idle_mib: float = 0.0
     requests: int = 0
     runs: int = 0
@@ -54,7 +55,7 @@ class Side:
 
     def load(self, seconds: float) -> Load:
         """Send load and keep account of it."""
-        done = load(self.ports.front, seconds)
+        done = load(self.ports.front, seconds, headers=self.headers)
         self.requests += done.requests
         self.runs += 1
         self.bad += done.bad + done.errors
@@ -107,7 +108,7 @@ def _start(stack: ExitStack, workload: Workload, name: str, maker: Maker, folder
     collector = stack.enter_context(Server(folder)) if workload.traced else None
     ports = Ports(free_port(), free_port(), up.port, collector.port if collector else 0)
     proxy = stack.enter_context(maker(workload.config(ports, folder), folder, proxy_cpu()))
-    return Side(name, proxy, ports, folder, up, collector)
+    return Side(name, proxy, ports, folder, up, collector, workload.headers)
 
 
 def _check(workload: Workload, side: Side) -> None:

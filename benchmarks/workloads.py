@@ -60,13 +60,15 @@ class Ports:
 
 @dataclass(slots=True, frozen=True)
 class Workload:
-    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked."""
+    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked;
+    headers: sent beside Host, User-Agent and Accept."""
 
     name: str
     title: str
     bar: float
     traced: bool
     config: Callable[[Ports, Path], Config]
+    headers: tuple[str, ...] = ()
 
 
 def plain(ports: Ports, folder: Path) -> Config:
@@ -89,9 +91,27 @@ def mission(ports: Ports, folder: Path) -> Config:
     return bootstrap(ports.admin, [listener], clusters)
 
 
+def routes(count: int) -> Callable[[Ports, Path], Config]:
+    """``count`` prefix routes in one virtual host; the last one is hit."""
+
+    def config(ports: Ports, folder: Path) -> Config:
+        others = [route_to("up", prefix=f"/service-{number}/") for number in range(count - 1)]
+        listener = http_listener(ports.front, [virtual_host([*others, route_to("up", prefix="/hello")])])
+        return bootstrap(ports.admin, [listener], [cluster("up", ports.upstream, **WIDE_OPEN)])
+
+    return config
+
+
+#: with Host, User-Agent and Accept, 30 fields of 2 KB together
+THIRTY = tuple(f"X-Bench-{number:02}: {'v' * 60}" for number in range(27))
+
 WORKLOADS = [
     Workload("w1", "plain keep-alive GET, small body", 0.70, False, plain),
     Workload("w2", "the same, 100 % traced to Zipkin, JSON access log", 0.40, True, mission),
+    Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, THIRTY),
+    Workload("w11-10", "10 routes, the last one hit", 0.70, False, routes(10)),
+    Workload("w11-1000", "1,000 routes, the last one hit", 0.50, False, routes(1000)),
+    Workload("w11-10000", "10,000 routes, the last one hit", 0.12, False, routes(10_000)),
 ]
 #: resident memory after start, before load, as a ratio to Envoy's
 RSS_BAR = 0.85

@@ -16,6 +16,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.filters.http.router:Router",
     ),
     (
+        "outrider.filters.http.python",
+        "outrider.filters.http.python.v1.Python",
+        "proxy.ext.filters.http.python:PythonFilter",
+    ),
+    (
         "envoy.tracers.zipkin",
         "envoy.config.trace.v3.ZipkinConfig",
         "proxy.ext.tracers.zipkin:ZipkinTracer",

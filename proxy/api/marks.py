@@ -57,6 +57,11 @@ class TextLocator:
             at = here[-1]  # what was merged last is what counts
         return at[0], at[1].line, at[1].column
 
+    @property
+    def file(self) -> str:
+        """The first text's name, "" when there is none."""
+        return (self._sources[0][0] or "") if self._sources else ""
+
     def _roots(self) -> list[tuple[str | None, Mark]]:
         if self._trees is None:
             read = ((file, marks()) for file, marks in self._sources)

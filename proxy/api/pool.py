@@ -15,6 +15,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
+from proxy.api.schema.own import own_files
+
 ANY = "google.protobuf.Any"
 STRUCT = "google.protobuf.Struct"
 # Both carry {type_url, value: Struct}; the Struct stands for the message in its JSON form.
@@ -48,6 +50,8 @@ def pool() -> DescriptorPool:
     result = DescriptorPool()
     for serialized in _split(zlib.decompress(packed)):
         result.AddSerializedFile(serialized)
+    for file in own_files():
+        result.AddSerializedFile(file.SerializeToString())
     return result
 
 
@@ -56,7 +60,9 @@ def type_names() -> list[str]:
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
     files = (FileDescriptorProto.FromString(one) for one in _split(zlib.decompress(_SCHEMA.read_bytes())))
-    return [f"{file.package}.{message.name}" for file in files for message in file.message_type]
+    return [
+        f"{file.package}.{message.name}" for file in [*files, *own_files()] for message in file.message_type
+    ]
 
 
 def _split(data: bytes) -> list[bytes]:

@@ -200,11 +200,19 @@ class Reader:
         for key in items:
             value = items[key]
             if value_field.message_type is not None:
-                child = self._child(value_field, value, field + key_step(key))
+                child = self._map_child(value_field, value, field + key_step(key))
                 if child is not None:
                     yield key, child
             else:
                 yield key, value
+
+    def _map_child(self, field: FieldDescriptor, value: Any, step: str) -> Reader | None:
+        """As ``_child``; of an extension's own message, the reader that ``any`` gives."""
+        if message_type(field).full_name == ANY:
+            foreign = foreign_typed_struct(value)
+            if foreign is not None:
+                return self._foreign(foreign, step)
+        return self._child(field, value, step)
 
     def _child(self, field: FieldDescriptor, value: Any, step: str) -> Reader | None:
         """A reader one step down; an Any becomes the message inside it."""

@@ -51,9 +51,14 @@ class Registry:
     def unknown(self, kind: str, message: str, family: str = "") -> str:
         """Says that no extension is registered for the message, and which ones of the family are.
 
-        kind: "HTTP filter"; family: how Envoy's names of such extensions begin ("envoy.filters.http.")
+        kind: "HTTP filter"; family: how Envoy's names of such extensions begin ("envoy.filters.http."); what has more
+        dots behind it belongs to one of them (the samplers of a tracer)
         """
-        known = sorted(name for name, _ in self._all().values() if family and name.startswith(family))
+        known = sorted(
+            name
+            for name, _ in self._all().values()
+            if family and name.startswith(family) and "." not in name[len(family) :]
+        )
         return f"{kind} {message} is not supported" + (f"; supported: {', '.join(known)}" if known else "")
 
     def untyped(self, kind: str, name: str) -> str:

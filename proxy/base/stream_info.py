@@ -83,6 +83,7 @@ class StreamInfo(UpstreamBytes):
         "remote_address",  # per stream: forwarding headers may change it
         "route",  # router.route_table.Route or None
         "route_name",
+        "virtual_cluster",  # index among the virtual host's, -1 for none
         "virtual_host",  # router.route.VirtualHost or None; also where none of its routes matched
         "cluster_name",
         "upstream_host",  # upstream.host.Host of the last try, or None
@@ -134,6 +135,7 @@ class StreamInfo(UpstreamBytes):
         self.remote_address = info.remote_address
         self.route: Route | None = None
         self.route_name = b""
+        self.virtual_cluster = -1
         self.virtual_host: VirtualHost | None = None
         self.cluster_name = b""
         self.upstream_host: Host | None = None

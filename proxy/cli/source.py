@@ -112,7 +112,8 @@ def load_source(
     """The bootstrap of a file, or one that would run what a running proxy (or a saved dump) has now.
 
     follow_runtime: a running proxy's runtime values as they are, instead of the layers that its bootstrap names (files
-    of its machine); environ: variables for ${NAME} in a file (--expand-env). Findings about what the file says are in ``errors``. Raises SourceError.
+    of its machine); environ: variables for ${NAME} in a file (--expand-env). Findings about what the file says are
+    in ``errors``. Raises SourceError.
     """
     if not is_url(source):
         saved = _saved_dump(source)

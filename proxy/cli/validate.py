@@ -33,6 +33,8 @@ def command(
     from proxy.server.main import validate
 
     gc.disable()  # nothing outlives this process
+    if config_path is not None and file is not None:
+        raise click.UsageError("name one FILE, with or without -c")
     path = config_path or file
     if path is None and config_yaml is None:
         raise click.UsageError("name a FILE (or -c FILE, or --config-yaml)")

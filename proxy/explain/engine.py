@@ -20,8 +20,8 @@ from proxy.base.ids import Ids
 from proxy.explain.memory import MemoryLoop, MemoryResolver, MemoryTime, MemoryTransport
 from proxy.explain.prepare import prepare
 from proxy.explain.wire import Head, read_head, response_bytes
-from proxy.http.chain import FilterChain
 from proxy.http.filter import Filter, FilterStatus
+from proxy.http.filter_config import put_first
 from proxy.http.stream import ActiveStream
 from proxy.network.dispatcher import Dispatcher
 from proxy.server.bootstrap import compile_bootstrap
@@ -172,7 +172,7 @@ class Engine:
         observer = self._observers.get(id(hcm))
         if observer is None:
             observer = self._observers[id(hcm)] = _Observer()
-            hcm.chain = FilterChain([observer, *hcm.chain.filters])
+            put_first(hcm, [observer])
         return observer
 
     def _play(self, outcome: Outcome, ask: Ask) -> None:

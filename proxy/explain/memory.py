@@ -82,7 +82,11 @@ class _Work:
             self.work.send(None)
         except StopIteration:
             return
-        raise RuntimeError("what waits has no place in a rehearsal")
+        try:
+            self.work.throw(RuntimeError("what waits has no place in a rehearsal"))
+        except StopIteration:
+            return
+        raise RuntimeError("what waits goes on waiting")
 
     def cancel(self) -> None:
         """It is not run any more."""
@@ -113,6 +117,10 @@ class MemoryLoop:
         """Keep it until ``run``."""
         self._waiting.append(_Work(work))
         return self._waiting[-1]
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Something to wait for: in a rehearsal nothing is."""
+        return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
 
     def run(self) -> None:
         """Do what waits."""

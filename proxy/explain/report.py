@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.explain.dump import address_text, health_text
 from proxy.explain.engine import Engine, Outcome
+from proxy.explain.memory import NOWHERE
 from proxy.explain.prepare import PLACE, connection_managers
 from proxy.explain.why import Condition, Examiner, to_json
 from proxy.explain.wire import Head
@@ -210,7 +211,7 @@ def _host(host: Any, stream: Any) -> Explanation:
     shown: Explanation = {"address": host.address, "health": host.health_flags, "weight": host.weight}
     if host.hostname:
         shown["hostname"] = host.hostname
-        if host.ip.startswith("198.18."):
+        if host.ip.startswith(NOWHERE):
             shown["address"] = f"{host.hostname}:{host.port}"
     if host.priority:
         shown["priority"] = host.priority

@@ -232,6 +232,19 @@ def hostname(command: Command, context: FormatContext, absent: Any) -> Slot:
     return Slot(TEXT, lambda stream: value)
 
 
+def virtual_cluster(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """VIRTUAL_CLUSTER_NAME: of a request that is forwarded, where its virtual host has virtual clusters."""
+
+    def get(stream: StreamInfo) -> Any:
+        host, route = stream.virtual_host, stream.route
+        if host is None or host.virtual_clusters is None or route is None or route.forward is None:
+            return absent
+        at = stream.virtual_cluster
+        return host.virtual_clusters.names[at].encode() if at >= 0 else b"other"
+
+    return Slot(TEXT, get)
+
+
 def log_type(command: Command, context: FormatContext, absent: Any) -> Slot:
     """ACCESS_LOG_TYPE"""
     value = context.log_type.encode()

@@ -38,7 +38,6 @@ def _with_length(make: Make) -> Operator:
 
 REFUSED: Final = {
     "CEL": "it needs the CEL language",
-    "VIRTUAL_CLUSTER_NAME": "virtual clusters are not matched",
     "DOWNSTREAM_CX_RTT": "the kernel is not asked for round-trip times",
 }
 
@@ -101,6 +100,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "XFCC_VALUE": Operator(facts.nothing, "required"),
     # names and ids
     "ROUTE_NAME": Operator(facts.text("route_name")),
+    "VIRTUAL_CLUSTER_NAME": Operator(facts.virtual_cluster),
     "FILTER_CHAIN_NAME": Operator(facts.string("info.filter_chain_name")),
     "CONNECTION_ID": Operator(facts.count("info.connection_id")),
     "STREAM_ID": Operator(facts.text("stream_id")),

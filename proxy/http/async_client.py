@@ -18,11 +18,17 @@ from proxy.router.upstream_request import Owner, UpstreamRequest
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.base.timers import TimerWheel
+    from proxy.upstream.cluster import Cluster
+    from proxy.upstream.host import Host
     from proxy.upstream.manager import ClusterManager
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 
 OnDone = Callable[[int, bytes], None]
+
+
+def forget(status: int, body: bytes) -> None:
+    """The answer to a mirrored request."""
 
 
 class AsyncCall(Timed, Owner):
@@ -81,7 +87,7 @@ class AsyncCall(Timed, Owner):
 
     def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
         self.status = headers.status
-        request.cluster.codes.record(headers.status)
+        request.cluster.codes.record_internal(headers.status)
         if end:
             self._finish(self.status)
 
@@ -126,10 +132,44 @@ class AsyncClient:
         headers.set(b"x-forwarded-for", self.local_address)
         headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % (timeout_s * 1000.0))
         call = AsyncCall(self, self.clock.monotonic() + timeout_s, on_done)
+        self._start(call, headers, body, target, host)
+
+    def mirror(
+        self,
+        cluster: str,
+        headers: RequestHeaders,
+        body: bytes,
+        trailers: HeaderMap | None,
+        timeout_s: float,
+    ) -> None:
+        """See ``HttpClient.mirror``."""
+        target = self.clusters.get(cluster)
+        host = target.choose_host(None) if target is not None else None
+        if target is None or host is None:
+            return
+        before = headers.get(b"x-forwarded-for")
+        headers.set(b"x-envoy-internal", b"true")
+        headers.set(b"x-forwarded-for", before + b"," + self.local_address if before else self.local_address)
+        call = AsyncCall(self, self.clock.monotonic() + timeout_s, forget)
+        call.answer_bytes = MAX_ANSWER_BYTES  # nothing of it is kept
+        self._start(call, headers, body, target, host, trailers)
+
+    def _start(
+        self,
+        call: AsyncCall,
+        headers: RequestHeaders,
+        body: bytes,
+        target: Cluster,
+        host: Host,
+        trailers: HeaderMap | None = None,
+    ) -> None:
         self.calls.add(call)
         request = UpstreamRequest(call, UpstreamBytes(), headers, target, host, host.pools[0])
         if body:
             request.queue = [body]
+        if trailers is not None:
+            request.trailers = trailers
+            request.queue = request.queue or []
         call.request = request
         self.timers.watch(call, call.deadline)
         request.ended = True

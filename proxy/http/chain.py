@@ -16,11 +16,8 @@ def hooks(filters: Sequence[Filter], name: str, *, reverse: bool = False) -> tup
 
     Places count in running order, so that "a later filter" is always "a greater place".
     """
-    default = getattr(Filter, name)
     order = list(reversed(filters)) if reverse else list(filters)
-    return tuple(
-        (at, getattr(f, name)) for at, f in enumerate(order) if getattr(type(f), name) is not default
-    )
+    return tuple((at, getattr(f, name)) for at, f in enumerate(order) if f.has_hook(name))
 
 
 class FilterChain:
@@ -39,7 +36,7 @@ class FilterChain:
     )
 
     def __init__(self, filters: Sequence[Filter]) -> None:
-        self.filters = tuple(filters)
+        self.filters = tuple(filters)  # each at its place when decoding; encoding counts places from the end
         self.decode_headers = hooks(filters, "decode_headers")
         self.decode_data = hooks(filters, "decode_data")
         self.decode_trailers = hooks(filters, "decode_trailers")

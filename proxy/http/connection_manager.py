@@ -19,6 +19,7 @@ from proxy.http.budgets import count_request
 from proxy.http.chain import FilterChain
 from proxy.http.forwarding import Forwarding
 from proxy.http.request_rules import FORWARD, REJECT
+from proxy.http.route_stats import count_special
 from proxy.http.stats import HcmStats
 from proxy.http.stream import ActiveStream
 from proxy.stats.store import CodeStats, Scope
@@ -203,6 +204,8 @@ class ConnectionManager:
         if stream.route is not None:
             vhost = stream.route.virtual_host.stats
             assert vhost is not None
+            if stream.route.has_special_stats:
+                vhost = count_special(stream, stream.route, elapsed_ms)
             vhost.rq_total.value += 1
             vhost.rq_time.record(elapsed_ms)
             vhost.rq_body_size.record(received)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +11,7 @@ from proxy.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.base.clock import Clock
-    from proxy.base.headers import RequestHeaders
+    from proxy.base.headers import HeaderMap, RequestHeaders
     from proxy.base.ids import Ids
     from proxy.base.registry import Registry
     from proxy.base.timers import TimerWheel
@@ -34,6 +34,41 @@ class HttpClient(Protocol):
 
         The body of the answer is cut at 64 KiB. Never raises for a network or cluster failure.
         """
+
+    def mirror(
+        self,
+        cluster: str,
+        headers: RequestHeaders,
+        body: bytes,
+        trailers: HeaderMap | None,
+        timeout_s: float,
+    ) -> None:
+        """Send a copy of a client's request and forget it. Takes ``headers`` over. Never raises."""
+
+
+class Task(Protocol):
+    """A coroutine under way."""
+
+    def cancel(self) -> object:
+        """Stop it at its next await; ``on_done`` is still called."""
+
+
+class Tasks(Protocol):
+    """Runs coroutines beside the corridor: only who awaits pays for a task."""
+
+    def start(
+        self,
+        work: Coroutine[Any, Any, Any],
+        on_done: Callable[[Any, BaseException | None], None],
+    ) -> Task:
+        """Run it from the loop's next turn on; ``on_done(result, error)`` is called once, and what it leads to is
+        written at the end of that turn."""
+
+    def future(self) -> Any:
+        """An asyncio.Future of this loop, for callbacks that a coroutine awaits."""
+
+    def flush(self) -> None:
+        """Write what was given to connections outside a turn of the corridor."""
 
 
 @dataclass(slots=True)
@@ -76,3 +111,9 @@ class FactoryContext:
     environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
     shared: dict[Any, Any] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    filter_name: str = ""  # of the HTTP filter being built, as http_filters names it
+    http_scope: Scope | None = None  # http.<stat_prefix>. of the connection manager being built
+    folder: str = (
+        ""  # of the bootstrap file, to which file names of our own messages are relative; "": where we are
+    )
+    tasks: Tasks | None = None  # runs coroutines of filters; None: nobody does

@@ -29,6 +29,17 @@ class FilterStatus:
 
 
 STOP: Final = FilterStatus("STOP")
+#: of body and trailer hooks: the filter keeps the part itself and gives it, or another, on later (proxy/http/holding.py)
+TAKEN: Final = FilterStatus("TAKEN")
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class PerRouteConfig:
+    """The configuration of a filter that stands in typed_per_filter_config only (envoy's ...PerRoute messages): a line
+    of the extension table under the filter's name, made as ``Class(config, context)``. See proxy/http/filter_config.py
+    for filters whose own message may stand there."""
+
+    __slots__ = ()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)  # filters in Python also where the core is compiled
@@ -36,6 +47,10 @@ class Filter:
     """Override only what the filter says something about; an inherited hook costs nothing per request."""
 
     __slots__ = ()
+
+    def has_hook(self, name: str) -> bool:
+        """At configuration time: whether the filter says something in the hook of that name."""
+        return getattr(type(self), name) is not getattr(Filter, name)
 
     def decode_headers(self, stream: ActiveStream) -> FilterStatus | None:
         """The request head: ``stream.request_headers``; ``stream.decode_ended`` when nothing follows."""

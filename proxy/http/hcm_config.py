@@ -12,14 +12,13 @@ from typing import Any, Final
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.codec.http1 import Http1Settings
-from proxy.http.chain import FilterChain
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
 from proxy.http.early_forwarding import compile_early_forwarding
-from proxy.http.filter import Filter
+from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_options import compile_codec_options, compile_http2_options, compile_request_options
-from proxy.http.stats import VirtualHostStats
+from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
 from proxy.runtime.runtime import Runtime
@@ -29,7 +28,6 @@ from proxy.tracing.compile import compile_tracing
 from proxy.upstream.http2_options import compile_http2_settings
 
 HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-HTTP_FILTERS: Final = "envoy.filters.http."
 ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 SERVER_TRANSFORMATIONS: Final = {
     "OVERWRITE": OVERWRITE,
@@ -49,6 +47,7 @@ def compile_connection_manager(
     """
     stat_prefix = reader.text("stat_prefix")
     scope = context.stats.scope("http").scope(stat_prefix)
+    context.http_scope = scope
     hcm = ConnectionManager(stat_prefix, scope, listener_scope, context.clock)
     codec_type = reader.enum("codec_type")
     if codec_type == "HTTP3":
@@ -62,10 +61,10 @@ def compile_connection_manager(
     compile_request_options(reader, hcm, context)
     routes = reader.sub("route_config")
     if routes is not None:
-        hcm.route_table = compile_route_table(routes, context, context.clusters.clusters)
-        vhosts = context.stats.scope("vhost")
-        for vhost in hcm.route_table.virtual_hosts:
-            vhost.stats = VirtualHostStats(vhosts.scope(vhost.name.decode()).scope("vcluster").scope("other"))
+        hcm.route_table = compile_route_table(
+            routes, context, context.clusters.clusters, compile_level=level_compiler(context)
+        )
+        make_table_stats(hcm.route_table, context.stats.scope("vhost"))
     elif reader.which("route_specifier") is None:
         reader.fail("route_config", "is missing: a connection manager needs its routes")
     reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")
@@ -73,13 +72,16 @@ def compile_connection_manager(
     reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
-    hcm.chain = FilterChain(_compile_filters(reader, context))
+    chains = ChainTable(_compile_filters(reader, context))
+    hcm.chain = chains.own
+    if routes is not None and chains.named:
+        chains.bind(hcm.route_table)
     return hcm
 
 
 @reads(HCM)
-def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
-    filters: list[Filter] = []
+def _compile_filters(reader: Reader, context: FactoryContext) -> list[NamedFilter]:
+    filters: list[NamedFilter] = []
     readers = reader.each("http_filters")
     if not readers:
         reader.unsupported(
@@ -101,11 +103,11 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[Filter]:
         last = at == len(readers) - 1
         if (config.type_name == ROUTER) != last:
             each.fail("", "the router must be the last filter, and the last filter must be the router")
+        context.filter_name = name
         built: Any = context.registry.resolve(config.type_name)(config, context)
-        if not disabled:
-            filters.append(built)
-        elif last:
+        if disabled and last:
             each.fail("disabled", "the terminal filter cannot be disabled")
+        filters.append(NamedFilter(name, context.registry.name(config.type_name), built, disabled, last))
     return filters
 
 

@@ -46,6 +46,11 @@ COUNTERS: Final = (
     "downstream_rq_ws_on_non_ws_route",
     "no_cluster",
     "no_route",
+    "passthrough_internal_redirect_bad_location",
+    "passthrough_internal_redirect_no_route",
+    "passthrough_internal_redirect_predicate",
+    "passthrough_internal_redirect_too_many_redirects",
+    "passthrough_internal_redirect_unsafe_scheme",
     "rq_direct_response",
     "rq_redirect",
     "rq_total",
@@ -61,11 +66,6 @@ STILL_COUNTERS: Final = (
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
     "rq_overload_local_reply",
-    "passthrough_internal_redirect_bad_location",
-    "passthrough_internal_redirect_no_route",
-    "passthrough_internal_redirect_predicate",
-    "passthrough_internal_redirect_too_many_redirects",
-    "passthrough_internal_redirect_unsafe_scheme",
 )
 #: The same for gauges.
 STILL_GAUGES: Final = (
@@ -131,6 +131,11 @@ class HcmStats:
     downstream_rq_ws_on_non_ws_route: Counter
     no_cluster: Counter
     no_route: Counter
+    passthrough_internal_redirect_bad_location: Counter
+    passthrough_internal_redirect_no_route: Counter
+    passthrough_internal_redirect_predicate: Counter
+    passthrough_internal_redirect_too_many_redirects: Counter
+    passthrough_internal_redirect_unsafe_scheme: Counter
     rq_direct_response: Counter
     rq_redirect: Counter
     rq_total: Counter

@@ -70,6 +70,8 @@ class ActiveStream(StreamState, StreamDecoder):
             if route is not None:
                 self.route_name = route.name
                 self.virtual_host = route.virtual_host
+                if route.chain is not None:  # other filters than elsewhere
+                    self.chain = route.chain
             else:
                 self.virtual_host = hcm.route_table.virtual_host(headers)
         if hcm.tracing is not None:
@@ -174,7 +176,7 @@ class ActiveStream(StreamState, StreamDecoder):
         self.encode_held = -1
         assert self.response_headers is not None
         if self.encode_at <= len(self.chain.encode_headers):
-            self._continue_headers(self.encode_ended and self.encode_buffer is None)
+            self._continue_headers(self.encode_ended and self.encode_buffer is None and not self.encode_kept)
         buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
         for data, end, trailers, seen in buffered or ():
             if trailers is None:
@@ -276,6 +278,21 @@ class ActiveStream(StreamState, StreamDecoder):
         self.encode_headers(headers, False)
         if not self.done:
             self.encode_data(body, True)
+
+    def replace_response(self, status: int, details: bytes) -> None:
+        """A response whose head has not left yet becomes a local reply without a body, past all filters; one whose head
+        has left is reset."""
+        if self.done:
+            return
+        if self.tx_start_at or self.response_headers is None:
+            self.reset(details)
+            return
+        self.details = details
+        self._drop_upstream()
+        self.encode_buffer, self.encode_kept, self.encode_ended = None, 0, True
+        self.encode_at = len(self.chain.encode_headers) + 1
+        self.response_headers = headers = local_response(status, b"")
+        self._write_headers(headers, True)
 
     def _route_fields(self, status: int) -> list[Field]:
         assert self.route is not None

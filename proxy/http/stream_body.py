@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from proxy.base.errors import ResponseFlag
 from proxy.base.headers import HeaderMap
+from proxy.http.filter import TAKEN
 
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
@@ -42,6 +43,8 @@ def run_data(stream: ActiveStream, data: bytes, end: bool, seen: int = -1) -> No
                 stream.continue_decoding()
         elif isinstance(verdict, bytes):
             data = verdict
+        elif verdict is TAKEN:
+            return
         else:
             stream.decode_held = place
             buffer_decode(stream, data, end)
@@ -67,7 +70,10 @@ def run_trailers(stream: ActiveStream, trailers: HeaderMap, seen: int = -1) -> N
             return
         if 0 <= stream.decode_held < place:
             break
-        if hook(stream, trailers) is not None:
+        verdict = hook(stream, trailers)
+        if verdict is TAKEN:
+            return
+        if verdict is not None:
             stream.decode_held = place
         elif place == stream.decode_held:
             stream.continue_decoding()
@@ -92,6 +98,8 @@ def run_encode_data(stream: ActiveStream, data: bytes, end: bool, seen: int = -1
                 stream.continue_encoding()
         elif isinstance(verdict, bytes):
             data = verdict
+        elif verdict is TAKEN:
+            return
         else:
             stream.encode_held = place
     if stream.done:
@@ -132,7 +140,10 @@ def run_encode_trailers(stream: ActiveStream, trailers: HeaderMap, seen: int = -
             return
         if 0 <= stream.encode_held < place:
             break
-        if hook(stream, trailers) is not None:
+        verdict = hook(stream, trailers)
+        if verdict is TAKEN:
+            return
+        if verdict is not None:
             stream.encode_held = place
         elif place == stream.encode_held:
             stream.encode_buffer = stream.encode_buffer or []

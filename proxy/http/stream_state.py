@@ -78,10 +78,12 @@ class StreamState(StreamInfo):
         "decode_held",
         "decode_buffer",
         "decode_buffered",
+        "decode_kept",
         "encode_at",
         "encode_held",
         "encode_buffer",
         "encode_buffered",
+        "encode_kept",
         "state",
         # the router's
         "cluster",
@@ -123,10 +125,12 @@ class StreamState(StreamInfo):
         self.decode_held = -1  # the place of the filter that holds the request, -1 when none does
         self.decode_buffer: list[HeldPart] | None = None
         self.decode_buffered = 0
+        self.decode_kept = 0  # how many filters keep parts of the request themselves (TAKEN)
         self.encode_at = 0
         self.encode_held = -1
         self.encode_buffer: list[HeldPart] | None = None
         self.encode_buffered = 0
+        self.encode_kept = 0
         self.state: dict[Filter, Any] | None = None
         self.cluster: Cluster | None = None
         self.upstream: UpstreamRequest | None = None
@@ -145,3 +149,15 @@ class StreamState(StreamInfo):
         self.try_deadline = inf
         self.retry_deadline = inf
         self.timer_owner: Tries | None = None  # the filter that owns the route, try and retry deadlines
+
+    def filter_config(self, filter: Filter) -> Any:
+        """What typed_per_filter_config gives the filter for this request: the most specific one, None without."""
+        configs = self.filter_configs(filter)
+        return configs[0] if configs else None
+
+    def filter_configs(self, filter: Filter) -> tuple[Any, ...]:
+        """As ``filter_config``, from every level that has one, the most specific first."""
+        route = self.route
+        if route is None or route.filter_configs is None:
+            return ()
+        return route.filter_configs.get(filter, ())

@@ -20,6 +20,7 @@ from proxy.router.upstream_request import UpstreamRequest
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
     from proxy.upstream.cluster import Cluster
+    from proxy.upstream.host import Host
 
 #: RFC 9110 section 9.2.2
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -63,6 +64,32 @@ class Tries(Filter):
         if stream.per_try_timeout_s:
             stream.try_deadline = stream.hcm.monotonic() + stream.per_try_timeout_s
             stream.connection.watch(stream.try_deadline)
+            if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
+                stream.retry.hard_deadline = stream.try_deadline
+                self._move_idle(stream, stream.retry)
+
+    @staticmethod
+    def _move_idle(stream: ActiveStream, retry: RetryState) -> None:
+        """Something moved on a try with a per_try_idle_timeout: it may be silent anew, but not beyond its timeout."""
+        stream.try_deadline = min(
+            retry.hard_deadline, stream.hcm.monotonic() + retry.policy.per_try_idle_timeout_s
+        )
+        stream.connection.watch(stream.try_deadline)
+
+    @staticmethod
+    def _next_host(stream: ActiveStream, cluster: Cluster) -> Host | None:
+        """The host of a retry: chosen again while the policy would rather have another."""
+        retry = stream.retry
+        host = cluster.choose_host(stream)
+        if retry is None or not retry.policy.host_predicates:
+            return host
+        if stream.upstream_host is not None:
+            retry.tried.append(stream.upstream_host)
+        for _ in range(retry.policy.host_attempts):
+            if host is None or not retry.rejects(host):
+                break
+            host = cluster.choose_host(stream)
+        return host
 
     def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
         """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
@@ -97,12 +124,18 @@ class Tries(Filter):
             self._end_try_span(stream, headers.status, canceled=True)
         request.cluster.codes.record_retry(headers.status)
         request.cancel()
-        self._schedule_retry(stream, delay_s)
+        limited_s = retry.rate_limited_delay(headers, stream.hcm.wall())
+        if limited_s is None:
+            self._schedule_retry(stream, delay_s)
+        else:
+            self._schedule_retry(stream, limited_s, rate_limited=True)
         return True
 
     @staticmethod
     def _forget_try(stream: ActiveStream) -> None:
         """Another try begins: what is told of the upstream is told of the last one, as in Envoy. The bytes stay."""
+        if stream.retry is not None and not stream.upstream_tx_start_at:
+            stream.retry.unsent += 1
         stream.upstream_local_address = stream.upstream_remote_address = ""
         stream.upstream_connection_id = 0
         stream.upstream_protocol = stream.upstream_transport_failure_reason = b""
@@ -120,18 +153,29 @@ class Tries(Filter):
             stats.upstream_rq_retry_overflow.value += 1
             stream.flags |= ResponseFlag.UO
 
-    def _schedule_retry(self, stream: ActiveStream, delay_s: float) -> None:
+    def _schedule_retry(self, stream: ActiveStream, delay_s: float, rate_limited: bool = False) -> None:
         cluster = self._cluster(stream)
         stats = cluster.stats
         stats.upstream_rq_retry.value += 1
-        stats.upstream_rq_retry_backoff_exponential.value += 1
+        if rate_limited:
+            stats.upstream_rq_retry_backoff_ratelimited.value += 1
+        else:
+            stats.upstream_rq_retry_backoff_exponential.value += 1
         stream.upstream = None
         stream.try_deadline = inf
+        self._tell_of_timeout(stream, b"false")
         now = stream.hcm.monotonic()
         if cluster.timeout_budgets is not None:
             count_try(stream, cluster.timeout_budgets, now)
         stream.retry_deadline = now + delay_s
         stream.connection.watch(stream.retry_deadline)
+
+    @staticmethod
+    def _tell_of_timeout(stream: ActiveStream, value: bytes) -> None:
+        """Whether the coming retry follows a try that took too long, where the virtual host wants it told."""
+        assert stream.route is not None and stream.request_headers is not None
+        if stream.route.virtual_host.include_is_timeout_retry_header:
+            stream.request_headers.set(b"x-envoy-is-timeout-retry", value)
 
     def _retry_now(self, stream: ActiveStream, now: float) -> None:
         stream.retry_deadline = inf
@@ -226,22 +270,26 @@ class Tries(Filter):
             self._on_timeout(stream, b"response_timeout")
         elif now >= stream.try_deadline:
             stream.try_deadline = inf
-            self._on_try_timeout(stream)
+            self._on_try_timeout(stream, now)
         elif now >= stream.retry_deadline:
             self._retry_now(stream, now)
 
-    def _on_try_timeout(self, stream: ActiveStream) -> None:
+    def _on_try_timeout(self, stream: ActiveStream, now: float) -> None:
         stats = self._cluster(stream).stats
-        stats.upstream_rq_per_try_timeout.value += 1
-        self._drop_try(stream)
         retry: RetryState | None = stream.retry
+        is_idle = (
+            retry is not None and bool(retry.policy.per_try_idle_timeout_s) and now < retry.hard_deadline
+        )
+        (stats.upstream_rq_per_try_idle_timeout if is_idle else stats.upstream_rq_per_try_timeout).value += 1
+        self._drop_try(stream)
         if retry is not None and not stream.encode_started:
             delay_s = retry.should_retry_per_try_timeout()
             if delay_s is not None:
                 self._schedule_retry(stream, delay_s)
+                self._tell_of_timeout(stream, b"true")
                 return
             self._count_no_retry(stream, retry)
-        self._time_out(stream, b"upstream_per_try_timeout")
+        self._time_out(stream, b"upstream_per_try_idle_timeout" if is_idle else b"upstream_per_try_timeout")
 
     def _on_timeout(self, stream: ActiveStream, details: bytes) -> None:
         self._cluster(stream).stats.upstream_rq_timeout.value += 1

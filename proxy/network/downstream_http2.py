@@ -34,6 +34,8 @@ PREMATURE_MIN: Final = (
     250  # so many of them, and more than half of all: half of premature_reset_total_stream_count
 )
 
+LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
+
 log = logging.getLogger("connection")
 
 
@@ -67,6 +69,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         "requests",
         "resuming",
         "transport",
+        "unsent",
     )
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
@@ -80,6 +83,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         self.active: set[ActiveStream] = set()
         self.open = self.dirty = self.closing = self.left = self.draining = self.resuming = False
         self.requests = self.premature = self.closed_streams = 0
+        self.unsent = 0  # while closing: bytes that the client had not taken at the last look
         self.due = inf
         self.idle_since = 0.0
         self.close_deadline = self.duration_deadline = self.drain_deadline = inf
@@ -161,7 +165,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
 
     def _pause_for_a_turn(self) -> None:
         """Too many requests in one read: others get their turn before the rest."""
-        if not self.resuming:
+        if not self.resuming and not self.transport.is_closing():
             self.resuming = True
             self.transport.pause_reading()
             self.dispatcher.loop.call_soon(self._go_on)
@@ -379,13 +383,30 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         output = self.codec.take_output()
         if output:
             self.transport.write(output)
+        self.idle_since = self.dispatcher.clock.monotonic()
+        self.unsent = self.transport.get_write_buffer_size()
         if not self.hcm.delayed_close_timeout_s:
             self.transport.close()
-            return
-        if self.transport.can_write_eof():
+            if not self.unsent:
+                return
+        elif self.transport.can_write_eof():
             self.transport.write_eof()
-        self.close_deadline = self.dispatcher.clock.monotonic() + self.hcm.delayed_close_timeout_s
+        self.close_deadline = self.idle_since + (self.hcm.delayed_close_timeout_s or 1.0)
         self.watch(self.close_deadline)
+
+    def _linger(self, now: float) -> float:
+        """Closing for a while already. A client that still takes our last bytes may be slow; one that has them all, or
+        takes none for long, is left (as over HTTP/1)."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self.unsent:
+            self.unsent = unsent
+            self.idle_since = now
+        elif not unsent or now >= self.idle_since + min(self.hcm.stream_idle_timeout_s, LAST_BYTES_S):
+            self.hcm.stats.downstream_cx_delayed_close_timeout.value += 1
+            self.abort()
+            return inf
+        self.close_deadline = now + (self.hcm.delayed_close_timeout_s or 1.0)
+        return self.close_deadline
 
     def abort(self) -> None:
         """Close at once, dropping what is not written."""
@@ -403,10 +424,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
     def on_due(self, now: float) -> float:
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            if self.left is False and self.transport.get_write_buffer_size():
-                stats.downstream_cx_delayed_close_timeout.value += 1
-            self.abort()
-            return inf
+            return self._linger(now)
         if self.closing:
             return self.close_deadline
         again = inf

@@ -11,7 +11,9 @@ from proxy.api.matchers import compile_rewrite
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.formatter import compile_format, compile_header_value
+from proxy.router.filter_levels import FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.internal_redirect import compile_internal_redirect
 from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
@@ -23,19 +25,6 @@ from proxy.runtime.snapshot import Snapshot
 
 _NOT_FOUND_STATUS: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
-
-
-@reads(
-    "envoy.config.route.v3.RouteConfiguration",
-    "envoy.config.route.v3.VirtualHost",
-    "envoy.config.route.v3.Route",
-    "envoy.config.route.v3.WeightedCluster.ClusterWeight",
-)
-def refuse_per_filter_config(reader: Reader) -> None:
-    """typed_per_filter_config, at any level: no filter takes one yet."""
-    reader.unsupported(
-        "typed_per_filter_config", "configuration of HTTP filters per route is not supported yet"
-    )
 
 
 @reads("envoy.config.route.v3.RouteAction")
@@ -70,6 +59,10 @@ def compile_action(
     retry = reader.sub("retry_policy")
     action.retry = compile_retry_policy(retry, without_policy.knobs) if retry is not None else inherited_retry
     action.without_policy = without_policy
+    redirect = reader.sub("internal_redirect_policy")
+    if redirect is not None:
+        action.internal_redirect = compile_internal_redirect(redirect)
+        action.retry = action.retry or RetryPolicy(knobs=without_policy.knobs)
     action.per_try_timeout_s = action.retry.per_try_timeout_s if action.retry is not None else 0.0
     action.auto_host_rewrite = reader.wrapped("auto_host_rewrite", False)
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
@@ -122,7 +115,11 @@ def _compile_path_rewrite(reader: Reader, matched: Matched) -> PathRewrite | Non
 
 @reads("envoy.config.route.v3.WeightedCluster")
 def compile_weighted(
-    reader: Reader, route: Route, known_clusters: Container[str] | None, runtime: Runtime
+    reader: Reader,
+    route: Route,
+    known_clusters: Container[str] | None,
+    runtime: Runtime,
+    filters: FilterConfigs,
 ) -> WeightedPick | None:
     """envoy.config.route.v3.WeightedCluster: draws one of ``route``'s variants, in proportion to the weights."""
     prefix = reader.text("runtime_key_prefix")
@@ -132,7 +129,7 @@ def compile_weighted(
     variants = []
     for one in reader.each("clusters"):
         weights.append(one.wrapped("weight", 0))
-        variants.append(_compile_variant(one, route, known_clusters))
+        variants.append(_compile_variant(one, route, known_clusters, filters))
     total = sum(weights)
     if not total:
         reader.fail("clusters", "sum of weights in the weighted_cluster must be greater than 0")
@@ -186,9 +183,10 @@ class WeightedPick:
 
 
 @reads("envoy.config.route.v3.WeightedCluster.ClusterWeight")
-def _compile_variant(reader: Reader, route: Route, known_clusters: Container[str] | None) -> Route:
+def _compile_variant(
+    reader: Reader, route: Route, known_clusters: Container[str] | None, filters: FilterConfigs
+) -> Route:
     """The route as it is when this cluster is drawn. The cluster's header operations always come first."""
-    refuse_per_filter_config(reader)
     name = reader.text("name")
     header = reader.text("cluster_header").lower().encode()
     if bool(name) == bool(header):
@@ -200,6 +198,7 @@ def _compile_variant(reader: Reader, route: Route, known_clusters: Container[str
     if authority:
         ops = (*ops, SetAuthority(authority))
     variant = route.variant()
+    filters.give(variant, filters.of(reader), *route.filter_levels)
     variant.request_ops = (*ops, *route.request_ops)
     variant.response_ops = (*compile_response_ops(reader), *route.response_ops)
     if route.forward is not None:

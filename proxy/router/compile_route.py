@@ -12,11 +12,12 @@ from proxy.router.compile_action import (
     WeightedPick,
     compile_action,
     compile_weighted,
-    refuse_per_filter_config,
 )
 from proxy.router.direct import DIRECT_BODY_LIMIT, compile_direct_response, compile_redirect
+from proxy.router.filter_levels import FilterConfigs, Level
 from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_response_ops
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
+from proxy.router.mirror_policy import MirrorPolicy, compile_mirrors
 from proxy.router.path_index import Entry
 from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
@@ -35,6 +36,7 @@ class Inherited:
     known_clusters: None when cluster names are not to be checked
     body_limit: bytes of a direct response's body; environ: environment variables, for bodies that stand in one
     without_policy: the tries of a request that asks for them itself, where no retry policy is
+    filters: reads typed_per_filter_config; filter_levels: those of the virtual host and the route configuration
     """
 
     virtual_host: VirtualHost
@@ -48,7 +50,10 @@ class Inherited:
     body_limit: int = DIRECT_BODY_LIMIT
     environ: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
+    mirrors: tuple[MirrorPolicy, ...] = ()
     without_policy: RetryPolicy = NO_POLICY
+    filters: FilterConfigs = field(default_factory=FilterConfigs)
+    filter_levels: tuple[Level, ...] = ()
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
         """Levels given from the most specific, in order of evaluation: the last one wins."""
@@ -68,9 +73,12 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
     route.response_ops = inherited.in_order(own_response, inherited.host_response, inherited.table_response)
     _compile_tracing(reader, route, inherited)
-    refuse_per_filter_config(reader)
+    inherited.filters.give(route, inherited.filters.of(reader), *inherited.filter_levels)
     route.metadata = compile_metadata(reader.sub("metadata"))
-    reader.ignore("stat_prefix", why="there are no statistics of single routes")
+    route.stat_prefix = reader.text("stat_prefix")
+    route.has_special_stats = bool(route.stat_prefix) or route.virtual_host.virtual_clusters is not None
+    if route.stat_prefix:
+        route.virtual_host.counted_routes.append(route)
     weighted = _compile_action(reader, route, inherited, path_match.matched)
     if weighted is None:
         return Entry(order, path_match, conditions, route)
@@ -99,11 +107,13 @@ def _compile_action(
     route.forward = compile_action(
         forward, inherited.retry, inherited.known_clusters, matched, inherited.without_policy
     )
+    own_mirrors = compile_mirrors(forward, inherited.known_clusters, inherited.runtime)
+    route.forward.mirrors = own_mirrors or inherited.mirrors
     route.forward.set_request_ops(route.request_ops)
     weighted = forward.sub("weighted_clusters")
     if weighted is None:
         return None
-    return compile_weighted(weighted, route, inherited.known_clusters, inherited.runtime)
+    return compile_weighted(weighted, route, inherited.known_clusters, inherited.runtime, inherited.filters)
 
 
 @reads("envoy.config.route.v3.Route")

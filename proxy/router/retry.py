@@ -7,7 +7,7 @@ Source: envoy.config.route.v3.RetryPolicy and the x-envoy-retry-* request header
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.api.matchers import HeadersMatcher, compile_header_matcher
 from proxy.api.reader import Reader, reads
@@ -21,8 +21,17 @@ from proxy.base.errors import (
 )
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
+from proxy.router.retry_hosts import (
+    HostPredicate,
+    RateLimitedBackOff,
+    compile_host_predicate,
+    compile_rate_limited,
+)
 from proxy.router.timeouts import PER_TRY_TIMEOUT, unsigned
 from proxy.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from proxy.upstream.host import Host
 
 ON_5XX: Final = 1
 ON_GATEWAY_ERROR: Final = 2
@@ -132,15 +141,22 @@ class RetryKnobs:
 
 
 class RetryPolicy:
-    """A compiled RetryPolicy; times in seconds, ``per_try_timeout_s`` 0.0 for none, ``base_interval_s`` and
-    ``max_interval_s`` 0.0 where the runtime's is meant, and ten times the base."""
+    """A compiled RetryPolicy; times in seconds, ``per_try_timeout_s`` and ``per_try_idle_timeout_s`` 0.0 for none,
+    ``base_interval_s`` and ``max_interval_s`` 0.0 where the runtime's is meant, and ten times the base.
+
+    host_predicates: a host that one of them rejects is chosen anew, ``host_attempts`` times at most
+    """
 
     __slots__ = (
         "base_interval_s",
+        "host_attempts",
+        "host_predicates",
         "knobs",
         "max_interval_s",
         "num_retries",
+        "per_try_idle_timeout_s",
         "per_try_timeout_s",
+        "rate_limited",
         "retriable_headers",
         "retriable_request_headers",
         "retriable_status_codes",
@@ -152,6 +168,10 @@ class RetryPolicy:
         self.retry_on = retry_on
         self.num_retries = num_retries
         self.per_try_timeout_s = 0.0
+        self.per_try_idle_timeout_s = 0.0
+        self.host_predicates: tuple[HostPredicate, ...] = ()
+        self.host_attempts = 1
+        self.rate_limited: RateLimitedBackOff | None = None
         self.base_interval_s = 0.0
         self.max_interval_s = 0.0
         self.retriable_status_codes: frozenset[int] = frozenset()
@@ -178,7 +198,7 @@ def parse_retry_on(text: str, words: dict[str, int]) -> tuple[int, list[str]]:
 
 @reads("envoy.config.route.v3.RetryPolicy")
 def compile_retry_policy(reader: Reader, knobs: RetryKnobs | None = None) -> RetryPolicy:
-    """envoy.config.route.v3.RetryPolicy; host predicates, priorities and rate-limited back-off are refused."""
+    """envoy.config.route.v3.RetryPolicy; other priorities, option predicates and anew chosen clusters are refused."""
     policy = RetryPolicy(knobs=knobs)
     policy.retry_on, unknown = parse_retry_on(reader.text("retry_on"), _HTTP_WORDS | _GRPC_WORDS)
     if unknown:
@@ -191,7 +211,15 @@ def compile_retry_policy(reader: Reader, knobs: RetryKnobs | None = None) -> Ret
     policy.retriable_request_headers = tuple(
         map(compile_header_matcher, reader.each("retriable_request_headers"))
     )
-    reader.ignore("host_selection_retry_max_attempts", why="it is only of use with retry_host_predicate")
+    policy.per_try_idle_timeout_s = reader.seconds("per_try_idle_timeout", 0.0) or 0.0
+    made = [compile_host_predicate(one) for one in reader.each("retry_host_predicate")]
+    policy.host_predicates = tuple(one for one in made if one is not None)
+    policy.host_attempts = reader.number("host_selection_retry_max_attempts") or 1
+    limited = reader.sub("rate_limited_retry_back_off")
+    policy.rate_limited = compile_rate_limited(limited) if limited is not None else None
+    reader.unsupported("retry_priority", "retries at other priorities are not supported yet")
+    reader.unsupported("retry_options_predicates", "no predicate for the options of a retry is known")
+    reader.unsupported("refresh_cluster_on_retry", "a retry stays with the cluster of the first try")
     back_off = reader.sub("retry_back_off")
     if back_off is not None:
         _compile_back_off(back_off, policy)
@@ -227,11 +255,14 @@ class RetryState:
         "_max_interval_s",
         "_random",
         "_resources",
+        "hard_deadline",
         "outcome",
         "policy",
         "retries_remaining",
         "retry_on",
         "succeeded",
+        "tried",
+        "unsent",
     )
 
     def __init__(
@@ -242,6 +273,9 @@ class RetryState:
         self.retries_remaining = policy.num_retries
         self.outcome = UNDECIDED
         self.succeeded = False
+        self.tried: list[Host] = []  # kept only where a host predicate asks
+        self.unsent = 0  # tries before this one that found no connection
+        self.hard_deadline = 0.0  # of the try that runs: its timeout's, where it has an idle timeout as well
         self._codes = policy.retriable_status_codes
         self._headers = policy.retriable_headers
         self._interval_s = policy.base_interval_s or policy.knobs.base_interval_ms.value / 1000.0
@@ -298,6 +332,16 @@ class RetryState:
     def should_retry_per_try_timeout(self) -> float | None:
         """The try took longer than the per-try timeout: Envoy resets it, which is a (gateway) error."""
         return self._decide(bool(self.retry_on & (ON_RESET | ON_5XX | ON_GATEWAY_ERROR)))
+
+    def rejects(self, host: Host) -> bool:
+        """Whether another host would be better for this retry."""
+        return any(rejects(host, self.tried) for rejects in self.policy.host_predicates)
+
+    def rate_limited_delay(self, response_headers: ResponseHeaders, wall_s: float) -> float | None:
+        """The back-off in seconds that the response itself asks for: one to one and a half times what it says."""
+        limited = self.policy.rate_limited
+        interval_s = limited.interval_s(response_headers, wall_s) if limited is not None else None
+        return None if interval_s is None else interval_s * (1.0 + self._random() / 2.0)
 
     def finish(self) -> None:
         """The request is over: what was held is given back."""

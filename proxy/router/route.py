@@ -21,7 +21,14 @@ from proxy.router.timeouts import expected_timeout_ms
 from proxy.tracing.route_tracing import RouteTracing
 
 if TYPE_CHECKING:
+    from proxy.http.chain import FilterChain
+    from proxy.http.filter import Filter
+    from proxy.http.route_stats import RouteStats
     from proxy.http.stats import VirtualHostStats
+    from proxy.router.filter_levels import Level
+    from proxy.router.internal_redirect import InternalRedirectPolicy
+    from proxy.router.mirror_policy import MirrorPolicy
+    from proxy.router.virtual_cluster import VirtualClusters
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 
@@ -37,12 +44,16 @@ class VirtualHost:
     """The facts of a virtual host that a stream asks for."""
 
     __slots__ = (
+        "cluster_stats",
+        "counted_routes",
         "include_attempt_count_in_response",
+        "include_is_timeout_retry_header",
         "include_request_attempt_count",
         "metadata",
         "name",
         "require_tls",
         "stats",
+        "virtual_clusters",
     )
 
     def __init__(self, name: bytes) -> None:
@@ -51,7 +62,14 @@ class VirtualHost:
         self.include_attempt_count_in_response = False
         self.metadata: dict[str, Any] = {}  # filter_metadata by its keys (%METADATA(VIRTUAL_HOST:...)%)
         self.require_tls = "NONE"
-        self.stats: VirtualHostStats | None = None  # set by the connection manager that serves the table
+        self.include_is_timeout_retry_header = False
+        self.virtual_clusters: VirtualClusters | None = None
+        self.counted_routes: list[Route] = []  # those with a stat_prefix, each variant of it
+        # set by the connection manager that serves the table
+        self.stats: VirtualHostStats | None = None
+        self.cluster_stats: list[
+            RouteStats
+        ] = []  # by virtual cluster, "other" last; none without virtual clusters
 
 
 _ACTION_FIELDS: Final = (
@@ -65,6 +83,8 @@ _ACTION_FIELDS: Final = (
     "host_rewrite",
     "idle_timeout_s",
     "limits",
+    "internal_redirect",
+    "mirrors",
     "path_rewrite",
     "per_try_timeout_s",
     "priority",
@@ -103,6 +123,8 @@ class RouteAction:
         self.request_ops: tuple[RequestOp, ...] = ()
         self.host_rewrite: HostRewrite | None = None
         self.path_rewrite: PathRewrite | None = None
+        self.internal_redirect: InternalRedirectPolicy | None = None
+        self.mirrors: tuple[MirrorPolicy, ...] = ()
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
         self.asks_for_retries = False
@@ -181,25 +203,36 @@ class RouteAction:
             policy = self.retry
             return (
                 RetryState(policy, headers, resources, ids)
-                if policy is not None and policy.retry_on
+                if policy is not None and (policy.retry_on or self._needs_state(policy))
                 else None
             )
         state = RetryState(self.retry or self.without_policy, headers, resources, ids)
         state.merge_headers(headers)
         headers.remove_all(RETRY_HEADERS)
-        return state if state.retry_on else None
+        return state if state.retry_on or self._needs_state(state.policy) else None
+
+    def _needs_state(self, policy: RetryPolicy) -> bool:
+        """Whether a request has a RetryState though it is never retried: for its idle timeout, or because an internal
+        redirect sends its body again."""
+        return policy.per_try_idle_timeout_s > 0.0 or self.internal_redirect is not None
 
 
 _ROUTE_FIELDS: Final = (
+    "chain",
     "decorator_operation",
     "decorator_propagate",
     "direct_response",
+    "filter_configs",
+    "filter_levels",
     "forward",
+    "has_special_stats",
     "metadata",
     "name",
     "redirect",
     "request_ops",
     "response_ops",
+    "stat_prefix",
+    "stats",
     "tracing",
     "virtual_host",
 )
@@ -211,6 +244,10 @@ class Route:
     tracing: overrides of the connection manager's, None without ``tracing``
     metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
     request_ops: for looking at; ``forward.finalize_request`` applies them
+    filter_levels: typed_per_filter_config, the most specific level first; whoever serves the table makes of them
+    chain: the filters that run on this route, None when they are the connection manager's own
+    filter_configs: what each filter was given for this route, the most specific first; None when nothing was
+    has_special_stats: its requests are counted beside, or apart from, those of the virtual host as a whole
     """
 
     __slots__ = _ROUTE_FIELDS
@@ -224,7 +261,13 @@ class Route:
         self.decorator_operation: bytes | None = None
         self.decorator_propagate = True
         self.tracing: RouteTracing | None = None
+        self.filter_levels: tuple[Level, ...] = ()
+        self.chain: FilterChain | None = None
+        self.filter_configs: dict[Filter, tuple[Any, ...]] | None = None
         self.metadata: dict[str, Any] = {}
+        self.stat_prefix = ""
+        self.stats: RouteStats | None = None  # with a stat_prefix: set as VirtualHost.stats
+        self.has_special_stats = False
         self.request_ops: tuple[RequestOp, ...] = ()
         self.response_ops: tuple[HeaderOps, ...] = ()
 
@@ -238,4 +281,6 @@ class Route:
         twin = Route(self.name, self.virtual_host)
         for name in _ROUTE_FIELDS:
             setattr(twin, name, getattr(self, name))
+        if self.stat_prefix:
+            self.virtual_host.counted_routes.append(twin)
         return twin

@@ -7,20 +7,22 @@ Source: envoy.config.route.v3.RouteConfiguration, VirtualHost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Final, Protocol
 
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
-from proxy.router.compile_action import refuse_per_filter_config
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
+from proxy.router.filter_levels import CompileLevel, FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.mirror_policy import compile_mirrors
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import Route, VirtualHost
+from proxy.router.virtual_cluster import compile_virtual_clusters
 from proxy.runtime.runtime import Runtime
 from proxy.upstream.endpoints import compile_metadata
 
@@ -36,9 +38,12 @@ class RouteContext(Protocol):
 
 
 class _Host:
-    """A virtual host with its routes. ``tls_route`` answers plain requests when ``require_tls`` says so."""
+    """A virtual host with its routes. ``tls_route`` answers plain requests when ``require_tls`` says so.
 
-    __slots__ = ("facts", "index", "tls_external_only", "tls_route")
+    is_plain: only the index is to be asked
+    """
+
+    __slots__ = ("facts", "index", "is_plain", "tls_external_only", "tls_route")
 
     def __init__(self, facts: VirtualHost, index: PathIndex) -> None:
         self.facts = facts
@@ -48,10 +53,13 @@ class _Host:
         if facts.require_tls != "NONE":
             self.tls_route = Route(b"", facts)
             self.tls_route.redirect = TlsRedirect()
+        self.is_plain = self.tls_route is None and facts.virtual_clusters is None
 
-    def find(self, headers: RequestHeaders) -> Route | None:
+    def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
         if self.tls_route is not None and self._wants_tls(headers):
             return self.tls_route
+        if self.facts.virtual_clusters is not None:
+            stream.virtual_cluster = self.facts.virtual_clusters.find(headers)
         return self.index.find(headers)
 
     def _wants_tls(self, headers: RequestHeaders) -> bool:
@@ -127,7 +135,10 @@ def _add_wildcard(patterns: dict[int, dict[bytes, _Host]], text: bytes, host: _H
 
 
 class RouteTable:
-    """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at."""
+    """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at.
+
+    configured: the routes that have typed_per_filter_config at some level, for whoever serves the table to bind
+    """
 
     __slots__ = (
         "_cache",
@@ -136,14 +147,21 @@ class RouteTable:
         "_only",
         "_sole",
         "_sole_prefix",
+        "configured",
         "name",
         "virtual_hosts",
     )
 
     def __init__(
-        self, name: str, hosts: list[VirtualHost], domains: Domains, ignore_port: bool = False
+        self,
+        name: str,
+        hosts: list[VirtualHost],
+        domains: Domains,
+        ignore_port: bool = False,
+        configured: Sequence[Route] = (),
     ) -> None:
         domains.freeze()
+        self.configured = tuple(configured)
         self.name = name
         self.virtual_hosts = tuple(hosts)
         self._domains = domains
@@ -152,7 +170,7 @@ class RouteTable:
         self._only = domains.any if domains.only_any else None
         self._sole: Route | None = None
         self._sole_prefix = b""
-        if self._only is not None and self._only.tls_route is None:
+        if self._only is not None and self._only.is_plain:
             self._sole, self._sole_prefix = self._only.index.sole, self._only.index.sole_prefix
 
     def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
@@ -170,9 +188,9 @@ class RouteTable:
                 host = self._find_host(authority)
             if host is None:
                 return None
-        if host.tls_route is None:
+        if host.is_plain:
             return host.index.find(headers)
-        return host.find(headers)
+        return host.find(headers, stream)
 
     def virtual_host(self, headers: RequestHeaders) -> VirtualHost | None:
         """The virtual host of a request for which ``find`` has no route."""
@@ -202,11 +220,13 @@ def compile_route_table(
     context: RouteContext,
     known_clusters: Container[str] | None = None,
     validate_clusters: bool = True,
+    compile_level: CompileLevel | None = None,
 ) -> RouteTable:
     """envoy.config.route.v3.RouteConfiguration.
 
     known_clusters: the names a route may use; None: not checked
     validate_clusters: the default of the field of that name (True for static tables, False for RDS)
+    compile_level: reads typed_per_filter_config; None: it is left unread, so that it refuses the configuration
     """
     name = reader.text("name")
     checked = reader.wrapped("validate_clusters", validate_clusters)
@@ -217,8 +237,10 @@ def compile_route_table(
     common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
     common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
     common.environ = context.environ or {}
+    common.mirrors = compile_mirrors(reader, common.known_clusters, common.runtime)
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
-    refuse_per_filter_config(reader)
+    common.filters = FilterConfigs(compile_level)
+    common.filter_levels = (common.filters.of(reader),)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
     domains = Domains()
     facts = []
@@ -226,7 +248,8 @@ def compile_route_table(
         host = _compile_host(one, common, context.ids.random, without_parameters)
         facts.append(host.facts)
         _add_domains(one, host, domains, name)
-    return RouteTable(name, facts, domains, reader.flag("ignore_port_in_host_matching"))
+    ignore_port = reader.flag("ignore_port_in_host_matching")
+    return RouteTable(name, facts, domains, ignore_port, common.filters.routes)
 
 
 @reads("envoy.config.route.v3.VirtualHost")
@@ -253,8 +276,9 @@ def _compile_host(
     facts.include_request_attempt_count = reader.flag("include_request_attempt_count")
     facts.include_attempt_count_in_response = reader.flag("include_attempt_count_in_response")
     facts.metadata = compile_metadata(reader.sub("metadata"))
+    facts.include_is_timeout_retry_header = reader.flag("include_is_timeout_retry_header")
     facts.require_tls = reader.enum("require_tls")
-    refuse_per_filter_config(reader)
+    facts.virtual_clusters = compile_virtual_clusters(reader)
     retry = reader.sub("retry_policy")
     inherited = Inherited(
         facts,
@@ -268,8 +292,10 @@ def _compile_host(
         common.body_limit,
         common.environ,
         common.runtime,
+        compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
         common.without_policy,
+        common.filters,
+        (common.filters.of(reader), *common.filter_levels),
     )
-    reader.ignore("virtual_clusters", why="there are no statistics of virtual clusters")
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

@@ -60,8 +60,11 @@ class Owner:
 
 
 class UpstreamRequest(StreamDecoder, PoolRequest):
-    """One try. ``queue`` holds body parts that came before the connection; ``sent`` is true once the request head
-    has been written; ``asked_at`` (monotonic seconds) when it had to wait for its connection; ``headers_seen`` once the response has begun, be it with a 1xx; ``done`` once the owner will hear no more; ``again``: in place of one whose connection was dead.
+    """One try.
+
+    queue: body parts that came before the connection; sent: the request head has been written; asked_at: monotonic
+    seconds, when it had to wait for its connection; headers_seen: the response has begun, be it with a 1xx; done: the
+    owner will hear no more; again: in place of one whose connection was dead
     """
 
     __slots__ = (
@@ -245,12 +248,13 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
 
     def is_stale(self, reason: ResetReason) -> bool:
         """Whether it failed only because its connection had served others and was closed by the host, which has not
-        sent a byte for it (to be asked while the owner is told of the reset)."""
+        sent a byte for it (to be asked while the owner is told of the reset). Not over HTTP/2: its hosts say GOAWAY."""
         upstream = self.connection
         return (
             reason is CONNECTION_TERMINATION
             and upstream is not None
             and upstream.requests_served > 1
+            and upstream.protocol == b"HTTP/1.1"
             and not self.headers_seen
             and not self.again
         )

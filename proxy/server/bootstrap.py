@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.api.errors import Errors
@@ -22,6 +23,7 @@ from proxy.listener.manager import ListenerManager
 from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runtime
 from proxy.network.connector import SocketConnector
 from proxy.network.dispatcher import Dispatcher
+from proxy.network.tasks import LoopTasks
 from proxy.runtime.config import compile_layers
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format, compile_rest
@@ -167,6 +169,8 @@ def _compile(
         resource_attributes=resource_attributes(environ),
         environ=dict(environ),
         runtime=runtime,
+        folder=str(Path(options.config_path or loaded.locator.file).parent),
+        tasks=LoopTasks(dispatcher),
     )
     listeners = ListenerManager(dispatcher, context)
     listeners.limit = compile_overload(root.sub("overload_manager"))

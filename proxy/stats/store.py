@@ -291,6 +291,11 @@ class CodeStats:
                     scope.counter(f"{prefix}{digit}xx")
                 scope.counter(prefix + "completed")
 
+    def take_back(self) -> None:
+        """Forget what was recorded last, in this very turn of the loop."""
+        if self._pending:
+            self._pending.pop()
+
     def fold(self) -> None:
         """Count what was recorded since the last time."""
         if not self._pending:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
 
 TIMEOUT_S: Final = 5.0
+LOSES: Final = ": Envoy starts without it and loses every span"
 REPLACES: Final = "a header that is added to reports replaces the one that is there, as in Envoy"
 
 
@@ -49,15 +50,21 @@ class Collector:
         return head
 
 
-def compile_service(reader: Reader, context: FactoryContext) -> Collector:
-    """core.v3.HttpService: a URI (or a path alone), its cluster, a timeout, and headers to set."""
+def compile_service(reader: Reader, context: FactoryContext, loses: bool = False) -> Collector:
+    """core.v3.HttpService: a URI (or a path alone), its cluster, a timeout, and headers to set.
+
+    loses: where nobody can be sent to Envoy's tracer starts all the same and loses every span
+    """
     reader.unsupported("formatters", "command operators in a collector's headers are not supported")
     uri = reader.sub("http_uri")
     if uri is None:
-        reader.fail("http_uri", "is missing")
+        if loses:
+            reader.unsupported("", f"has no http_uri{LOSES}")
+        else:
+            reader.fail("http_uri", "is missing")
         return Collector("", b"", b"")
     cluster = uri.text("cluster")
-    check_cluster(uri, "cluster", cluster, context)
+    check_cluster(uri, "cluster", cluster, context, loses)
     _, is_absolute, rest = uri.text("uri").partition("://")
     host, _, path = rest.partition("/") if is_absolute else (cluster, "", uri.text("uri").removeprefix("/"))
     headers: list[Field] = []
@@ -74,7 +81,13 @@ def compile_service(reader: Reader, context: FactoryContext) -> Collector:
     return Collector(cluster, host.encode(), b"/" + path.encode(), tuple(headers), timeout_s)
 
 
-def check_cluster(reader: Reader, field: str, cluster: str, context: FactoryContext) -> None:
-    """Refuse a collector's cluster that the configuration does not have."""
-    if context.clusters.get(cluster) is None:
+def check_cluster(
+    reader: Reader, field: str, cluster: str, context: FactoryContext, loses: bool = False
+) -> None:
+    """Refuse a collector's cluster that the configuration does not have. loses: as in compile_service."""
+    if context.clusters.get(cluster) is not None:
+        return
+    if loses:
+        reader.unsupported(field, f"unknown cluster '{cluster}'{LOSES}")
+    else:
         reader.fail(field, f"unknown cluster '{cluster}'")

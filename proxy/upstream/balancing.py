@@ -19,6 +19,8 @@ _ROUND_ROBIN: Final = "envoy.extensions.load_balancing_policies.round_robin.v3.R
 _LEAST_REQUEST: Final = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
 _RANDOM: Final = "envoy.extensions.load_balancing_policies.random.v3.Random"
 _POLICIES: Final = {"ROUND_ROBIN": _ROUND_ROBIN, "LEAST_REQUEST": _LEAST_REQUEST, "RANDOM": _RANDOM}
+_ELSEWHERE: Final = "LOAD_BALANCING_POLICY_CONFIG"
+_TYPED: Final = "load_balancing_policy says how hosts are chosen"
 _NO_LOCAL_CLUSTER: Final = (
     "there is no local cluster to compare zones with (cluster_manager.local_cluster_name)"
 )
@@ -43,6 +45,9 @@ def compile_balancing(
     common = _compile_common(reader.sub("common_lb_config"))
     policy = reader.sub("load_balancing_policy")
     if policy is not None:
+        if reader.enum("lb_policy") != _ELSEWHERE:
+            reader.ignore("lb_policy", why=_TYPED)
+        _ignore_older_configs(reader, _TYPED)
         make, fails = _compile_typed_policy(policy, context)
         common.fail_on_panic = fails  # common_lb_config's own locality settings are for lb_policy only
     else:
@@ -56,7 +61,11 @@ def compile_balancing(
 def _refuse_balancers(reader: Reader) -> None:
     reader.unsupported("lb_subset_config", "subsets of hosts are not supported yet")
     name = reader.enum("lb_policy")
-    if name not in _POLICIES and not reader.has("load_balancing_policy"):
+    if reader.has("load_balancing_policy"):
+        return
+    if name == _ELSEWHERE:
+        reader.fail("lb_policy", f"{name} needs load_balancing_policy, which is missing")
+    elif name not in _POLICIES:
         reader.unsupported(
             "lb_policy", f"{name} is not supported yet; ROUND_ROBIN, LEAST_REQUEST and RANDOM are"
         )
@@ -119,7 +128,22 @@ def _compile_older_policy(reader: Reader, context: UpstreamContext) -> Callable[
         config = reader.sub("round_robin_lb_config")
     elif name == "LEAST_REQUEST":
         config = reader.sub("least_request_lb_config")
+    if config is None and name in _POLICIES:
+        _ignore_older_configs(reader, f"lb_policy {name} does not use it")
     return _factory(_POLICIES.get(name, _POLICIES["ROUND_ROBIN"]), config, context)
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def _ignore_older_configs(reader: Reader, why: str) -> None:
+    """One of them can be set; Envoy does not look at one that is not the policy's."""
+    reader.ignore(
+        "round_robin_lb_config",
+        "least_request_lb_config",
+        "ring_hash_lb_config",
+        "maglev_lb_config",
+        "original_dst_lb_config",
+        why=why,
+    )
 
 
 @reads("envoy.config.cluster.v3.LoadBalancingPolicy")
@@ -137,10 +161,10 @@ def _compile_typed_policy(
         if extension is None:
             entry.fail("typed_extension_config", "is missing")
             continue
+        extension.text("name")  # the type decides; the name is for people
         config = extension.any("typed_config")
         if config is None:
             continue
-        extension.text("name")  # the type decides; the name is for people
         chosen = config
         if not context.registry.has(config.type_name):
             message = context.registry.unknown("load balancing policy", config.type_name, LOAD_BALANCERS)

@@ -47,7 +47,8 @@ _FLAGS: Final = {
 class Host:
     """An address that requests can go to. Lives as long as its address is in the cluster, and its pools until empty.
 
-    address: "ip:port", or the path of a unix socket, which is then in ``path``; hostname: the name it was resolved from or configured with, "" without one
+    address: "ip:port", or the path of a unix socket, which is then in ``path``; hostname: the name it was resolved from
+    or configured with, "" without one
     healthy: may be chosen; degraded: only when too few are healthy; excluded: left out of the health percentages
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
@@ -122,7 +123,7 @@ class Host:
     @property
     def rq_pending_active(self) -> int:
         """Requests that wait for a connection to it."""
-        return sum(len(pool.pending) for pool in self.pools)
+        return sum(pool.waiting for pool in self.pools)
 
     @property
     def health_flags(self) -> str:

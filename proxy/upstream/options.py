@@ -189,12 +189,34 @@ def compile_bind_config(reader: Reader | None) -> BindConfig | None:
     """upstream_bind_config; None when it is not set."""
     if reader is None:
         return None
-    sources = [_compile_source(reader.sub("source_address"))]
-    for extra in reader.each("extra_source_addresses"):
-        sources.append(_compile_extra_source(extra))
+    sources = [_compile_source(reader.sub("source_address")), *_compile_extra_sources(reader)]
     options = tuple(option for option in map(_compile_socket_option, reader.each("socket_options")) if option)
     found = tuple(source for source in sources if source is not None)
     return BindConfig(found, reader.wrapped("freebind", False), options)
+
+
+@reads("envoy.config.core.v3.BindConfig")
+def _compile_extra_sources(reader: Reader) -> list[tuple[str, int] | None]:
+    """extra_source_addresses or the older additional_source_addresses: one at most, of the other IP version."""
+    field = "extra_source_addresses"
+    extras = [_compile_extra_source(each) for each in reader.each(field)]
+    older = [_compile_source(each) for each in reader.each("additional_source_addresses")]
+    if extras and older:
+        reader.fail("additional_source_addresses", f"and {field} cannot both be given")
+    elif older:
+        field, extras = "additional_source_addresses", older
+    first = reader.sub("source_address")
+    if extras and first is None:
+        reader.fail(field, "needs a source_address before it")
+    elif len(extras) > 1:
+        reader.fail(field, "may hold one address: a source_address has an IP version, and there is one other")
+    elif extras and first is not None and _is_same_version(extras[0], first.text("address")):
+        reader.fail(field, "must be of another IP version than source_address")
+    return extras
+
+
+def _is_same_version(extra: tuple[str, int] | None, ip: str) -> bool:
+    return extra is not None and (":" in extra[0]) == (":" in ip)
 
 
 @reads("envoy.config.core.v3.ExtraSourceAddress")

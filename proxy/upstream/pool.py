@@ -138,6 +138,11 @@ class ConnectionPool:
         """Connections with a stream, or closing."""
         return len(self.connections) - len(self.ready) - self.connecting
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""
+        return len(self.pending)
+
     # -- for requests -------------------------------------------------------------------------------------------
 
     def new_stream(self, request: PoolRequest) -> None:

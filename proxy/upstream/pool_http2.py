@@ -260,7 +260,12 @@ class DownstreamProtocolPool(ConnectionPool):
         self.http1.cancel(request)
         self.http2.cancel(request)
 
+    @property
+    def waiting(self) -> int:
+        return self.http1.waiting + self.http2.waiting
+
     def drain(self) -> None:
+        self.draining = True
         self.http1.drain()
         self.http2.drain()
 

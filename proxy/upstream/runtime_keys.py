@@ -1,6 +1,7 @@
 """What the runtime may change of a cluster: its limits, its panic threshold, its maintenance mode.
 
-circuit_breakers.<cluster>.<default|high>.<limit>    instead of the configured limit
+circuit_breakers.<cluster>.<default|high>.<limit>    instead of the configured limit; a retry_budget takes the place of
+                                                     max_retries, also one that only the runtime gives
 upstream.healthy_panic_threshold                     instead of every cluster's own; counts from the next change of hosts
 upstream.maintenance_mode.<cluster>                  percentage of requests that are answered with 503
 """
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from proxy.upstream.circuit_breaker import RetryBudget
 
 if TYPE_CHECKING:
     from proxy.runtime.runtime import Runtime
@@ -58,6 +61,8 @@ def _apply(cluster: Cluster, snapshot: Snapshot) -> None:
 def _limits(configured: Thresholds, prefix: str, snapshot: Snapshot) -> Thresholds:
     return replace(
         configured,
+        budget=_budget(configured.budget, f"{prefix}retry_budget.", snapshot),
+        max_pools=snapshot.integer(f"{prefix}max_connection_pools", configured.max_pools),
         max_connections=snapshot.integer(f"{prefix}max_connections", configured.max_connections),
         max_pending_requests=snapshot.integer(
             f"{prefix}max_pending_requests", configured.max_pending_requests
@@ -65,3 +70,12 @@ def _limits(configured: Thresholds, prefix: str, snapshot: Snapshot) -> Threshol
         max_requests=snapshot.integer(f"{prefix}max_requests", configured.max_requests),
         max_retries=snapshot.integer(f"{prefix}max_retries", configured.max_retries),
     )
+
+
+def _budget(configured: RetryBudget | None, prefix: str, snapshot: Snapshot) -> RetryBudget | None:
+    """The configured budget with the runtime's values; None when neither says anything of one."""
+    percent, least = f"{prefix}budget_percent", f"{prefix}min_retry_concurrency"
+    if configured is None and not (percent in snapshot.entries or least in snapshot.entries):
+        return None
+    budget = configured or RetryBudget()
+    return RetryBudget(snapshot.double(percent, budget.percent), snapshot.integer(least, budget.least))

@@ -1,7 +1,8 @@
 """The stats of one cluster, by Envoy's names: found once, bumped many times.
 
-An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The lists
-below say of which kind it is (the annotations say it again, for mypy): all of them exist at zero from the start (so /stats shows them), codes with the first response.
+An attribute is named like its stat; a stat with a dot in its name has its attribute in ``_DOTTED``. The lists below say
+of which kind it is (the annotations say it again, for mypy): all of them exist at zero from the start (so /stats shows
+them), codes with the first response.
 """
 
 from __future__ import annotations
@@ -277,23 +278,31 @@ class ClusterStats:
 
 
 class ClusterCodes:
-    """Responses of a cluster by code, counted twice as Envoy does: plain, and under ``external.`` (by the origin of
-    the request; nothing is internal by default).
+    """Responses of a cluster by code, counted twice as Envoy does: plain, and under ``external.`` or, where the request
+    was one of our own, ``internal.`` (record_internal).
 
     record(status): one response, from upstream or made here for want of one; record_time(elapsed_ms): the time from
     the whole request to the whole response, in upstream_rq_time. Both hot. record_retry(status): a response that is
     thrown away for another try.
     """
 
-    __slots__ = ("record", "record_retry", "record_time")
+    __slots__ = ("_internal", "_scope", "record", "record_retry", "record_time")
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
         scope.counter(
             "upstream_rq_completed"
         )  # exists from the start, its external twin with the first response
+        self._scope = scope
+        self._internal: CodeStats | None = None
         self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
         self.record_retry = CodeStats(scope.scope("retry"), prefix="upstream_rq_").record
         self.record_time = stats.upstream_rq_time.record
+
+    def record_internal(self, status: int) -> None:
+        """As record, for a request that the proxy itself has made."""
+        if self._internal is None:
+            self._internal = CodeStats(self._scope, self._scope.scope("internal"), prefix="upstream_rq_")
+        self._internal.record(status)
 
 
 class TimeoutBudgets:

@@ -22,6 +22,7 @@ from tests.support.upstream import Upstream
 NEVER_PLAIN = (
     *("opentelemetry", "prometheus_client", "rich", "click", "aiodns", "pycares", "re2", "h2", "aiohttp"),
     *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
+    "proxy.ext.filters.http.python",
 )
 #: the front door alone must not even bring the machinery
 NEVER_AT_THE_DOOR = (

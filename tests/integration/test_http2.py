@@ -287,3 +287,18 @@ def test_h2load(setting: Setting, path: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
     assert "2000 succeeded, 0 failed, 0 errored, 0 timeout" in done.stdout, done.stdout
     assert "status codes: 2000 2xx" in done.stdout
+
+
+def test_a_slow_client_gets_its_last_bytes_in_a_drain() -> None:
+    """Longer than delayed_close_timeout: what the proxy has written is not cut off."""
+    with H2Upstream(two) as upstream, Upstream(one) as plain:
+        made = Setting(upstream, plain)
+        with made.proxy, H2Client(made.front, 30.0) as client:
+            stream = client.start("/big")
+            client.pump(time.monotonic() + 5)
+            made.proxy.signal(signal.SIGTERM)
+            end = time.monotonic() + 2.5
+            while time.monotonic() < end and client.pump(time.monotonic() + 1):
+                time.sleep(0.02)
+            assert len(client.wait(stream).body) == 8 * MIB
+            assert made.proxy.wait() == 0

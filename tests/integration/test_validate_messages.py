@@ -241,8 +241,8 @@ MISTAKES = {
         *("ROUND_ROBIN", "ROUND_ROBBIN", "35:5", f"{CLUSTER}.lb_policy"),
     ),
     "a policy that is not supported": Mistake(
-        "RANDOM is not supported yet; ROUND_ROBIN and LEAST_REQUEST are",
-        *("ROUND_ROBIN", "RANDOM", "35:5", f"{CLUSTER}.lb_policy"),
+        "MAGLEV is not supported yet; ROUND_ROBIN, LEAST_REQUEST and RANDOM are",
+        *("ROUND_ROBIN", "MAGLEV", "35:5", f"{CLUSTER}.lb_policy"),
         kind="unsupported",
         envoy=False,
     ),
@@ -303,7 +303,7 @@ MISTAKES = {
         *("{address: 127.0.0.1", "{address: localhost", "3:22", "admin.address.socket_address.address"),
     ),
     "a name in a STATIC cluster": Mistake(
-        '"back.example" is not an IP address; only STRICT_DNS clusters resolve names',
+        '"back.example" is not an IP address; only STRICT_DNS and LOGICAL_DNS clusters resolve names',
         *("STRICT_DNS", "STATIC", "43:17", f"{ENDPOINT}.address.socket_address.address"),
     ),
     "an operator that does not exist": Mistake(

@@ -293,6 +293,14 @@ def test_limits(sides: tuple[Side, Side]) -> None:
     )
     assert both(sides, refused) == 200
     both(sides, limits)
+    for key, most in (("min_retry_concurrency", 12), ("budget_percent", 3), ("", 3)):
+        for each in ("min_retry_concurrency", "budget_percent"):
+            value = "12" if each == key else ""
+            both(
+                sides,
+                lambda side, each=each, value=value: side.modify(**{f"{prefix}retry_budget.{each}": value}),
+            )
+        assert f"up::default_priority::max_retries::{most}" in both(sides, limits)
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,18 @@ _ROUTES = {
     "redirect code": '- match: {prefix: "/"}\n  redirect: {response_code: 9}',
     "redirect lower case": '- match: {prefix: "/"}\n  redirect: {response_code: permanent_redirect}',
 }  # fmt: skip
+_OTEL = (
+    "tracing: {provider: {name: t, typed_config: {'@type': "
+    + _URL
+    + "envoy.config.trace.v3.OpenTelemetryConfig, "
+)
 _MANAGERS = {
     "good": "",
+    "otel without a collector": _OTEL + "service_name: a}}}",
+    "otel collector without a place": _OTEL + "http_service: {}}}}",
+    "otel collector that is not there": (
+        _OTEL + "http_service: {http_uri: {uri: /v1/traces, cluster: c, timeout: 1s}}}}}"
+    ),
     "codec auto": "codec_type: auto",
     "codec typo": "codec_type: HTTP",
     "unknown field": "http_filter: []",
@@ -358,6 +368,15 @@ _OTHERS = {
     "runtime without kind": "layered_runtime: {layers: [{name: a}]}\n",
     "listener without address": "static_resources: {listeners: [{name: l, filter_chains: [{}]}]}\n",
 }
+_FOUR = "{address: 127.0.0.1, port_value: 0}"
+_SIX = "{address: '::1', port_value: 0}"
+
+
+def _sources(first: str, more: str) -> str:
+    """An upstream_bind_config with this source_address, if any, and these further fields."""
+    return f"upstream_bind_config: {{{f'source_address: {first}, ' if first else ''}{more}}}"
+
+
 _UPSTREAMS = {
     "logical": "type: LOGICAL_DNS\n" + _hosts("a.example"),
     "logical of two": "type: LOGICAL_DNS\n" + _hosts("a.example", "b.example"),
@@ -374,12 +393,22 @@ _UPSTREAMS = {
     "other limits by host": "circuit_breakers: {per_host_thresholds: [{max_retries: 1}]}",
     "budget over 100": "circuit_breakers: {thresholds: [{retry_budget: {budget_percent: {value: 101}}}]}",
     "source is a name": "upstream_bind_config: {source_address: {address: a.example, port_value: 0}}",
+    "second source": _sources(_FOUR, f"extra_source_addresses: [{{address: {_SIX}}}]"),
+    "second source, as it was": _sources(_FOUR, f"additional_source_addresses: [{_SIX}]"),
+    "second source in both forms": _sources(
+        _FOUR, f"additional_source_addresses: [{_SIX}], extra_source_addresses: [{{address: {_SIX}}}]"
+    ),
+    "second source without a first": _sources("", f"extra_source_addresses: [{{address: {_SIX}}}]"),
+    "second source of the same version": _sources(_FOUR, f"extra_source_addresses: [{{address: {_FOUR}}}]"),
+    "three sources": _sources(_FOUR, f"extra_source_addresses: [{{address: {_SIX}}}, {{address: {_SIX}}}]"),
     "socket option": "upstream_bind_config: {socket_options: [{level: 1, name: 2, int_value: 1}]}",
     "socket option without a value": "upstream_bind_config: {socket_options: [{level: 1, name: 2}]}",
     "preconnect below 1": "preconnect_policy: {per_upstream_preconnect_ratio: 0.5}",
     "panic over 100": "common_lb_config: {healthy_panic_threshold: {value: 101}}",
     "choices below 2": "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 1}",
     "random": "lb_policy: RANDOM",
+    "another policy's settings": "lb_policy: RANDOM\nleast_request_lb_config: {choice_count: 3}",
+    "policy elsewhere, which is nowhere": "lb_policy: LOAD_BALANCING_POLICY_CONFIG",
 }
 _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("text", {k: Case("", cluster(f"alt_stat_name: {v}")) for k, v in _STRINGS.items()}),

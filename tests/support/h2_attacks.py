@@ -96,22 +96,24 @@ def hpack_bomb() -> Pieces:
     """One long field in the table, then heads that name it over and over."""
     encoder = Encoder()
     field = ("x-long", "y" * 3900)
-    encoder.encode([field])
-    first = Encoder()
-    yield head(1, first.encode([*GET, field]))
+    yield head(1, encoder.encode([*GET, field]))
+    block = encoder.encode([*GET, *[field] * 200])
     for stream in odd():
         if stream > 1:
-            yield head(stream, first.encode([*GET, *[field] * 200]))
+            yield head(stream, block)
 
 
 def cookie_crumbs() -> Pieces:
     encoder = Encoder()
+    yield head(1, encoder.encode([*GET, ("cookie", "a=b")]))
+    block = encoder.encode([*GET, *[("cookie", "a=b")] * 4000])
     for stream in odd():
-        yield head(stream, encoder.encode([*GET, *[("cookie", "a=b")] * 4000]))
+        if stream > 1:
+            yield head(stream, block)
 
 
 def header_list_1mib() -> Pieces:
-    block = Encoder().encode([*GET, *[(f"x-{number}", "y" * 1000) for number in range(1000)]])
+    block = Encoder().encode([*GET, *[(f"x-{number}", "y" * 1000) for number in range(1000)]], huffman=False)
     for stream in odd():
         yield head(stream, block[:16000], whole=False)
         for at in range(16000, len(block), 16000):

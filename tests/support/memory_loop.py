@@ -11,8 +11,9 @@ import asyncio
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 Address = tuple[str, int]
 MAX_TURNS = 10_000
@@ -151,15 +152,20 @@ class Work:
     def __init__(self, loop: MemoryLoop, work: Coroutine[Any, Any, None]) -> None:
         self.loop = loop
         self.work = work
+        self.context = copy_context()
         self.over = False
 
     def step(self) -> None:
         if self.over:
             return
         try:
-            self.work.send(None)
+            awaited = self.context.run(self.work.send, None)
         except StopIteration:
             self.over = True
+            return
+        if isinstance(awaited, asyncio.Future):
+            awaited._asyncio_future_blocking = False
+            awaited.add_done_callback(lambda _: self.step())
 
     def cancel(self) -> None:
         self.loop.call_soon(self._cancel)
@@ -203,13 +209,19 @@ class MemoryLoop:
         self._soon: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._later: list[Handle] = []
 
-    def call_soon(self, callback: Callable[..., object], *values: object) -> None:
+    def call_soon(self, callback: Callable[..., object], *values: object, context: object = None) -> None:
         self._soon.append((callback, values))
 
     def call_later(self, delay: float, callback: Callable[..., object], *values: object) -> Handle:
         handle = Handle(self.now + delay, lambda: callback(*values))
         heapq.heappush(self._later, handle)
         return handle
+
+    def get_debug(self) -> bool:
+        return False
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
 
     def create_task(self, work: Coroutine[Any, Any, None]) -> Work:
         task = Work(self, work)

@@ -26,8 +26,8 @@ import pytest
 
 from proxy.api.load import BOOTSTRAP, load_text
 from proxy.base.clock import Clock
-from proxy.http.chain import FilterChain
 from proxy.http.filter import Filter
+from proxy.http.filter_config import put_first
 from proxy.http.stream import ActiveStream
 from proxy.network.dispatcher import Dispatcher
 from proxy.server.bootstrap import compile_bootstrap
@@ -219,7 +219,8 @@ class Transcript:
     """One worker, one listener, one client connected (more by ``connects``).
 
     routes: of the only virtual host ("*"); hosts: of cluster "a"; filters: before the router; hcm, vhost, a: join
-    those messages; clusters: beside "a"; layers: of the runtime, below the one for ``overrides``
+    those messages; clusters: beside "a"; layers: of the runtime, below the one for ``overrides``; file: where the
+    bootstrap is said to stand
     """
 
     def __init__(
@@ -234,11 +235,13 @@ class Transcript:
         listener: Config | None = None,
         peer: tuple[str, int] = ("203.0.113.9", 40000),
         layers: Sequence[Config] = (),
+        file: str = "transcript",
     ) -> None:
         hosted = cluster("a", *range(9001, 9001 + hosts), **(a or {}))
         listening = http_listener(
             10000, [virtual_host(list(routes) or [route()], **(vhost or {}))], hcm=hcm, **(listener or {})
         )
+        self.file = file
         self.loop = MemoryLoop()
         self.peer = peer
         self.store = Store()
@@ -252,8 +255,7 @@ class Transcript:
             )
         )
         self.finished = Finished()
-        chain = self.hcm.chain.filters
-        self.hcm.chain = FilterChain([*filters, self.finished, *chain])
+        put_first(self.hcm, [*filters, self.finished])
         self.clients: list[Client] = []
         self.bugs = 0  # bugs of ours that the test provokes
         gc.disable()
@@ -263,7 +265,7 @@ class Transcript:
         self.client = self.connects()
 
     def _compile(self, config: Config) -> None:
-        loaded = load_text(BOOTSTRAP, json.dumps(config), "transcript", is_json=True)
+        loaded = load_text(BOOTSTRAP, json.dumps(config), self.file, is_json=True)
         self.parts = compile_bootstrap(loaded, Options(), self.dispatcher, self.store, {}, SilentResolver())
         loaded.errors.raise_if_any()
         self.parts.clusters.start()

@@ -57,7 +57,7 @@ class OpenTelemetryTracer:
                 reader.fail("http_service", "is missing: there is nobody to send spans to")
             collector = Collector("", b"", b"")
         else:
-            collector = compile_service(service, context)
+            collector = compile_service(service, context, loses=True)
         key = ("opentelemetry", collector.key(), spans.head, scope, limit)
         reporter: Reporter | None = context.shared.get(key)
         if reporter is None:

@@ -28,6 +28,8 @@ COMPARED = re.compile(
     r"|http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
     r"|cluster\.[^.]+\.http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
+    r"|vhost\.[^.]+\.(vcluster\.(?!other\.)[^.]+|route\.[^.]+)\.upstream_rq_(?!time|body_size)"
+    r"|cluster\.[^.]+\.upstream_internal_redirect|http\.front\.passthrough_internal_redirect"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
 

@@ -22,6 +22,20 @@ def test_an_unknown_name():
         registry.resolve("nobody.Knows")
 
 
+def test_what_belongs_to_an_extension_is_not_offered_beside_it():
+    lines = [
+        ("f.a", "m.A", "x:y"),
+        ("f.a.samplers.s", "m.S", "x:y"),
+        ("f.b", "m.B", "x:y"),
+        ("g.c", "m.C", "x:y"),
+    ]
+    assert (
+        Registry(lines).unknown("tracer", "m.X", "f.") == "tracer m.X is not supported; supported: f.a, f.b"
+    )
+    said = Registry(lines).unknown("sampler", "m.X", "f.a.samplers.")
+    assert said == "sampler m.X is not supported; supported: f.a.samplers.s"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -64,7 +64,9 @@ def test_json_without_a_file_or_a_place(tmp_path: Path, capsys: pytest.CaptureFi
     assert (finding["file"], finding["line"], finding["column"], finding["path"]) == (missing, None, None, "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["-c"], ["--format", "xml", "-c", "x"], ["--nope"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["-c"], ["--format", "xml", "-c", "x"], ["--nope"], ["-c", "a.yaml", "b.yaml"]]
+)
 def test_a_bad_command_line_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")

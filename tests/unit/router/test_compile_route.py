@@ -220,8 +220,8 @@ def test_response_operations_are_most_specific_first() -> None:
         (action(path_rewrite="%NOPE%"), ".route.path_rewrite", "NOPE"),
         (action(host_rewrite="%NOPE%"), ".route.host_rewrite", "NOPE"),
         (
-            action(request_mirror_policies=[{"cluster": "c"}]),
-            ".route.request_mirror_policies",
+            action(internal_redirect_action="HANDLE_INTERNAL_REDIRECT"),
+            ".route.internal_redirect_action",
             "not supported",
         ),
         ({"match": PREFIX, "filter_action": {}}, ".filter_action", "not supported"),

@@ -202,10 +202,9 @@ def test_refusals_and_warnings() -> None:
     compile_retry_policy(reader)
     assert [finding.path for finding in reader.errors.findings] == ["retry_back_off.max_interval"]
     assert ["bogus" in warning.message for warning in reader.errors.warnings] == [True]
-    predicate = {"name": "envoy.retry_host_predicates.previous_hosts"}
-    reader = reader_of(f"{ROUTES}.RetryPolicy", {"retry_host_predicate": [predicate]})
+    reader = reader_of(f"{ROUTES}.RetryPolicy", {"retry_priority": {"name": "previous"}, "retry_on": "5xx"})
     compile_retry_policy(reader)
-    assert [finding.path for finding in unread(reader)] == ["retry_host_predicate"]
+    assert [finding.path for finding in reader.errors.findings] == ["retry_priority"]
 
 
 def test_headers_of_an_internal_request_are_consumed() -> None:

@@ -94,6 +94,24 @@ def test_the_runtime_moves_the_limits() -> None:
     assert (default.max_connections, default.max_pending_requests, high.max_retries) == (6, 1024, 1)
 
 
+def test_the_runtime_moves_a_budget_and_the_limit_of_pools() -> None:
+    world = World()
+    runtime, change = runtime_of(circuit_breakers__back__default__retry_budget__min_retry_concurrency="12")
+    world.context.runtime = runtime
+    thresholds = [{"max_retries": 5}, {"priority": "HIGH", "retry_budget": {"budget_percent": {"value": 10}}}]
+    default, high = world.cluster("127.0.0.1:1", circuit_breakers={"thresholds": thresholds}).resources
+    high.requests = 100
+    assert (default.max_retries, high.max_retries) == (12, 10)
+    assert default.max_pools == 2**64 - 1
+    change(
+        circuit_breakers__back__default__retry_budget__min_retry_concurrency="",
+        circuit_breakers__back__high__retry_budget__budget_percent="50.5",
+        circuit_breakers__back__default__max_connection_pools="0",
+    )
+    assert (default.max_retries, high.max_retries) == (5, 50)
+    assert not default.can_add_pool()
+
+
 def test_gauges_follow_a_limit_that_is_moved() -> None:
     store = Store()
     breakers = ResourceManager(Thresholds(max_connections=2, track_remaining=True), store.scope("b"))

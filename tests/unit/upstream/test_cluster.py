@@ -20,6 +20,9 @@ LEAST_REQUEST = "envoy.extensions.load_balancing_policies.least_request.v3.Least
 RANDOM = "envoy.extensions.load_balancing_policies.random.v3.Random"
 RING_HASH = "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"
 
+FOUR = {"address": "127.0.0.1", "port_value": 0}
+SIX = {"address": "::1", "port_value": 0}
+
 # The names that Envoy 1.40.0 shows for a cluster that had no request; {code} names come with the first response.
 SEEN_FROM_ENVOY = [
     "assignment_stale",
@@ -158,6 +161,13 @@ def accepted(**fields: Any) -> ClusterConfig:
 def refused(**fields: Any) -> list[tuple[str, str]]:
     _, world = compiled(**fields)
     return [(finding.path, finding.kind) for finding in world.errors.findings]
+
+
+def warned(**fields: Any) -> list[str]:
+    """The paths of the warnings of a cluster that is accepted."""
+    _, world = compiled(**fields)
+    assert world.errors.findings == []
+    return [warning.path for warning in world.errors.warnings]
 
 
 def http_options(**fields: Any) -> dict[str, Any]:
@@ -308,7 +318,6 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
             {"connection_pool_per_downstream_connection": True},
         ),
         ("round_robin_lb_config.slow_start_config", {"round_robin_lb_config": {"slow_start_config": {}}}),
-        ("least_request_lb_config", {"least_request_lb_config": {}}),  # Envoy would not use it either
         (
             "common_lb_config.locality_weighted_lb_config",
             {"common_lb_config": {"locality_weighted_lb_config": {}}},
@@ -346,6 +355,20 @@ def test_legacy_policy_and_its_settings() -> None:
     assert refused(lb_policy="LEAST_REQUEST", least_request_lb_config={"choice_count": 1}) == [
         ("least_request_lb_config.choice_count", "invalid")
     ]
+
+
+def test_settings_of_a_policy_that_is_not_used_are_warned_about() -> None:
+    """As in Envoy they have no effect, so they are no reason to refuse."""
+    typed = typed_policy(of_type(RANDOM))
+    for field, fields in (
+        ("least_request_lb_config", {"least_request_lb_config": {"choice_count": 3}}),
+        ("maglev_lb_config", {"lb_policy": "RANDOM", "maglev_lb_config": {}}),
+        ("lb_policy", {"lb_policy": "LEAST_REQUEST", "load_balancing_policy": typed}),
+        ("round_robin_lb_config", {"round_robin_lb_config": {}, "load_balancing_policy": typed}),
+    ):
+        assert warned(**fields) == [field]
+    assert warned(lb_policy="LOAD_BALANCING_POLICY_CONFIG", load_balancing_policy=typed) == []
+    assert refused(lb_policy="LOAD_BALANCING_POLICY_CONFIG") == [("lb_policy", "invalid")]
 
 
 def test_typed_policy_wins_over_the_older_field() -> None:
@@ -542,6 +565,35 @@ def test_where_connections_come_from() -> None:
     assert BindConfig().source(4) is None
 
 
+@pytest.mark.parametrize(
+    ("field", "config"),
+    [
+        ("extra_source_addresses", {"extra_source_addresses": [{"address": SIX}]}),
+        ("extra_source_addresses", {"source_address": FOUR, "extra_source_addresses": [{"address": FOUR}]}),
+        (
+            "extra_source_addresses",
+            {"source_address": FOUR, "extra_source_addresses": [{"address": SIX}] * 2},
+        ),
+        ("additional_source_addresses", {"source_address": FOUR, "additional_source_addresses": [FOUR]}),
+        (
+            "additional_source_addresses",
+            {
+                "source_address": FOUR,
+                "additional_source_addresses": [SIX],
+                "extra_source_addresses": [{"address": SIX}],
+            },
+        ),
+    ],
+)
+def test_sources_that_envoy_refuses(field: str, config: dict[str, Any]) -> None:
+    assert refused(upstream_bind_config=config) == [(f"upstream_bind_config.{field}", "invalid")]
+
+
+def test_the_older_name_of_a_second_source() -> None:
+    config = accepted(upstream_bind_config={"source_address": FOUR, "additional_source_addresses": [SIX]})
+    assert config.bind_config.sources == (("127.0.0.1", 0), ("::1", 0))
+
+
 def test_panic_without_hosts_in_both_forms() -> None:
     zones = {"zone_aware_lb_config": {"fail_traffic_on_panic": True}}
     older = accepted(common_lb_config=zones)
@@ -562,14 +614,66 @@ def test_max_connection_duration() -> None:
     assert accepted(common_http_protocol_options=common).http.max_connection_duration_s == 2.5
 
 
-def test_the_protocol_of_clients_has_options_of_both() -> None:
+def test_the_protocol_of_clients_is_spoken_to_hosts() -> None:
     same = {"http_protocol_options": {"enable_trailers": True}, "http2_protocol_options": {}}
     config, world = compiled(
         typed_extension_protocol_options=http_options(use_downstream_protocol_config=same)
     )
-    assert world.errors.findings == []
-    assert config.http.enable_trailers
-    assert world.errors.warnings == []
+    assert world.errors.findings == [] and world.errors.warnings == []
+    assert config.http.enable_trailers and config.http.follows_downstream and config.http.http2 is not None
+    only = accepted(typed_extension_protocol_options=http_options(use_downstream_protocol_config={}))
+    assert only.http.http2 is None and not only.http.follows_downstream
+
+
+def test_http2_by_explicit_and_by_older_fields() -> None:
+    explicit = {"http2_protocol_options": {"max_concurrent_streams": 7, "hpack_table_size": 0}}
+    config = accepted(typed_extension_protocol_options=http_options(explicit_http_config=explicit))
+    assert config.http.http2 is not None and not config.http.follows_downstream
+    assert (config.http.http2.max_concurrent_streams, config.http.http2.hpack_table_size) == (7, 0)
+    older = accepted(http2_protocol_options={"initial_stream_window_size": 65535})
+    assert older.http.http2 is not None and older.http.http2.initial_stream_window_size == 65535
+    follows = accepted(http2_protocol_options={}, protocol_selection="USE_DOWNSTREAM_PROTOCOL")
+    assert follows.http.follows_downstream
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allow_connect": True},
+        {"allow_metadata": True},
+        {"custom_settings_parameters": [{"identifier": 99, "value": 1}]},
+        {"max_header_field_size_kb": 64},
+        {"disallow_obs_text": True},
+        {"connection_keepalive": {"timeout": "1s", "connection_idle_interval": "1s"}},
+    ],
+)
+def test_http2_options_that_are_not_built_are_refused(options: dict[str, Any]) -> None:
+    explicit = {"http2_protocol_options": options}
+    found = refused(typed_extension_protocol_options=http_options(explicit_http_config=explicit))
+    assert [kind for _, kind, *_ in found] == ["unsupported"]
+    assert next(iter(options)) in found[0][0]
+
+
+def test_every_http2_option_that_is_built_is_read() -> None:
+    options = {
+        "max_outbound_frames": 11,
+        "max_outbound_control_frames": 12,
+        "max_consecutive_inbound_frames_with_empty_payload": 13,
+        "max_inbound_priority_frames_per_stream": 14,
+        "max_inbound_window_update_frames_per_data_frame_sent": 15,
+        "override_stream_error_on_invalid_http_message": True,
+        "initial_connection_window_size": 70000,
+        "connection_keepalive": {"interval": "3s", "timeout": "4s"},
+        "stream_reset_burst": 16,
+        "stream_reset_rate": 17,
+    }
+    http2 = accepted(http2_protocol_options=options).http.http2
+    assert http2 is not None
+    assert (http2.max_outbound_frames, http2.max_outbound_control_frames) == (11, 12)
+    assert (http2.max_empty_frames, http2.max_priority_frames, http2.max_window_updates) == (13, 14, 15)
+    assert http2.stream_errors and http2.initial_connection_window_size == 70000
+    assert (http2.keepalive_interval_s, http2.keepalive_timeout_s) == (3.0, 4.0)
+    assert (http2.reset_burst, http2.reset_rate) == (16, 17)
 
 
 def test_a_change_of_hosts_may_end_connections() -> None:

@@ -206,5 +206,6 @@ def test_a_cluster_that_follows_its_clients_has_both_pools() -> None:
     pool.new_stream(one)
     pool.new_stream(two)
     assert list(pool.http1.pending) == [one] and list(pool.http2.pending) == [two]
+    assert cluster.hosts[0].rq_pending_active == 2
     pool.cancel(two)
     assert not pool.http2.pending

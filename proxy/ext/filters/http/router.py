@@ -17,6 +17,8 @@ from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeade
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
 from proxy.http.local_reply import reset_body
+from proxy.http.mirror import Mirrors, start_mirrors
+from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
 from proxy.router.retry import RetryState
@@ -35,11 +37,12 @@ class Router(Tries, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 
-    __slots__ = ("find_cluster", "ids", "suppress_envoy_headers")
+    __slots__ = ("find_cluster", "http_client", "ids", "suppress_envoy_headers")
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.find_cluster = context.clusters.clusters.get
         self.ids = context.ids
+        self.http_client = context.http_client
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
         config.unsupported(
             "start_child_span", "is not supported; tracing.spawn_upstream_span of the connection manager is"
@@ -136,11 +139,23 @@ class Router(Tries, Owner):
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
         if stream.hcm.tracing is not None:
             stream.hcm.tracing.inject(stream, headers)
+        if action.mirrors:
+            self._mirror(stream, action)
         if stream.decode_ended and stream.timeout_s:  # as _request_complete, without the call
             stream.route_deadline = deadline = stream.rx_end_at + stream.timeout_s
             if deadline < stream.connection.due:
                 stream.connection.watch(deadline)
         self._try(stream)
+
+    def _mirror(self, stream: ActiveStream, action: RouteAction) -> None:
+        mirrors = start_mirrors(stream, action.mirrors, self.http_client, self.ids.random())
+        if mirrors is not None:
+            stream.state = stream.state or {}
+            stream.state[self] = mirrors
+
+    def _mirrors(self, stream: ActiveStream) -> Mirrors | None:
+        mirrors: Mirrors | None = stream.state.get(self) if stream.state is not None else None
+        return mirrors
 
     def _refuse_in_maintenance(self, stream: ActiveStream, cluster: Cluster) -> None:
         """runtime upstream.maintenance_mode.<cluster>."""
@@ -182,7 +197,7 @@ class Router(Tries, Owner):
         route = stream.route
         assert cluster is not None and route is not None and route.forward is not None
         stream.attempt_count += 1
-        host = cluster.choose_host(stream)
+        host = cluster.choose_host(stream) if stream.attempt_count == 1 else self._next_host(stream, cluster)
         if host is None:
             self._reply_no_host(stream)
             return
@@ -202,7 +217,8 @@ class Router(Tries, Owner):
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
         stream.upstream = request
-        if stream.decode_ended and stream.decode_buffer is None:  # else its end is held by a filter before us
+        if stream.decode_ended and stream.decode_buffer is None and not stream.decode_kept:
+            # else its end is held by a filter before us
             request.ended = True
             if stream.request_trailers is not None:
                 request.trailers = stream.request_trailers
@@ -235,8 +251,15 @@ class Router(Tries, Owner):
             self._request_complete(stream)
         if stream.retry is not None:
             self._keep_for_retry(stream, data)
+        if stream.state is not None:
+            mirrors = self._mirrors(stream)
+            if mirrors is not None:
+                cluster = self._cluster(stream)
+                cluster.stats.retry_or_shadow_abandoned.value += mirrors.data(data, end)
         request = stream.upstream
         if request is not None and not stream.done:
+            if stream.retry is not None and request.sent and stream.retry.policy.per_try_idle_timeout_s:
+                self._move_idle(stream, stream.retry)
             request.encode_data(data, end)
             if end and request.sent:
                 stream.upstream_tx_end_at = stream.rx_end_at
@@ -245,6 +268,9 @@ class Router(Tries, Owner):
 
     def decode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> FilterStatus | None:
         self._request_complete(stream)
+        mirrors = self._mirrors(stream)
+        if mirrors is not None:
+            mirrors.send(trailers)
         request = stream.upstream
         if request is not None:
             request.encode_trailers(trailers)
@@ -271,6 +297,9 @@ class Router(Tries, Owner):
             stream.upstream_tx_end_at = now
         if stream.connection.write_blocked:
             connection.hold_reading()  # an earlier, pipelined response still waits to be read
+        if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
+            stream.retry.hard_deadline = inf
+            self._move_idle(stream, stream.retry)
         if stream.per_try_timeout_s and stream.decode_ended:
             self._arm_try(stream)
 
@@ -296,8 +325,14 @@ class Router(Tries, Owner):
         else:
             host.rq_error += 1
         cluster = request.cluster
-        if stream.retry is not None and self._retried(stream, request, headers):
-            return
+        if stream.retry is not None:
+            if self._retried(stream, request, headers):
+                return
+            if self._redirected(stream, headers):
+                return
+            if stream.retry.policy.per_try_idle_timeout_s:
+                stream.retry.hard_deadline = inf
+                self._move_idle(stream, stream.retry)
         cluster.codes.record(status)
         stream.status = status
         if stream.rx_end_at and not self.suppress_envoy_headers:
@@ -319,6 +354,12 @@ class Router(Tries, Owner):
             self._response_complete(stream, request)
         stream.encode_headers(headers, end)
 
+    def _redirected(self, stream: ActiveStream, headers: ResponseHeaders) -> bool:
+        """Whether the response was a redirect that is followed here."""
+        assert stream.route is not None and stream.route.forward is not None
+        policy = stream.route.forward.internal_redirect
+        return policy is not None and headers.status in policy.codes and follow(stream, policy, headers)
+
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         stream: ActiveStream = request.stream
         if not stream.upstream_rx_body_start_at:
@@ -330,7 +371,10 @@ class Router(Tries, Owner):
             if stream.rx_end_at:
                 request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
             if stream.try_span is not None or stream.retry is not None:
+                stream.try_deadline = inf
                 self._try_complete(stream)
+        elif stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
+            self._move_idle(stream, stream.retry)
         stream.encode_data(data, end)
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
@@ -342,7 +386,7 @@ class Router(Tries, Owner):
         """As on_upstream_data's end, which has it inline because most responses end there."""
         now = stream.upstream_rx_end_at = stream.hcm.monotonic()
         stream.upstream = None
-        stream.route_deadline = inf
+        stream.route_deadline = stream.try_deadline = inf
         if stream.rx_end_at:
             request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
         self._try_complete(stream)
