@@ -17,6 +17,7 @@ from proxy.base.errors import (
     CodecError,
 )
 from proxy.base.headers import HeaderMap, ResponseHeaders
+from proxy.codec.http1_options import UNEXPECTED_UNDERSCORE
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
 from proxy.codec.http2_head import read_request, read_trailers, too_large, write_response
 from proxy.codec.http2_settings import Http2Settings
@@ -150,6 +151,8 @@ class Http2ServerCodec(Http2Codec):
             self.born_blocked(stream)
         try:
             headers = read_request(received)
+            if settings.underscores is not None:
+                settings.underscores.apply(headers)
         except CodecError:
             self.on_violation(stream_id, self.streams.pop(stream_id))
             stream.reset_with(PROTOCOL_ERROR_CODE)
@@ -202,10 +205,24 @@ class Http2ServerCodec(Http2Codec):
         stream.field_bytes_in += wire
         if stream.decoder is not None:
             trailers = read_trailers(event.headers)
+            if self.settings.underscores is not None and not self._take_trailers(stream, trailers):
+                return
             if trailers.fields:
                 stream.decoder.decode_trailers(trailers)
             else:
                 stream.decoder.decode_data(b"", True)
+
+    def _take_trailers(self, stream: Http2Stream, trailers: HeaderMap) -> bool:
+        """Trailers with the underscores dealt with; False where they refuse the request."""
+        assert self.settings.underscores is not None and stream.decoder is not None
+        try:
+            self.settings.underscores.apply(trailers)
+        except CodecError:
+            decoder = stream.decoder
+            stream.reset_with(PROTOCOL_ERROR_CODE)
+            decoder.on_reset(DOWNSTREAM_REMOTE_RESET, UNEXPECTED_UNDERSCORE)
+            return False
+        return True
 
     def on_remote_reset(self, stream: Http2Stream, code: int) -> None:
         self.reset_count += 1

@@ -7,6 +7,7 @@ from typing import Final
 
 import ngh2
 
+from proxy.codec.http1_options import Underscores
 from proxy.codec.http1_weigh import MAX_RESPONSE_HEADERS_BYTES
 
 HEADER_TABLE_SIZE: Final = 1
@@ -44,6 +45,7 @@ class Http2Settings:
     keepalive_timeout_s: float = 0.0
     keepalive_idle_s: float = 0.0
     max_requests_per_turn: int = 50
+    underscores: Underscores | None = None  # what becomes of names with underscores (server side)
     reset_burst: int = 1_000_000  # RST_STREAM frames from the client: so many at once,
     reset_rate: int = (
         1_000_000  # and so many a second (the connection's own rule is stricter, see its premature resets)

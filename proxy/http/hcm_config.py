@@ -17,7 +17,7 @@ from proxy.http.context import FactoryContext
 from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
-from proxy.http.hcm_options import compile_codec_options, compile_request_options
+from proxy.http.hcm_options import compile_codec_options, compile_http2_options, compile_request_options
 from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
@@ -162,6 +162,7 @@ def _compile_limits(reader: Reader, hcm: ConnectionManager, runtime: Runtime, st
     hcm.http2_settings = compile_http2_settings(
         reader.sub("http2_protocol_options"), hcm.max_headers_bytes, hcm.max_headers_count
     )
+    hcm.http2_settings = compile_http2_options(reader, hcm.http2_settings, stats.scope("http2"))
     settings = Http1Settings(
         max_headers_bytes=hcm.max_headers_bytes,
         max_headers_count=hcm.max_headers_count,

@@ -26,6 +26,7 @@ from proxy.upstream.http1_options import compile_spelling
 
 if TYPE_CHECKING:
     from proxy.codec.http1 import Http1Settings
+    from proxy.codec.http2_settings import Http2Settings
     from proxy.http.connection_manager import ConnectionManager
     from proxy.http.context import FactoryContext
     from proxy.stats.store import Scope
@@ -70,24 +71,32 @@ def compile_codec_options(reader: Reader, settings: Http1Settings, scope: Scope)
     """What the HTTP/1 codec is told besides its limits. scope: ``http1.``, shared by all connection managers."""
     common = reader.sub("common_http_protocol_options")
     if common is not None:
-        settings = _compile_underscores(common, settings, scope)
+        settings = replace(settings, underscores=_compile_underscores(common, scope))
     options = reader.sub("http_protocol_options")
     return settings if options is None else _compile_http1(options, settings)
 
 
+@reads(HCM)
+def compile_http2_options(reader: Reader, settings: Http2Settings, scope: Scope) -> Http2Settings:
+    """The same for HTTP/2. scope: ``http2.``."""
+    common = reader.sub("common_http_protocol_options")
+    if common is None:
+        return settings
+    return replace(settings, underscores=_compile_underscores(common, scope))
+
+
 @reads("envoy.config.core.v3.HttpProtocolOptions")
-def _compile_underscores(reader: Reader, settings: Http1Settings, scope: Scope) -> Http1Settings:
+def _compile_underscores(reader: Reader, scope: Scope) -> Underscores | None:
     action = reader.enum("headers_with_underscores_action")
     if action == "ALLOW":
-        return settings
+        return None
     drops = action == "DROP_HEADER"
     name = "dropped_headers_with_underscores" if drops else "requests_rejected_with_underscores_in_headers"
-    counter = scope.counter(name)
 
     def count(found: int) -> None:
-        counter.value += found
+        scope.counter(name).value += found  # made when it is first needed, as in Envoy
 
-    return replace(settings, underscores=Underscores(drops, count))
+    return Underscores(drops, count)
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
