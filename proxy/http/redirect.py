@@ -102,7 +102,7 @@ def _begin_again(
     stream.details = b"internal_redirect"
     stream.status = response.status
     stream.ended_at = hcm.monotonic()
-    internal, remote_address = stream.internal, stream.remote_address
+    internal, remote_address, protocol = stream.internal, stream.remote_address, stream.protocol
     if stream.upstream is not None:
         stream.upstream.cancel()
     hcm.complete(stream)
@@ -111,7 +111,11 @@ def _begin_again(
         hook(stream)
     StreamState.__init__(stream, stream.connection, hcm)
     stream.state = {_TRAIL: trail}
-    stream.internal, stream.remote_address = internal, remote_address
+    stream.internal, stream.remote_address, stream.protocol = internal, remote_address, protocol
+    _count(stream)
+    if hcm.max_stream_duration_s:
+        stream.duration_deadline = stream.started_at + hcm.max_stream_duration_s
+        stream.connection.watch(stream.duration_deadline)
     stream.request_headers = headers
     stream.original_path = headers.path
     stream.rx_headers_end_at = stream.rx_end_at = stream.started_at
@@ -125,6 +129,14 @@ def _begin_again(
         stream.bytes_received = len(body)
         stream.decode_ended = True
         run_data(stream, body, True)
+
+
+def _count(stream: ActiveStream) -> None:
+    stats = stream.hcm.stats
+    if stream.protocol == b"HTTP/2":
+        stats.downstream_rq_http2_total.value += 1
+    else:
+        stats.downstream_rq_http1_total.value += 1
 
 
 def _route(stream: ActiveStream, route: Route | None) -> None:

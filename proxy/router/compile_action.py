@@ -40,6 +40,8 @@ def compile_action(
         "hash_policy",
         why="no balancer hashes: ROUND_ROBIN, LEAST_REQUEST and RANDOM do not, in Envoy neither",
     )
+    reader.ignore("early_data_policy", why="no request is ever sent as early data")
+    reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
     reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
@@ -187,6 +189,7 @@ def _compile_variant(
     reader: Reader, route: Route, known_clusters: Container[str] | None, filters: FilterConfigs
 ) -> Route:
     """The route as it is when this cluster is drawn. The cluster's header operations always come first."""
+    reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
     name = reader.text("name")
     header = reader.text("cluster_header").lower().encode()
     if bool(name) == bool(header):

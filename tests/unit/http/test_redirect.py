@@ -36,6 +36,7 @@ def follow(**policy: Any) -> dict[str, Any]:
 
 
 MOVED = [("location", "http://a/next")]
+LIMIT = {"common_http_protocol_options": {"max_stream_duration": "2s"}}
 
 
 @pytest.mark.parametrize(
@@ -124,3 +125,15 @@ def test_the_timeout_of_the_next_pass_runs_anew():
     talk.waits(1.5)
     talk.upstream(talk.upstreams - 1).replies(200)
     assert talk.client_saw.status == 200
+
+
+def test_the_stream_may_last_as_long_again():
+    talk = Transcript(to("a", timeout="0s", internal_redirect_policy={}), hcm=LIMIT)
+    talk.client(GET)
+    talk.waits(1.5)
+    talk.upstream(0).replies(302, b"moved", MOVED)
+    talk.waits(1.5)
+    assert not talk.client.got
+    talk.waits(1)
+    assert talk.client_saw.status == 504 and talk.last["details"] == b"max_duration_timeout"
+    assert talk.stats["http.front.downstream_rq_http1_total"] == 2

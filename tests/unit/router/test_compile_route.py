@@ -266,3 +266,17 @@ def test_refused_routes(route: Config, path: str, words: str) -> None:
     findings = findings_of(routes(route), {"c"})
     assert [finding.path for finding in findings] == ["virtual_hosts[0].routes[0]" + path]
     assert words in findings[0].message
+
+
+def test_what_changes_nothing_is_taken_with_a_warning() -> None:
+    lb = {"filter_metadata": {"envoy.lb": {"v": "1"}}}
+    weighted = {"clusters": [{"name": "c", "weight": 1, "metadata_match": lb}]}
+    config = routes(action(metadata_match=lb), {"match": PREFIX, "route": {"weighted_clusters": weighted}})
+    reader = reader_of(f"{ROUTES}.RouteConfiguration", config)
+    compile_route_table(reader, Context())
+    assert not reader.errors.findings
+    place = "virtual_hosts[0].routes"
+    assert [warning.path for warning in reader.errors.warnings] == [
+        f"{place}[0].route.metadata_match",
+        f"{place}[1].route.weighted_clusters.clusters[0].metadata_match",
+    ]
