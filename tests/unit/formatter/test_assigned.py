@@ -13,7 +13,6 @@ PROXY = Path(__file__).resolve().parents[3] / "proxy"
 NEVER = {
     "requested_server_name": "there is no TLS towards clients, so no client names a server in it",
     "metadata": "no filter of ours writes dynamic metadata; those of others may",
-    "direct_remote_address": "the constructor makes it from remote_address",
 }
 SLOTS = {*StreamInfo.__slots__, *ConnectionInfo.__slots__}
 
