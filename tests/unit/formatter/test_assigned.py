@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
@@ -33,6 +34,7 @@ def read_by_operators() -> set[str]:
     return found & SLOTS
 
 
+@cache
 def assigned() -> set[str]:
     """What anything in proxy/ outside stream_info.py stores in a stream or in its ``info``."""
     return {
