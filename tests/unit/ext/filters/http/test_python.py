@@ -574,6 +574,20 @@ def test_an_error_is_a_500(hook: str, caplog: pytest.LogCaptureFixture) -> None:
     assert talk.stats["http.front.downstream_rq_5xx"] == 1
 
 
+class Leaving:
+    """Calls exit()."""
+
+    def decode_headers(self, stream: ActiveStream) -> None:
+        raise SystemExit(3)
+
+
+def test_a_filter_that_exits_is_a_500() -> None:
+    talk = talk_of(python("Leaving"))
+    talk.client(GET)
+    assert talk.client_saw.status == 500
+    assert talk.stats["http.front.python.mine.errors"] == 1
+
+
 def test_an_error_behind_the_head_resets() -> None:
     talk = broken("encode_data")
     assert talk.client.is_closed and talk.last["details"] == b"python_filter_error"
