@@ -69,6 +69,9 @@ class Expander:
                     )
                 return "${"
             given = self._environ.get(name)
+            if given is not None and not _is_text(given):
+                missing.append(f"refers to the environment variable {name}, which is not UTF-8")
+                return ""
             if default is not None:
                 return given or default
             if given is None:
@@ -84,6 +87,15 @@ class Expander:
         for message in missing:
             self._report(path, message)
         return None if missing else result
+
+
+def _is_text(given: str) -> bool:
+    """Whether a variable's bytes were UTF-8: Python hands on others as surrogates, which no message takes."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _below(path: str, key: str) -> str:

@@ -30,11 +30,16 @@ def to_ask(method: str, url: str, headers: tuple[str, ...], data: str, random: f
     """The request that a client would send for a URL. Raises click.BadParameter."""
     from proxy.explain.engine import Ask
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # "http://[::1/"
+        raise click.BadParameter(f"{url!r}: {error}") from None
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise click.BadParameter(f"{url!r} is not of the form http://host/path")
     path = url[len(parts.scheme) + 3 + len(parts.netloc) :].partition("#")[0] or "/"
     path = path if path.startswith("/") else "/" + path
+    if not method:
+        raise click.BadParameter("the method is empty")
     if any(mark <= " " or mark == "\x7f" for mark in method + parts.netloc + path):
         raise click.BadParameter("method and URL hold no blanks or control characters")
     pairs = [header(one) for one in headers]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -18,6 +20,8 @@ VERBS = {
     "version": ("proxy.cli.version", "print the version"),
 }
 VERSION_FLAGS = ("--version", "-V")
+#: how a reader that has left, a full disk or a broken device shows when standard output is written
+OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def usage() -> str:
@@ -29,7 +33,22 @@ def usage() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one verb with its arguments; the exit code."""
+    """Run one verb with its arguments; the exit code, 1 when its output could not be written."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()  # here, where a failure can still be told
+        return code
+    except OSError as error:
+        if error.errno not in OUTPUT_LOST:
+            raise
+        # what is still buffered would fail again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.errno != errno.EPIPE:  # "outrider ... | head" is no mistake
+            sys.stderr.write(f"outrider: standard output: {error.strerror}\n")
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage() + "\n")
         return 0 if arguments else 2

@@ -63,9 +63,9 @@ def _zipkin() -> dict[str, Any]:
 def _place(text: str, default_ip: str) -> tuple[str, int]:
     """ "8080", "127.0.0.1:8080" or "[::1]:8080" as (ip, port). Raises ValueError."""
     ip, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        raise ValueError(f"{text!r} is not of the form [IP:]PORT")
     number = int(port)
-    if not 0 <= number <= 65535:
-        raise ValueError(text)
     return (ip.strip("[]") or default_ip), number
 
 

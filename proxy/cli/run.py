@@ -37,8 +37,37 @@ MEANINGLESS = (
     ("--socket-path", True),
     ("--use-dynamic-base-id", False),
 )
-#: of these, the ones that ask for what we do anyway: no warning
+MAX_SECONDS = 2**32 - 1  # Envoy's flags are uint32
+#: of the meaningless, the ones that ask for what we do anyway: no warning
 QUIET = frozenset(("--disable-hot-restart", "--skip-deprecated-logs", "--cpuset-threads"))
+
+
+def seconds(text: str) -> float:
+    """A flag's time, fractions allowed. Raises argparse.ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= MAX_SECONDS:  # nor nan
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def utf8(text: str) -> str:
+    """A flag's text, which messages and pages will hold. Raises argparse.ArgumentTypeError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python hands on other bytes as surrogates
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
+    return text
+
+
+def stats_tag(text: str) -> str:
+    """``name:value``. Raises argparse.ArgumentTypeError in Envoy's words."""
+    utf8(text)
+    if not all(text.partition(":")):
+        raise argparse.ArgumentTypeError(f"misformatted stats-tag '{text}'")
+    return text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,13 +89,25 @@ def parser() -> argparse.ArgumentParser:
     add("--component-log-level", default="", metavar="A:LEVEL,B:LEVEL")
     add("--log-format", default=DEFAULTS.log_format, metavar="FORMAT", help="Envoy's (spdlog's) pattern")
     add("--log-path", metavar="FILE", help="log there and not to standard error")
-    add("--service-cluster", default="", metavar="NAME", help="node.cluster, before the bootstrap's")
-    add("--service-node", default="", metavar="ID", help="node.id, before the bootstrap's")
-    add("--service-zone", default="", metavar="ZONE", help="node.locality.zone, before the bootstrap's")
-    add("--drain-time-s", type=float, default=DEFAULTS.drain_time_s, metavar="S",
+    add(
+        "--service-cluster",
+        type=utf8,
+        default="",
+        metavar="NAME",
+        help="node.cluster, before the bootstrap's",
+    )
+    add("--service-node", type=utf8, default="", metavar="ID", help="node.id, before the bootstrap's")
+    add(
+        "--service-zone",
+        type=utf8,
+        default="",
+        metavar="ZONE",
+        help="node.locality.zone, before the bootstrap's",
+    )
+    add("--drain-time-s", type=seconds, default=DEFAULTS.drain_time_s, metavar="S",
         help="how long SIGTERM waits for requests in flight (25)")  # fmt: skip
     add("--drain-strategy", choices=("gradual", "immediate"), default="gradual")
-    add("--parent-shutdown-time-s", type=float, default=DEFAULTS.parent_shutdown_time_s, metavar="S")
+    add("--parent-shutdown-time-s", type=seconds, default=DEFAULTS.parent_shutdown_time_s, metavar="S")
     add("--file-flush-interval-msec", type=int, default=10_000, metavar="MS", help="access-log files")
     add("--file-flush-min-size-kb", type=int, default=64, metavar="KB", help="access-log files")
     add("--admin-address-path", metavar="FILE", help="write the admin address there")
@@ -80,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--stats-tag",
         dest="stats_tag",
+        type=stats_tag,
         action="append",
         default=[],
         metavar="NAME:VALUE",

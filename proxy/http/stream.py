@@ -250,8 +250,10 @@ class ActiveStream(StreamState, StreamDecoder):
         """Answer in our own words. Once a response has begun this resets the stream instead.
 
         The response operations of a route that forwards apply to its local replies too, as in Envoy; those of other
-        routes are in ``extra`` already.
+        routes are in ``extra`` already. Raises ValueError for a status that is none (filters are users' code).
         """
+        if type(status) is not int or not 100 <= status <= 599:
+            raise ValueError(f"{status!r} is no status for a local reply")
         if self.done:
             return
         if details:

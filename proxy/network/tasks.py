@@ -34,7 +34,9 @@ class RunningTask:
         failure: BaseException | None = None
         try:
             result = await self.work
-        except (Exception, asyncio.CancelledError) as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # asyncio would let SystemExit and KeyboardInterrupt end the process
             failure = error
         try:
             self._end(result, failure)

@@ -48,6 +48,14 @@ def test_what_is_no_reference(text: str) -> None:
     assert "is no reference to a variable" in message
 
 
+@pytest.mark.parametrize("text", ["${LATIN}", "${LATIN:-default}"])
+def test_a_variable_that_is_not_utf8_is_named(text: str) -> None:
+    environ = {"LATIN": b"\xe9".decode("utf-8", "surrogateescape")}  # as os.environ has it
+    loaded = load_text(BOOTSTRAP, f'node: {{id: "{text}"}}', "a.yaml", environ=environ)
+    [finding] = loaded.errors.findings
+    assert str(finding) == "a.yaml:1:8: node.id: refers to the environment variable LATIN, which is not UTF-8"
+
+
 def test_every_missing_variable_is_named_with_its_place() -> None:
     text = 'node:\n  id: "${ID}"\n  cluster: ${NAME}\n  locality: {zone: "x${ZONE}${AREA}"}\n'
     loaded = load_text(BOOTSTRAP, text, "a.yaml", environ=ENVIRON)

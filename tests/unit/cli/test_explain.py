@@ -46,6 +46,8 @@ def test_what_is_no_header(text):
         ("GET", "http://a/ b"),
         ("G T", "http://a/"),
         ("GET", "http://a\n/"),
+        ("GET", "http://[::1/"),
+        ("", "http://a/"),
     ],
 )
 def test_what_is_no_request(method, url):

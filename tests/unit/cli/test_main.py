@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from proxy.cli import main as cli
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -67,3 +72,24 @@ def test_every_verb_s_module_has_a_main():
     for module, _ in cli.VERBS.values():
         __import__(module)
         assert callable(sys.modules[module].main)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["validate", "config/standalone.yaml"]])
+def test_a_full_disk_is_told_in_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", *arguments], stdout=full, stderr=subprocess.PIPE, cwd=ROOT
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"outrider: standard output: No space left on device\n"
+
+
+def test_a_reader_that_has_left_is_no_mistake():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "--help"], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -61,7 +61,8 @@ def test_flags_that_ask_for_what_we_do_anyway_give_none(arguments, capsys):
         (["--listen", "1"], "go together"),
         (["--upstream", "http://a:1"], "go together"),
         (["-c", "x", "--listen", "1", "--upstream", "http://a:1"], "cannot be combined"),
-        (["--listen", "x", "--upstream", "http://a:1"], "invalid literal"),
+        (["--listen", "x", "--upstream", "http://a:1"], "'x' is not of the form [IP:]PORT"),
+        (["--listen", "127.0.0.1:1_0", "--upstream", "http://a:1"], "is not of the form [IP:]PORT"),
         (["--listen", "70000", "--upstream", "http://a:1"], "70000"),
         (["--listen", "1", "--upstream", "https://a:1"], "http://host:port"),
         (["--listen", "1", "--upstream", "http://a:1/path"], "prefix_rewrite"),
@@ -69,4 +70,22 @@ def test_flags_that_ask_for_what_we_do_anyway_give_none(arguments, capsys):
 )
 def test_what_cannot_be_run_is_said_with_exit_code_2(arguments, reason, capsys):
     assert run.main(arguments) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--drain-time-s", "-1"], "'-1' is no number of seconds"),
+        (["--drain-time-s", "nan"], "'nan' is no number of seconds"),
+        (["--parent-shutdown-time-s", "inf"], "'inf' is no number of seconds"),
+        (["--stats-tag", "x"], "misformatted stats-tag 'x'"),
+        (["--stats-tag", "x:\udcff"], "is not UTF-8"),
+        (["--service-node", "\udcff"], "is not UTF-8"),
+    ],
+)
+def test_a_flag_with_a_wrong_value_is_a_bad_command_line(arguments, reason, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        run.main(["-c", "x", *arguments])
+    assert leaving.value.code == 2
     assert reason in capsys.readouterr().err

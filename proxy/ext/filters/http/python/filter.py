@@ -115,7 +115,7 @@ class PythonFilter(Filter):
         if self.completes is not None and not (marks is not None and marks.skipped):
             try:
                 self.completes(stream)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.faults.report("on_complete", error)
 
     def _headers(self, side: Side, stream: ActiveStream) -> FilterStatus | None:
@@ -157,7 +157,7 @@ class PythonFilter(Filter):
             return False
         try:
             return side.wants_body is None or bool(side.wants_body(stream))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.failed(side, stream, f"{side.direction}_wants_body", error)
             return False
 
@@ -174,7 +174,7 @@ class PythonFilter(Filter):
             if hasattr(verdict, "__await__"):
                 return self._admitted(verdict)
             return checked(verdict, side, name, stream, given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return STOP if self.failed(side, stream, name, error) else None
 
     def _admitted(self, work: Any) -> Any:

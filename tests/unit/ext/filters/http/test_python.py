@@ -574,6 +574,38 @@ def test_an_error_is_a_500(hook: str, caplog: pytest.LogCaptureFixture) -> None:
     assert talk.stats["http.front.downstream_rq_5xx"] == 1
 
 
+class Leaving:
+    """Calls exit()."""
+
+    def decode_headers(self, stream: ActiveStream) -> None:
+        raise SystemExit(3)
+
+
+def test_a_filter_that_exits_is_a_500() -> None:
+    talk = talk_of(python("Leaving"))
+    talk.client(GET)
+    assert talk.client_saw.status == 500
+    assert talk.stats["http.front.python.mine.errors"] == 1
+
+
+class Answering:
+    """Replies with what is no status."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.status = config["status"]
+
+    def decode_headers(self, stream: ActiveStream) -> None:
+        stream.local_reply(self.status)
+
+
+@pytest.mark.parametrize("status", ["200", 99999, [200], None])
+def test_a_reply_without_a_status_is_a_500_and_harms_no_statistics(status: Any) -> None:
+    talk = talk_of(python("Answering", config={"status": status}))
+    talk.client(GET)
+    assert talk.client_saw.status == 500
+    assert talk.stats["http.front.downstream_rq_5xx"] == 1
+
+
 def test_an_error_behind_the_head_resets() -> None:
     talk = broken("encode_data")
     assert talk.client.is_closed and talk.last["details"] == b"python_filter_error"
