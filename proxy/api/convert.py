@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, cast
 
-from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError, Message
 
@@ -29,6 +28,7 @@ from proxy.api.pool import (
     descriptor,
     descriptor_of,
     enum_type,
+    is_map,
     message_type,
     new_message,
     pool,
@@ -87,7 +87,7 @@ class _Field:
         self.json_name: str = field.json_name
         self.is_repeated: bool = field.is_repeated
         self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
-        self.is_map: bool = field.message_type is not None and field.message_type.GetOptions().map_entry
+        self.is_map = is_map(field)
         oneof = field.containing_oneof
         self.oneof: str | None = oneof.name if oneof is not None and len(oneof.fields) > 1 else None
         self.key: Callable[[Any], Any] | None = None
@@ -191,6 +191,8 @@ class Converter:
             self._say(str(wrong))
 
     def _free_form(self, message: Any, value: Any) -> None:
+        from google.protobuf import json_format  # most configurations need none
+
         if message.DESCRIPTOR.name == "Struct" and not isinstance(value, dict):
             raise Wrong(f"expects an object, not {shown(value)}")
         try:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal import api_implementation
 from google.protobuf.message import DecodeError, Message
 
 from proxy.api.schema.own import own_files
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor_pool import DescriptorPool
 
 ANY = "google.protobuf.Any"
 STRUCT = "google.protobuf.Struct"
@@ -43,11 +45,37 @@ class BadPayload(Exception):
         self.findings = findings
 
 
+# What google.protobuf's own modules stand on is taken from where it is: those modules bring the implementation in pure
+# Python along (a tenth of all that starting imports), and make a class of every message that a message can reach.
+_IS_UPB = api_implementation.Type() == "upb"
+
+
+def _new_pool() -> DescriptorPool:
+    if not _IS_UPB:
+        from google.protobuf import descriptor_pool
+
+        return descriptor_pool.DescriptorPool()
+    from google._upb import _message
+
+    return cast("DescriptorPool", _message.DescriptorPool())
+
+
+def _class_of(message: Descriptor) -> type[Message]:
+    if not _IS_UPB:
+        from google.protobuf import message_factory
+
+        return message_factory.GetMessageClass(message)
+    from google._upb import _message
+
+    made = _message.MessageMeta(message.name, (Message,), {"DESCRIPTOR": message, "__module__": None})
+    return cast(type[Message], made)
+
+
 @cache
 def pool() -> DescriptorPool:
     """The pool with every file of the schema (milliseconds the first time, then free)."""
     packed = _SCHEMA.read_bytes()
-    result = DescriptorPool()
+    result = _new_pool()
     for serialized in _split(zlib.decompress(packed)):
         result.AddSerializedFile(serialized)
     for file in own_files():
@@ -94,7 +122,34 @@ def descriptor(type_name: str) -> Descriptor:
 
 def message_class(type_name: str) -> type[Message]:
     """The message class by full name ("envoy.config.cluster.v3.Cluster"). Raises UnknownType."""
-    return message_factory.GetMessageClass(descriptor(type_name))
+    return _class_of(descriptor(type_name))
+
+
+def definition(message: Descriptor) -> Message:
+    """The google.protobuf.DescriptorProto of a message: its fields and their options, which Envoy's rules are.
+
+    ``GetOptions()`` of the descriptors imports protobuf's implementation in pure Python, and does not know the options
+    of a private pool.
+    """
+    if _IS_UPB:
+        result = new_message("google.protobuf.DescriptorProto")
+        message.CopyToProto(result)  # type: ignore[arg-type]  # any class of that name will do
+        return result
+    file: Any = new_message("google.protobuf.FileDescriptorProto")
+    file.ParseFromString(message.file.serialized_pb)
+    inside = file.message_type
+    for name in message.full_name[len(file.package) :].lstrip(".").split("."):
+        found = next(one for one in inside if one.name == name)
+        inside = found.nested_type
+    return cast(Message, found)
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    """Whether a field is a map: protobuf makes it a list of messages of their own, marked by an option."""
+    entry = field.message_type
+    if entry is None or not entry.has_options or entry.containing_type != field.containing_type:
+        return False
+    return bool(definition(entry).options.map_entry)  # type: ignore[attr-defined]
 
 
 def new_message(type_name: str) -> Message:

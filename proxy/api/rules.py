@@ -1,8 +1,8 @@
 """The API's own rules (protoc-gen-validate options), compiled once per message type from the descriptors.
 
-In a private pool options arrive as unknown fields, so each is read again with the pool's own option classes. A test
-takes a value and gives a sentence when the value breaks a rule. A field that is not set is tested here, once, with
-its default: what the rules say about that is kept as ``when_unset``.
+The options are read from the message's definition, of the pool's own class, which knows them. A test takes a value and
+gives a sentence when the value breaks a rule. A field that is not set is tested here, once, with its default: what the
+rules say about that is kept as ``when_unset``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from proxy.api.pool import ANY, descriptor, enum_type, message_class, message_type, pool
+from proxy.api.pool import ANY, definition, descriptor, enum_type, is_map, message_type, pool
 from proxy.api.scalars import shown
 
 Test = Callable[[Any], str | None]
@@ -50,7 +50,7 @@ class FieldRules:
         self.is_any = self.child == ANY
         self.shape = ONE
         if field.is_repeated:
-            self.shape = MAP if _is_map(field) else LIST
+            self.shape = MAP if is_map(field) else LIST
         self.deprecated = False
         self.disallowed = False
 
@@ -65,25 +65,22 @@ class TypeRules:
         self.fields: dict[int, FieldRules] = {}
         self.when_unset: dict[int, tuple[str, str]] = {}
         self.oneofs: list[tuple[str, list[str]]] = []
-        if not _is_disabled(message):
-            self._compile(message)
+        said: Any = definition(message)
+        if not _is_disabled(said.options):
+            self._compile(message, said)
 
-    def _compile(self, message: Descriptor) -> None:
-        for field in message.fields:
-            self._field(field)
+    def _compile(self, message: Descriptor, said: Any) -> None:
+        for field, stated in zip(message.fields, said.field, strict=True):
+            self._field(field, stated.options)
         required = _extension("validate.required")
-        for oneof in message.oneofs:
-            if not oneof.has_options:
-                continue
-            options = _reread("google.protobuf.OneofOptions", oneof.GetOptions())
-            if options.Extensions[required]:
+        for oneof, stated in zip(message.oneofs, said.oneof_decl, strict=True):
+            if oneof.has_options and stated.options.Extensions[required]:
                 self.oneofs.append((oneof.name, [member.name for member in oneof.fields]))
 
-    def _field(self, field: FieldDescriptor) -> None:
+    def _field(self, field: FieldDescriptor, options: Any) -> None:
         rules = self.fields[field.number] = FieldRules(field)
         if not field.has_options:
             return
-        options = _reread("google.protobuf.FieldOptions", field.GetOptions())
         rules.deprecated = options.deprecated
         rules.disallowed = options.Extensions[_extension("envoy.annotations.disallowed_by_default")]
         extension = _extension("validate.rules")
@@ -114,25 +111,9 @@ def _extension(name: str) -> Any:
     return pool().FindExtensionByName(name)
 
 
-@cache
-def _options_class(name: str) -> type[Message]:
-    return message_class(name)
-
-
-def _reread(class_name: str, options: Any) -> Any:
-    return _options_class(class_name).FromString(options.SerializeToString())
-
-
-def _is_disabled(message: Descriptor) -> bool:
-    if not message.has_options:
-        return False
-    options = _reread("google.protobuf.MessageOptions", message.GetOptions())
+def _is_disabled(options: Any) -> bool:
     names = ("validate.disabled", "validate.ignored")
     return any(options.Extensions[_extension(name)] for name in names)
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _is_wrapper(name: str) -> bool:
@@ -143,7 +124,7 @@ def _child_name(field: FieldDescriptor) -> str:
     if field.message_type is None:
         return ""
     message = field.message_type
-    if _is_map(field):
+    if is_map(field):
         value = message.fields_by_name["value"]
         if value.message_type is None:
             return ""
