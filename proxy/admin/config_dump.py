@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import json_format
-
 from proxy.admin.clusters import host_address
 from proxy.admin.config_mask import BadMask, apply_mask
 from proxy.admin.patterns import BadPattern, compile_filter
@@ -145,6 +143,8 @@ def _route_configs(listener: Any) -> Iterator[Message]:
 
 def to_json(message: Message) -> dict[str, Any]:
     """Proto JSON of a message, secrets redacted."""
+    from google.protobuf import json_format
+
     found = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool())
     result: dict[str, Any] = _redacted(found)
     return result

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 import h11
 
 from proxy.admin.state import Params, Reply, Request
+from proxy.base.http_date import http_date
 
 if TYPE_CHECKING:
     from proxy.admin.server import AdminServer
@@ -178,7 +178,7 @@ class AdminConnection(asyncio.Protocol):
             ("cache-control", "no-cache, max-age=0"),
             ("x-content-type-options", "nosniff"),
             *reply.headers,
-            ("date", formatdate(self.server.state.clock.wall(), usegmt=True)),
+            ("date", http_date(self.server.state.clock.wall())),
             ("server", "envoy"),
         ]
         if close:

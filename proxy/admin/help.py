@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 from proxy.admin.state import HTML, Endpoint, Reply
@@ -35,6 +34,8 @@ def help_text(endpoints: Sequence[Endpoint]) -> str:
 
 def home_page(endpoints: Sequence[Endpoint]) -> Reply:
     """Links to what can be read, buttons for what changes something. No script."""
+    import html
+
     rows = []
     for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.path):
         path = html.escape(endpoint.path)

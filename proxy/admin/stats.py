@@ -6,13 +6,10 @@ Text: text readouts, then counters and gauges together, then histograms, each so
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
-
-import orjson
 
 from proxy.admin import prometheus
 from proxy.admin.patterns import BadPattern, compile_filter
@@ -60,10 +57,14 @@ def answer(state: AdminState, request: Request) -> Reply:
         return Reply("") if shape == "text" else Reply('{"stats":[]}', 200, JSON)
     chosen = _choose(state.store, kind, "usedonly" in params, accepts)
     if shape == "json":
+        import orjson
+
         return Reply(orjson.dumps({"stats": _json(chosen, buckets)}).decode(), 200, JSON)
     text = _text(chosen, buckets)
     if shape == "text":
         return Reply(text)
+    import html
+
     page = f"<!DOCTYPE html>\n<title>outrider stats</title>\n<pre>\n{html.escape(text)}</pre>\n"
     return Reply(page, 200, HTML)
 

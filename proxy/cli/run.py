@@ -6,6 +6,7 @@ argparse, not click: this is the entry whose start-up time counts, in every pod 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 
@@ -194,6 +195,7 @@ def main(arguments: list[str]) -> int:
         return 2
     _warn_of_meaningless(args)
     options = to_options(args)
+    gc.disable()  # until everything is made (Server._freeze): imports make no garbage worth looking for
     from proxy.server.main import run, validate
 
     if options.mode != "serve":

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import DYNAMIC, FormatContext, Make, Slot
 from proxy.formatter.syntax import Command
@@ -36,6 +34,8 @@ def _first(getters: tuple[Callable[[StreamInfo], Any], ...], max_length: int | N
 
 
 def _entries(text: str) -> list[Command]:
+    import orjson
+
     try:
         settings = orjson.loads(text)
     except orjson.JSONDecodeError as error:

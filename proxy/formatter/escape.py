@@ -15,8 +15,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import orjson
-
 # Deleting these from a line leaves what needs a second look.
 PLAIN: Final = bytes(range(0x20, 0x7F))
 PLAIN_JSON: Final = PLAIN.replace(b'"', b"").replace(b"\\", b"")
@@ -57,5 +55,7 @@ def decode_json(value: bytes) -> str:
 
 def escape_json(value: bytes) -> bytes:
     """A value as the inside of a JSON string (no quotes around it)."""
+    import orjson  # see values.dumps
+
     text = orjson.dumps(decode_json(value))[1:-1].decode()
     return _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()

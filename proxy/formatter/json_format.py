@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.escape import PLAIN_JSON, escape_json
 from proxy.formatter.operators import compile_command
 from proxy.formatter.slot import COUNT, DYNAMIC, TEXT, FormatContext, Getter, Slot
 from proxy.formatter.syntax import Command, parse
 from proxy.formatter.text import text_slots
-from proxy.formatter.values import json_of, plain
+from proxy.formatter.values import dumps, json_of
 
 #: stands for a missing value until the line is put together; no value on the wire is this
 _MISSING: Final = b"\0"
@@ -115,12 +113,12 @@ class _Builder:
         elif isinstance(value, str) and "%" in value:
             self.add_template(value)
         else:
-            self.literal(orjson.dumps(plain(value)))
+            self.literal(dumps(value))
 
     def add_object(self, value: dict[str, Any]) -> None:
         self.literal(b"{")
         for index, key in enumerate(sorted(value)):
-            self.literal(b",%b:" % orjson.dumps(key) if index else b"%b:" % orjson.dumps(key))
+            self.literal(b",%b:" % dumps(key) if index else b"%b:" % dumps(key))
             self.add(value[key])
         self.literal(b"}")
 
@@ -184,14 +182,14 @@ def _json_getter(slot: Slot) -> Getter:
 def _tree(value: Any, context: FormatContext) -> Any:
     """The struct with bytes for constants and getters for templates; None where a literal null stood."""
     if isinstance(value, dict):
-        nodes = {orjson.dumps(key): _tree(value[key], context) for key in sorted(value)}
+        nodes = {dumps(key): _tree(value[key], context) for key in sorted(value)}
         return {key: node for key, node in nodes.items() if node is not None}
     if isinstance(value, list):
         return [node for node in (_tree(item, context) for item in value) if node is not None]
     if value is None:
         return None
     if not isinstance(value, str) or "%" not in value:
-        return orjson.dumps(plain(value))
+        return dumps(value)
     parts = parse(value)
     if len(parts) == 1 and isinstance(parts[0], Command):
         slot = compile_command(parts[0], context, None)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from proxy.formatter.escape import PLAIN_JSON, decode_json, escape_json
+
+
+def dumps(value: Any) -> bytes:
+    """JSON of a plain value, whole floats as ints."""
+    import orjson  # brings ten modules along, and most processes never write JSON
+
+    return orjson.dumps(plain(value))
 
 
 def text_of(value: Any) -> bytes:
@@ -15,7 +20,7 @@ def text_of(value: Any) -> bytes:
         return value
     if isinstance(value, str):
         return value.encode()
-    return orjson.dumps(plain(value))
+    return dumps(value)
 
 
 def json_of(value: Any) -> bytes:
@@ -26,7 +31,7 @@ def json_of(value: Any) -> bytes:
         value = decode_json(value)
     if isinstance(value, str):
         return b'"%b"' % escape_json(value.encode())
-    return b"%d" % value if type(value) is int else orjson.dumps(plain(value))
+    return b"%d" % value if type(value) is int else dumps(value)
 
 
 def plain(value: Any) -> Any:

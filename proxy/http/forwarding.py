@@ -9,7 +9,6 @@ x-envoy-external-address, via, x-request-id in. Response: hop-by-hop fields out;
 
 from __future__ import annotations
 
-from email.utils import formatdate
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,7 @@ from proxy.base.headers import (
     RequestHeaders,
     ResponseHeaders,
 )
+from proxy.base.http_date import http_date
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -284,7 +284,7 @@ class Forwarding:
             second = int(self.clock.wall())
             if second != self.date_second:
                 self.date_second = second
-                self.date = formatdate(second, usegmt=True).encode()
+                self.date = http_date(second).encode()
             fields.append((b"date", self.date))
             known |= DATE
         if not known & SERVER:

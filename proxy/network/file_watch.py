@@ -6,7 +6,6 @@ name stands for another file.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections.abc import Callable
@@ -32,6 +31,8 @@ class FileWatcher:
     def watch(self, path: str, on_moved: Callable[[], None]) -> None:
         """Call ``on_moved`` whenever something is renamed to ``path``, once per watch. Raises OSError."""
         directory, name = os.path.split(path)
+        import ctypes  # few configurations watch anything
+
         libc = ctypes.CDLL(None, use_errno=True)
         if self._descriptor < 0:
             self._descriptor = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), path)
@@ -72,6 +73,8 @@ class FileWatcher:
 
 def _checked(result: int, path: str) -> int:
     if result < 0:
+        import ctypes
+
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
     return result

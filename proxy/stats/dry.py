@@ -76,6 +76,10 @@ class DryScope(Scope):
         """The gauge."""
         return self.dry.one_gauge
 
+    def gauges(self, names: Sequence[str]) -> list[Gauge]:
+        """The gauge, as often as names are given."""
+        return [self.dry.one_gauge] * len(names)
+
     def text(self, name: str) -> TextReadout:
         """The text readout."""
         return self.dry.one_text

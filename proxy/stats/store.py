@@ -157,6 +157,30 @@ class Store:
         """The gauge of that full name, made when it is new."""
         return self.gauges.get(name) or self._keep(self.gauges, name, Gauge(follows))
 
+    def many_counters(self, names: list[str]) -> list[Counter]:
+        """The counters of those full names, each name once. A cluster has so many that starting up is to make them."""
+        if not self._may_keep(self._counters, names):
+            return [self.counter(name) for name in names]
+        made = [Counter() for _ in names]
+        self._counters.update(zip(names, made, strict=True))
+        self.size += len(names)
+        return made
+
+    def many_gauges(self, names: list[str]) -> list[Gauge]:
+        """As ``many_counters``, for gauges that follow nothing."""
+        if not self._may_keep(self.gauges, names):
+            return [self.gauge(name) for name in names]
+        made = [Gauge() for _ in names]
+        self.gauges.update(zip(names, made, strict=True))
+        self.size += len(names)
+        return made
+
+    def _may_keep(self, table: dict[str, T], names: list[str]) -> bool:
+        """Whether all of the names are new, wanted and within the limit."""
+        return (
+            self.matcher is None and self.size + len(names) <= self.limit and table.keys().isdisjoint(names)
+        )
+
     def text(self, name: str) -> TextReadout:
         """The text readout of that full name, made when it is new."""
         return self.texts.get(name) or self._keep(self.texts, name, TextReadout())
@@ -247,12 +271,17 @@ class Scope:
 
     def counters(self, names: Sequence[str]) -> list[Counter]:
         """The counters ``prefix`` + each of the names, which need no cleaning. Clusters have so many."""
-        prefix, store = self.prefix, self.store
-        return [store.counter(prefix + name) for name in names]
+        prefix = self.prefix
+        return self.store.many_counters([prefix + name for name in names])
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge ``prefix`` + name; follows: see Gauge."""
         return self.store.gauge(self.prefix + sanitise(name), follows)
+
+    def gauges(self, names: Sequence[str]) -> list[Gauge]:
+        """The gauges ``prefix`` + each of the names, which need no cleaning."""
+        prefix = self.prefix
+        return self.store.many_gauges([prefix + name for name in names])
 
     def text(self, name: str) -> TextReadout:
         """The text readout ``prefix`` + name."""

@@ -18,6 +18,22 @@ class Pattern(Protocol):
         """A match object or None."""
 
 
+class Regex:
+    """A regular expression that is compiled when first asked: most processes never write a page with tags."""
+
+    __slots__ = ("_search", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._search: Any = None
+
+    def search(self, text: str) -> Any:
+        """As ``re``'s."""
+        if self._search is None:
+            self._search = re.compile(self.text, re.ASCII).search
+        return self._search(text)
+
+
 class Tag(NamedTuple):
     """A label and its value, with Envoy's dotted name ("envoy.cluster_name")."""
 
@@ -53,7 +69,7 @@ def first_word_of(regex: str) -> str:
 
 
 def _rule(tag: str, regex: str, needle: str = "", never: str = "") -> Rule:
-    return Rule(tag, re.compile(regex, re.ASCII), first_word_of(regex), needle, never)
+    return Rule(tag, Regex(regex), first_word_of(regex), needle, never)
 
 
 def _words(tag: str, words: str) -> Rule:

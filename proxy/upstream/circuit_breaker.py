@@ -90,11 +90,8 @@ class ResourceManager:
         """scope: "cluster.<name>.circuit_breakers.<default|high>."."""
         self._take_limits(thresholds)
         self.connections = self.pending = self.pools = self.requests = self.retries = 0
-        self.cx_open = scope.gauge("cx_open")
-        self.cx_pool_open = scope.gauge("cx_pool_open")
-        self.rq_open = scope.gauge("rq_open")
-        self.rq_pending_open = scope.gauge("rq_pending_open")
-        self.rq_retry_open = scope.gauge("rq_retry_open")
+        gauges = scope.gauges(("cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"))
+        self.cx_open, self.cx_pool_open, self.rq_open, self.rq_pending_open, self.rq_retry_open = gauges
         self.remaining = Remaining(scope) if thresholds.track_remaining else None
         self.show_remaining()
 

@@ -268,12 +268,12 @@ class ClusterStats:
         """scope: "cluster.<name>."."""
         for name, counter in zip(_COUNTERS, scope.counters(_COUNTER_NAMES), strict=True):
             setattr(self, name, counter)
-        for name in _GAUGES:
-            followed = _FOLLOWS.get(name)
-            gauge = scope.gauge(_DOTTED.get(name, name), scope.counter(followed) if followed else None)
+        for name, gauge in zip(_GAUGES, scope.gauges(_GAUGES), strict=True):
             setattr(self, name, gauge)
+        for name, followed in _FOLLOWS.items():
+            getattr(self, name).follows = getattr(self, followed)
         for name in _HISTOGRAMS:
-            setattr(self, name, scope.histogram(_DOTTED.get(name, name), _UNITS.get(name, "ms")))
+            setattr(self, name, scope.histogram(name, _UNITS.get(name, "ms")))
         scope.store.alias(scope.prefix + "external.upstream_rq_time", self.upstream_rq_time)
 
 
