@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ JSON = "application/json"
 HTML = "text/html; charset=UTF-8"
 
 
-@dataclass(slots=True, frozen=True)
-class ListenerStatus:
+class ListenerStatus(NamedTuple):
     """A listener that accepts: its name and the address it is bound to (a port that was 0 is the real one).
 
     ip: address text, or the path of a unix socket (port None).
@@ -165,8 +163,7 @@ class Params(dict[str, str]):
         return params
 
 
-@dataclass(slots=True, frozen=True)
-class Request:
+class Request(NamedTuple):
     """One admin request. path: without the query; body: form text of a POST, as content_type says."""
 
     method: str
@@ -176,8 +173,7 @@ class Request:
     content_type: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What an endpoint answers."""
 
     body: str
@@ -194,12 +190,11 @@ def json_reply(value: Any, status: int = 200) -> Reply:
     return Reply(json.dumps(value, indent=1, ensure_ascii=False) + "\n", status, JSON)
 
 
-@dataclass(slots=True, frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One admin path. summary and params are what /help prints; post_only: it changes something."""
 
     path: str
     summary: str
     answer: Callable[[AdminState, Request], Reply]
     post_only: bool = False
-    params: tuple[tuple[str, str], ...] = field(default=())
+    params: tuple[tuple[str, str], ...] = ()

@@ -69,6 +69,7 @@ class Reader:
         "_errors",
         "_fields",
         "_locator",
+        "_present",
         "_read",
         "_settled",
         "message",
@@ -85,6 +86,8 @@ class Reader:
         self._fields = _known.get(self.type_name) or _fields_of(message)
         self._errors = errors if errors is not None else Errors()
         self._locator = locator
+        # What is set, in the order of the fields' numbers; most of what is asked for is not.
+        self._present: dict[str, None] = {field.name: None for field, _ in message.ListFields()}
         self._read: set[str] = set()
         self._settled: set[str] = set()  # fields ("" = the message itself) about which all is said
         self._children: dict[str, Any] = {}
@@ -98,7 +101,10 @@ class Reader:
 
     def has(self, field: str) -> bool:
         """Whether the field is set (repeated: non-empty; no presence: not the default). Does not mark it as read."""
-        return _is_set(self.message, self._field(field))
+        if field in self._present:
+            return True
+        self._field(field)
+        return False
 
     def which(self, oneof: str) -> str | None:
         """The set member of a oneof. Does not mark it as read."""
@@ -147,7 +153,7 @@ class Reader:
     def sub(self, field: str) -> Reader | None:
         """A singular message, None when unset. An Any is unpacked, as by ``any``."""
         descriptor = self._mark(field)
-        if not self.message.HasField(field):
+        if field not in self._present:
             return None
         if field not in self._children:
             self._children[field] = self._child(descriptor, getattr(self.message, field), field)
@@ -177,6 +183,8 @@ class Reader:
     def each(self, field: str) -> list[Reader]:
         """A repeated message field; elements of type Any are unpacked, as by ``any``."""
         descriptor = self._mark(field)
+        if field not in self._present:
+            return []
         if field not in self._children:
             made = (
                 self._child(descriptor, value, f"{field}[{index}]")
@@ -236,7 +244,7 @@ class Reader:
     def wrapped(self, field: str, default: Any) -> Any:
         """The value of a google.protobuf.UInt32Value, BoolValue and so on; the default when unset."""
         self._mark(field)
-        return getattr(self.message, field).value if self.message.HasField(field) else default
+        return getattr(self.message, field).value if field in self._present else default
 
     def seconds(self, field: str, default: float | None = None) -> float | None:
         """A google.protobuf.Duration in seconds; the default when unset. A negative one is a finding."""
@@ -288,7 +296,7 @@ class Reader:
         for field in fields:
             self._mark(field)
             self._settled.add(field)
-            if self.has(field):
+            if field in self._present:
                 self.warn(field, f"has no effect here: {why}")
 
     def fail(self, field: str, message: str) -> None:
@@ -303,7 +311,7 @@ class Reader:
         """
         if field:
             self._mark(field)
-            if not self.has(field):
+            if field not in self._present:
                 return
         self._find(field, message, "unsupported")
         if whole:
@@ -333,13 +341,13 @@ class Reader:
         """Paths of set fields that nobody read, here and in the children that somebody did read."""
         if "" in self._settled:
             return
-        for descriptor, _ in self.message.ListFields():
-            if descriptor.name in self._settled:
+        for field in self._present:
+            if field in self._settled:
                 continue
-            if descriptor.name not in self._read and _is_set(self.message, descriptor):
-                yield self._at(descriptor.name)
-            else:
-                yield from _unread_children(self._children.get(descriptor.name))
+            if field not in self._read:
+                yield self._at(field)
+            elif field in self._children:
+                yield from _unread_children(self._children[field])
 
     def finding(self, path: str, message: str, kind: str) -> ConfigError:
         """A ConfigError with its place in the text, not yet collected."""
@@ -402,14 +410,6 @@ _known: dict[str, dict[str, FieldDescriptor]] = {}
 def _fields_of(message: Message) -> dict[str, FieldDescriptor]:
     fields = {field.name: cast(FieldDescriptor, field) for field in message.DESCRIPTOR.fields}
     return _known.setdefault(message.DESCRIPTOR.full_name, fields)
-
-
-def _is_set(message: Message, field: FieldDescriptor) -> bool:
-    if field.is_repeated:
-        return len(getattr(message, field.name)) > 0
-    if field.has_presence:
-        return message.HasField(field.name)
-    return bool(getattr(message, field.name) != field.default_value)
 
 
 def _enum_name(field: FieldDescriptor, number: int) -> str:

@@ -45,6 +45,9 @@ class Thresholds:
     budget: RetryBudget | None = None
 
 
+_NO_THRESHOLDS: Final = Thresholds()
+
+
 class Remaining:
     """The remaining_* gauges of one priority."""
 
@@ -216,14 +219,16 @@ def _show_open(gauge: Gauge, count: int, limit: int) -> None:
 @reads("envoy.config.cluster.v3.CircuitBreakers")
 def compile_circuit_breakers(reader: Reader | None) -> tuple[Thresholds, Thresholds]:
     """CircuitBreakers -> the limits of DEFAULT and HIGH. The first entry of a priority counts, as in Envoy."""
+    if reader is None:
+        return _NO_THRESHOLDS, _NO_THRESHOLDS
     found: dict[str, Thresholds] = {}
     per_host: dict[str, int] = {}
-    for entry in reader.each("thresholds") if reader is not None else []:
+    for entry in reader.each("thresholds"):
         priority, thresholds = _compile_thresholds(entry)
         if priority in found:
             entry.warn("priority", f"a second entry for {priority} is not used")
         found.setdefault(priority, thresholds)
-    for entry in reader.each("per_host_thresholds") if reader is not None else []:
+    for entry in reader.each("per_host_thresholds"):
         priority, limit = _compile_per_host(entry)
         if priority in per_host:
             entry.warn("priority", f"a second entry for {priority} is not used")
