@@ -9,6 +9,7 @@ import argparse
 import gc
 import json
 import sys
+from functools import partial
 
 from proxy.base.errors import ConfigRefused
 from proxy.cli.findings import print_findings
@@ -43,7 +44,10 @@ QUIET = frozenset(("--disable-hot-restart", "--skip-deprecated-logs", "--cpuset-
 def parser() -> argparse.ArgumentParser:
     """Envoy's flags by Envoy's names (``envoy --help``, 1.40), and ours at the end."""
     p = argparse.ArgumentParser(
-        prog="outrider run", description="Serve an Envoy v3 bootstrap.", allow_abbrev=False
+        prog="outrider run",
+        description="Serve an Envoy v3 bootstrap.",
+        allow_abbrev=False,
+        formatter_class=partial(argparse.HelpFormatter, width=80),  # until help is written, see below
     )
     add = p.add_argument
     add("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON")
@@ -90,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     add("--upstream", metavar="URL", help="... and forward to http://host:port")
     add("--admin", metavar="[IP:]PORT", help="no file: the admin interface (127.0.0.1 unless an IP is given)")
     add("--zipkin", metavar="URL", help="no file: report spans to http://host:port")
+    # Each flag that is added asks for a formatter, and the usual one imports shutil and asks how wide the terminal is.
+    p.formatter_class = argparse.HelpFormatter
     return p
 
 
