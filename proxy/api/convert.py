@@ -31,7 +31,6 @@ from proxy.api.pool import (
     is_map,
     message_type,
     new_message,
-    pool,
     type_name_of,
 )
 from proxy.api.scalars import Wrong, nearest, shown
@@ -196,7 +195,7 @@ class Converter:
         if message.DESCRIPTOR.name == "Struct" and not isinstance(value, dict):
             raise Wrong(f"expects an object, not {shown(value)}")
         try:
-            json_format.ParseDict(value, message, descriptor_pool=pool(), max_recursion_depth=3 * MAX_DEPTH)
+            json_format.ParseDict(value, message, max_recursion_depth=3 * MAX_DEPTH)
         except (json_format.ParseError, RecursionError, OverflowError) as error:
             raise Wrong(f"cannot be read as {message.DESCRIPTOR.name}: {error}") from error
         repeated = _repeated_key(value)

@@ -22,8 +22,9 @@ STRUCT = "google.protobuf.Struct"
 # Both carry {type_url, value: Struct}; the Struct stands for the message in its JSON form.
 TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
+MAX_PARTS = 32  # of a type's name that is looked for
+
 _SCHEMA = Path(__file__).with_name("schema") / "envoy_v3.binpb.z"
-_OWN = _SCHEMA.with_name("outrider.binpb")  # schema/own.py
 
 
 class UnknownType(Exception):
@@ -70,23 +71,78 @@ def _class_of(message: Descriptor) -> type[Message]:
     return cast(type[Message], made)
 
 
+class _Schema:
+    """The files of the schema. A file goes into the pool when a type of its package is asked for, or a file that
+    imports it is: a process needs a sixth of them."""
+
+    __slots__ = ("_folders", "_has_own", "_left", "pool")
+
+    def __init__(self) -> None:
+        self._has_own = False
+        self.pool = _new_pool()
+        self._left = {_first_strings(file)[0]: file for file in _split(zlib.decompress(_SCHEMA.read_bytes()))}
+        self._folders: dict[str, list[str]] = {}  # a package's files stand in a folder of its name
+        for name in self._left:
+            self._folders.setdefault(name.rpartition("/")[0], []).append(name)
+
+    def load(self, name: str) -> None:
+        """One file, after those it imports."""
+        file = self._left.pop(name, None)
+        if file is not None:
+            for imported in _first_strings(file)[2:]:
+                self.load(imported)
+            self.pool.AddSerializedFile(file)
+
+    def load_package_of(self, type_name: str) -> None:
+        """The files of the type's package."""
+        if type_name.startswith("outrider."):
+            self._load_own()
+        parts = type_name.split(".")[:MAX_PARTS]
+        for end in range(len(parts) - 1, 0, -1):
+            for name in self._folders.pop("/".join(parts[:end]), ()):
+                self.load(name)
+
+    def load_all(self) -> None:
+        """Every file that is left."""
+        for name in list(self._left):
+            self.load(name)
+        self._load_own()
+
+    def _load_own(self) -> None:
+        """Messages of our own, which are made with protobuf's public modules."""
+        if self._has_own:
+            return
+        self._has_own = True
+        from proxy.api.schema.own import own_files
+
+        for file in own_files():
+            for imported in file.dependency:
+                self.load(imported)
+            self.pool.AddSerializedFile(file.SerializeToString())
+
+
+@cache
+def _schema() -> _Schema:
+    return _Schema()
+
+
 @cache
 def pool() -> DescriptorPool:
-    """The pool with every file of the schema (milliseconds the first time, then free)."""
-    packed = _SCHEMA.read_bytes()
-    result = _new_pool()
-    for serialized in (*_split(zlib.decompress(packed)), *_split(_OWN.read_bytes())):
-        result.AddSerializedFile(serialized)
-    return result
+    """The pool with every file of the schema, for what looks into it by itself."""
+    _schema().load_all()
+    return _schema().pool
 
 
 def type_names() -> list[str]:
     """Full names of all messages of the schema that stand in no other message. Reads the schema again: for findings."""
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-    serialized = (*_split(zlib.decompress(_SCHEMA.read_bytes())), *_split(_OWN.read_bytes()))
-    files = [FileDescriptorProto.FromString(one) for one in serialized]
-    return [f"{file.package}.{message.name}" for file in files for message in file.message_type]
+    from proxy.api.schema.own import own_files
+
+    files = (FileDescriptorProto.FromString(one) for one in _split(zlib.decompress(_SCHEMA.read_bytes())))
+    return [
+        f"{file.package}.{message.name}" for file in [*files, *own_files()] for message in file.message_type
+    ]
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -108,12 +164,38 @@ def _split(data: bytes) -> list[bytes]:
     return result
 
 
+def _first_strings(file: bytes) -> list[str]:
+    """Name, package and imports of a serialized FileDescriptorProto: its fields 1, 2 and 3, which come first."""
+    result = []
+    at = 0
+    while at < len(file) and file[at] in (0x0A, 0x12, 0x1A):
+        length, at = file[at + 1], at + 2
+        if length >= 0x80:
+            length, at = length - 0x80 + (file[at] << 7), at + 1
+        result.append(file[at : at + length].decode())
+        at += length
+    return result
+
+
 def descriptor(type_name: str) -> Descriptor:
     """The descriptor of a message by full name. Raises UnknownType."""
+    schema = _schema()
+    for load in (None, schema.load_package_of, lambda _: schema.load_all()):
+        if load is not None:
+            load(type_name)
+        try:
+            return schema.pool.FindMessageTypeByName(type_name)
+        except KeyError:
+            pass
+    raise UnknownType(type_name)
+
+
+def extension(name: str) -> FieldDescriptor:
+    """An option by full name, such as Envoy's rules. Raises KeyError."""
     try:
-        return pool().FindMessageTypeByName(type_name)
+        return _schema().pool.FindExtensionByName(name)
     except KeyError:
-        raise UnknownType(type_name) from None
+        return pool().FindExtensionByName(name)
 
 
 def message_class(type_name: str) -> type[Message]:

@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from proxy.api.pool import ANY, definition, descriptor, enum_type, is_map, message_type, pool
+from proxy.api.pool import ANY, definition, descriptor, enum_type, extension, is_map, message_type
 from proxy.api.scalars import shown
 
 Test = Callable[[Any], str | None]
@@ -108,7 +108,7 @@ def rules_of(type_name: str) -> TypeRules:
 
 @cache
 def _extension(name: str) -> Any:
-    return pool().FindExtensionByName(name)
+    return extension(name)
 
 
 def _is_disabled(options: Any) -> bool:

@@ -23,6 +23,10 @@ NEVER_PLAIN = (
     *("opentelemetry", "prometheus_client", "rich", "click", "aiodns", "pycares", "re2", "h2", "aiohttp"),
     *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
     "proxy.ext.filters.http.python",
+    *("orjson", "uuid", "email", "html", "ctypes", "shutil", "google.protobuf.json_format"),
+    # protobuf's implementation in pure Python, which most of its public modules import
+    *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
+    "google.protobuf.internal.python_message",
 )
 #: the front door alone must not even bring the machinery
 NEVER_AT_THE_DOOR = (

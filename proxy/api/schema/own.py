@@ -1,23 +1,11 @@
 """Messages of our own, beside Envoy's: made here in code, so that the recovered schema stays what the binary holds.
 
-``python -m proxy.api.schema.own`` writes them to outrider.binpb, which the pool reads: making them at start would import
-protobuf's own descriptors.
-
 message outrider.filters.http.python.v1.Python   see docs/python-filters.md
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
-)
-
-FILE = Path(__file__).with_name("outrider.binpb")
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
 _TEXT = FieldDescriptorProto.TYPE_STRING
 _MESSAGE = FieldDescriptorProto.TYPE_MESSAGE
@@ -65,12 +53,3 @@ def _field(
         type_name=type_name or None,
         label=FieldDescriptorProto.LABEL_OPTIONAL,
     )
-
-
-def serialized() -> bytes:
-    """What FILE holds: a FileDescriptorSet."""
-    return FileDescriptorSet(file=own_files()).SerializeToString(deterministic=True)
-
-
-if __name__ == "__main__":
-    FILE.write_bytes(serialized())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +15,15 @@ from google.protobuf import descriptor_pool
 from proxy.api.pool import (
     BadPayload,
     UnknownType,
+    definition,
+    descriptor,
+    is_map,
     message_class,
     new_message,
     pool,
     struct_to_dict,
     type_name_of,
+    type_names,
     unpack,
 )
 
@@ -95,8 +104,54 @@ def test_struct_to_dict_keeps_whole_numbers_whole() -> None:
     assert type(plain["a"]) is int
 
 
-def test_our_own_messages_are_written_as_they_are_made() -> None:
-    """After a change of proxy/api/schema/own.py: python -m proxy.api.schema.own."""
-    from proxy.api.schema.own import FILE, serialized
+def test_a_definition_knows_the_options_of_the_pool() -> None:
+    found: Any = definition(descriptor("envoy.config.cluster.v3.Cluster"))
+    name = next(field for field in found.field if field.name == "name")
+    rules = name.options.Extensions[pool().FindExtensionByName("validate.rules")]  # type: ignore[attr-defined]
+    assert rules.string.min_len == 1
+    inner: Any = definition(descriptor("envoy.config.cluster.v3.Cluster.CustomClusterType"))
+    assert inner.name == "CustomClusterType"
 
-    assert FILE.read_bytes() == serialized()
+
+def test_maps_are_known_from_lists_of_messages() -> None:
+    fields = descriptor("envoy.config.cluster.v3.Cluster").fields_by_name
+    maps = [name for name, field in fields.items() if is_map(field)]
+    assert maps == ["typed_extension_protocol_options"]
+
+
+@pytest.mark.slow
+def test_protobuf_in_pure_python_will_do(tmp_path: Path) -> None:
+    """Where no wheel fits, protobuf has no compiled part."""
+    file = tmp_path / "bootstrap.json"
+    backend = {"name": "back", "connect_timeout": "1s", "metadata": {"filter_metadata": {"a": {"b": 1}}}}
+    file.write_text(json.dumps({"static_resources": {"clusters": [backend, {"name": ""}]}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "validate", str(file)],
+        env={**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "static_resources.clusters[1].name: must not be empty" in done.stderr
+    assert done.stderr.count("must") == 1
+
+
+def test_files_are_loaded_when_their_types_are_asked_for() -> None:
+    code = (
+        "from proxy.api import pool as p\n"
+        "p.new_message('envoy.config.bootstrap.v3.Bootstrap')\n"
+        "some = len(p._schema()._left)\n"
+        "p.descriptor('zipkin.proto3.Span')\n"  # stands in no folder of its package's name
+        "print(some, len(p._schema()._left))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    some, none = map(int, done.stdout.split())
+    assert some > 300
+    assert none == 0
+
+
+def test_every_type_of_the_schema_is_found() -> None:
+    assert all(descriptor(name).full_name == name for name in type_names())

@@ -149,3 +149,34 @@ def test_names_and_values_run_in_parallel() -> None:
         "b": 1,
         "a": 2,
     }
+
+
+def test_many_at_once_are_the_ones_that_names_find() -> None:
+    store = Store()
+    scope = store.scope("cluster").scope("back")
+    kept = scope.counter("b")
+    counters = scope.counters(["a", "b", "c"])  # one of them is there already
+    assert counters[1] is kept
+    assert (
+        counters
+        == [store.counter(f"cluster.back.{name}") for name in "abc"]
+        == scope.counters(["a", "b", "c"])
+    )
+    gauges = scope.gauges(["x", "y"])
+    assert (
+        gauges == [store.gauge("cluster.back.x"), store.gauge("cluster.back.y")] == scope.gauges(["x", "y"])
+    )
+    assert store.size == len(store.counters) + len(store.gauges) == 6
+
+
+def test_many_at_once_know_the_limit_and_the_matcher() -> None:
+    store = Store(limit=3)
+    store.scope("").counters(["a", "b", "c"])
+    store.scope("").gauges(["d", "e"])
+    assert (list(store.counters), list(store.gauges)) == (["server.stats_overflow", "a", "b"], [])
+    assert store.overflow.value == 3
+    store = Store()
+    store.matcher = lambda name: not name.startswith("secret")
+    store.scope("").counters(["a", "secret"])
+    store.scope("").gauges(["b", "secrets"])
+    assert (list(store.counters), list(store.gauges)) == (["server.stats_overflow", "a"], ["b"])
