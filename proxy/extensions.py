@@ -100,4 +100,24 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "envoy.extensions.load_balancing_policies.random.v3.Random",
         "proxy.ext.load_balancers.random:Random",
     ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "proxy.ext.transport_sockets.tls:DownstreamTls",
+    ),
+    (
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "proxy.ext.transport_sockets.tls:UpstreamTls",
+    ),
+    (
+        "envoy.filters.listener.tls_inspector",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+        "proxy.ext.filters.listener.tls_inspector:TlsInspector",
+    ),
+    (
+        "envoy.filters.listener.http_inspector",
+        "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+        "proxy.ext.filters.listener.http_inspector:HttpInspector",
+    ),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what it holds
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
+    from proxy.base.tls_info import TlsInfo
     from proxy.router.route import Route, VirtualHost
     from proxy.tracing.context import TraceContext
     from proxy.tracing.span import Span
@@ -21,6 +22,7 @@ class ConnectionInfo:
 
     remote_address: the client as trusted forwarding headers tell it (%DOWNSTREAM_REMOTE_ADDRESS%)
     direct_remote_address: the peer of the socket; local_address: our end of it
+    scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     """
 
     __slots__ = (
@@ -31,7 +33,10 @@ class ConnectionInfo:
         "local_address",
         "remote_address",
         "requested_server_name",
+        "scheme",
         "started_at",
+        "tls",
+        "transport_failure",
     )
 
     def __init__(
@@ -45,6 +50,9 @@ class ConnectionInfo:
         self.requested_server_name = ""
         self.filter_chain_name = ""
         self.listener_name = ""
+        self.scheme = b"http"
+        self.tls: TlsInfo | None = None
+        self.transport_failure = b""
 
 
 class UpstreamBytes:
@@ -90,6 +98,7 @@ class StreamInfo(UpstreamBytes):
         "upstream_local_address",
         "upstream_remote_address",
         "upstream_connection_id",
+        "upstream_tls",  # of the last try's connection
         "upstream_transport_failure_reason",
         "attempt_count",
         "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
@@ -142,6 +151,7 @@ class StreamInfo(UpstreamBytes):
         self.upstream_local_address = ""
         self.upstream_remote_address = ""
         self.upstream_connection_id = 0
+        self.upstream_tls: TlsInfo | None = None
         self.upstream_transport_failure_reason = b""
         self.attempt_count = 0
         self.span: Span | None = None

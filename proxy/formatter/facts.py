@@ -77,14 +77,6 @@ def nothing(command: Command, context: FormatContext, absent: Any) -> Slot:
     return Slot(TEXT, lambda stream: absent)
 
 
-def no_time(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """A certificate's validity, on a plain connection; the layout is checked all the same."""
-    from proxy.formatter.timing import check_layout
-
-    check_layout(command.argument)
-    return nothing(command, context, absent)
-
-
 def no_filter_state(command: Command, context: FormatContext, absent: Any) -> Slot:
     """FILTER_STATE(key:PLAIN|TYPED|FIELD:field): no filter sets any; the argument is checked all the same"""
     key, _, rest = command.argument.partition(":")

@@ -15,6 +15,7 @@ from proxy.formatter.flags import FlagNames
 from proxy.formatter.metadata import metadata_of, metadata_operator
 from proxy.formatter.slot import TEXT, FormatContext, Make, Operator, Slot
 from proxy.formatter.syntax import Command
+from proxy.formatter.tls import tls_operators
 
 
 def compile_command(command: Command, context: FormatContext, absent: Any) -> Slot:
@@ -36,7 +37,7 @@ def _with_length(make: Make) -> Operator:
     return Operator(make, "required", takes_length=True)
 
 
-REFUSED: Final = {
+REFUSED: Final[dict[str, str]] = {
     "CEL": "it needs the CEL language",
     "DOWNSTREAM_CX_RTT": "the kernel is not asked for round-trip times",
 }
@@ -131,7 +132,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": Operator(facts.of_attempt(facts.host_name_without_port)),
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED": Operator(facts.connection_id_attempted),
     # downstream
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.nothing),
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.spaceless("info.transport_failure")),
     "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.constant(b"Normal")),
     "DOWNSTREAM_LOCAL_CLOSE_REASON": Operator(facts.nothing),
     # metadata and filter state
@@ -159,19 +160,14 @@ for _prefix, _attribute in _ADDRESSES:
 for _prefix, _attribute in (_ADDRESSES[1], _ADDRESSES[2], _ADDRESSES[3]):
     OPERATORS[_prefix + "ADDRESS_ENDPOINT_ID"] = Operator(facts.address_endpoint_id(_attribute))
 
-# TLS: no value on a plain connection.
-_TLS: Final = {
-    "UPSTREAM_": "TLS_CIPHER TLS_VERSION TLS_SESSION_ID TLS_GROUP PEER_SUBJECT PEER_ISSUER PEER_CERT PEER_URI_SAN "
-    "PEER_DNS_SAN PEER_IP_SAN LOCAL_URI_SAN LOCAL_DNS_SAN LOCAL_IP_SAN",
-    "DOWNSTREAM_": "TLS_CIPHER TLS_VERSION TLS_SESSION_ID TLS_GROUP PEER_SUBJECT PEER_ISSUER PEER_CERT PEER_SERIAL "
-    "PEER_FINGERPRINT_256 PEER_FINGERPRINT_1 PEER_CHAIN_FINGERPRINTS_256 PEER_CHAIN_FINGERPRINTS_1 "
-    "PEER_CHAIN_SERIALS PEER_ISSUER_FINGERPRINT_256 PEER_ISSUER_SERIAL PEER_URI_SAN PEER_DNS_SAN PEER_IP_SAN "
-    "PEER_EMAIL_SAN PEER_OTHERNAME_SAN LOCAL_SUBJECT LOCAL_URI_SAN LOCAL_DNS_SAN LOCAL_IP_SAN LOCAL_EMAIL_SAN "
-    "LOCAL_OTHERNAME_SAN",
-    "TLS_": "JA3_FINGERPRINT JA4_FINGERPRINT",
-}
-for _prefix, _names in _TLS.items():
-    OPERATORS.update((_prefix + _name, Operator(facts.nothing)) for _name in _names.split())
-for _prefix in ("UPSTREAM_", "DOWNSTREAM_"):
-    for _name in ("PEER_CERT_V_START", "PEER_CERT_V_END"):
-        OPERATORS[_prefix + _name] = Operator(facts.no_time, "optional")
+OPERATORS.update(tls_operators())
+for _name in ("TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT"):  # the inspector is refused that would take them
+    OPERATORS[_name] = Operator(facts.nothing)
+REFUSED.update(
+    {
+        "UPSTREAM_TLS_GROUP": "the key exchange's group is not known",
+        "DOWNSTREAM_TLS_GROUP": "the key exchange's group is not known",
+        "DOWNSTREAM_PEER_OTHERNAME_SAN": "names of other kinds are not read from certificates",
+        "DOWNSTREAM_LOCAL_OTHERNAME_SAN": "names of other kinds are not read from certificates",
+    }
+)

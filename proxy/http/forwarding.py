@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.base.ids import Ids
     from proxy.base.stream_info import StreamInfo
+    from proxy.http.client_cert import ForwardClientCert
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -40,7 +41,9 @@ HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings", b"transfer-encoding")
 )
 #: Taken from every client, before we say ourselves what is true.
-ALWAYS: Final = HOP | {b"x-envoy-internal", b"x-forwarded-client-cert"}
+ALWAYS: Final = HOP | {b"x-envoy-internal"}
+#: Taken as well, unless forward_client_cert_details says otherwise.
+CLIENT_CERTS: Final = frozenset((b"x-forwarded-client-cert",))
 #: Taken from external clients: they steer retries, timeouts, tracing (contract/envoy.md 2.1).
 EXTERNAL: Final = ALWAYS | {
     b"x-envoy-retry-on",
@@ -77,9 +80,6 @@ OVERWRITE: Final = 0
 APPEND_IF_ABSENT: Final = 1
 PASS_THROUGH: Final = 2
 
-#: Downstream connections are plain until the TLS issue brings others.
-TRANSPORT_SCHEME: Final = b"http"
-
 
 def connection_tokens(headers: RequestHeaders) -> set[bytes]:
     """The lower-case names in all Connection fields (RFC 9110 section 7.6.1)."""
@@ -105,6 +105,7 @@ class Forwarding:
     __slots__ = (
         "add_user_agent",
         "always_set_request_id",
+        "client_cert",
         "clock",
         "date",
         "date_second",
@@ -126,6 +127,7 @@ class Forwarding:
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self.clock = clock
         self.ids = ids
+        self.client_cert: ForwardClientCert | None = None  # None: x-forwarded-client-cert is taken out
         self.use_remote_address = False
         self.trusted_hops = 0
         self.skip_xff_append = False
@@ -160,13 +162,16 @@ class Forwarding:
             internal = self._forwarded_address(stream, headers)
         if headers.known & FORWARDED_PROTO:
             if not headers.scheme:
-                headers.scheme = self._scheme_of(headers)
+                headers.scheme = self._scheme_of(headers, stream.info.scheme)
         else:
-            headers.fields.append((b"x-forwarded-proto", TRANSPORT_SCHEME))
+            scheme = stream.info.scheme
+            headers.fields.append((b"x-forwarded-proto", scheme))
             headers.known |= FORWARDED_PROTO
-            headers.scheme = headers.scheme or TRANSPORT_SCHEME
+            headers.scheme = headers.scheme or scheme
         if known & (HOP_BY_HOP | X_ENVOY | CLIENT_CERT):
             self._strip(headers, internal)
+        if self.client_cert is not None:
+            self.client_cert.apply(stream, headers)
         if internal or self.use_remote_address or self.add_user_agent or self.via:
             self._introduce(stream, headers, internal)
         if self.generate_request_id:
@@ -179,10 +184,10 @@ class Forwarding:
         return internal
 
     @staticmethod
-    def _scheme_of(headers: RequestHeaders) -> bytes:
+    def _scheme_of(headers: RequestHeaders, transport: bytes) -> bytes:
         """The scheme of an origin-form request is the one that x-forwarded-proto vouches for (as Envoy)."""
         value = headers.get(b"x-forwarded-proto")
-        return value if value in (b"http", b"https") else TRANSPORT_SCHEME
+        return value if value in (b"http", b"https") else transport
 
     def _strip_named(self, headers: RequestHeaders) -> None:
         named = connection_tokens(headers) - PROTECTED
@@ -198,6 +203,8 @@ class Forwarding:
         else:
             names = EXTERNAL
         headers.remove_all(names)
+        if self.client_cert is None:
+            headers.remove_all(CLIENT_CERTS)
         if headers.known & HOP_BY_HOP:
             self._te(headers)
 
@@ -231,7 +238,7 @@ class Forwarding:
             before = headers.joined(b"x-forwarded-for") if had_forwarded is not None else None
             headers.set(b"x-forwarded-for", before + b"," + own if before else own)
         if self.trusted_hops == 0 or b"x-forwarded-proto" not in headers:
-            headers.set(b"x-forwarded-proto", TRANSPORT_SCHEME)
+            headers.set(b"x-forwarded-proto", stream.info.scheme)
         return had_forwarded is None and client is not None and self._is_internal(client)
 
     def _forwarded_address(self, stream: StreamInfo, headers: RequestHeaders) -> bool:

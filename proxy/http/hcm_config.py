@@ -12,6 +12,7 @@ from typing import Any, Final
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.codec.http1 import Http1Settings
+from proxy.http.client_cert import compile_client_cert
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
 from proxy.http.early_forwarding import compile_early_forwarding
@@ -198,8 +199,7 @@ def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
         forwarding.user_agent = context.node.cluster.encode()
         forwarding.user_node = context.node.id.encode()
     forwarding.internal_networks = _compile_internal(reader.sub("internal_address_config"))
-    if reader.enum("forward_client_cert_details") != "SANITIZE":
-        reader.unsupported("forward_client_cert_details", "only SANITIZE is supported without TLS")
+    forwarding.client_cert = compile_client_cert(reader)
     return forwarding
 
 

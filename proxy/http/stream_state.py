@@ -13,6 +13,7 @@ from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.base.timers import Timed
 
 if TYPE_CHECKING:
+    from proxy.base.tls_info import TlsInfo
     from proxy.codec.interface import ServerCodec
     from proxy.http.connection_manager import ConnectionManager
     from proxy.http.filter import Filter
@@ -37,6 +38,15 @@ class StreamConnection(Timed):
     dirty: bool  # touched already
     info: ConnectionInfo
     write_blocked: bool
+
+    def on_secure(self, info: TlsInfo) -> None:
+        """A TLS handshake is over."""
+        self.info.tls = info
+        self.info.scheme = b"https"
+
+    def on_tls_failed(self, words: str) -> None:
+        """A TLS handshake has failed; the connection ends."""
+        self.info.transport_failure = words.encode()
 
     def touch(self) -> None:
         """The codec has output: write it before this turn of the loop ends."""

@@ -138,6 +138,7 @@ class Tries(Filter):
             stream.retry.unsent += 1
         stream.upstream_local_address = stream.upstream_remote_address = ""
         stream.upstream_connection_id = 0
+        stream.upstream_tls = None
         stream.upstream_protocol = stream.upstream_transport_failure_reason = b""
         stream.upstream_pool_wait_s = -1.0
         stream.upstream_connect_start_at = stream.upstream_connected_at = 0.0

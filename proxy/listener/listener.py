@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from proxy.listener.accepting import Accepting, Inspector
+from proxy.listener.chain_match import ChainMatcher
+from proxy.network.tls_transport import TlsTransport
 from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope
 
 if TYPE_CHECKING:
     from proxy.base.stream_info import ConnectionInfo
+    from proxy.listener.filter_chain import FilterChain
     from proxy.listener.overload import ConnectionLimit
     from proxy.listener.place import Place
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.downstream import DownstreamConnection
     from proxy.network.downstream_http2 import Http2DownstreamConnection
+    from proxy.network.tls import TlsSide
 
     Connection: TypeAlias = DownstreamConnection | Http2DownstreamConnection
 
@@ -43,11 +49,22 @@ class ListenerStats:
         "downstream_cx_overflow",
         "downstream_cx_total",
         "downstream_global_cx_overflow",
+        "downstream_listener_filter_error",
+        "downstream_listener_filter_remote_close",
+        "downstream_pre_cx_active",
+        "downstream_pre_cx_timeout",
+        "no_filter_chain_match",
         "worker_active",
         "worker_total",
     )
 
     def __init__(self, scope: Scope) -> None:
+        self.downstream_listener_filter_error = scope.counter("downstream_listener_filter_error")
+        self.downstream_listener_filter_remote_close = scope.counter(
+            "downstream_listener_filter_remote_close"
+        )
+        self.downstream_pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
+        self.no_filter_chain_match = scope.counter("no_filter_chain_match")
         self.downstream_cx_total = scope.counter("downstream_cx_total")
         self.downstream_cx_destroy = scope.counter("downstream_cx_destroy")
         self.downstream_cx_active = scope.gauge("downstream_cx_active", follows=self.downstream_cx_total)
@@ -57,16 +74,14 @@ class ListenerStats:
         self.downstream_cx_length_ms = scope.histogram("downstream_cx_length_ms")
         self.downstream_cx_overflow = scope.counter("downstream_cx_overflow")
         self.downstream_global_cx_overflow = scope.counter("downstream_global_cx_overflow")
-        scope.gauge("downstream_pre_cx_active", follows=self.downstream_cx_total)
+        self.downstream_pre_cx_active = scope.gauge(
+            "downstream_pre_cx_active", follows=self.downstream_cx_total
+        )
         for name in (
             "downstream_cx_overload_reject",
             "downstream_cx_transport_socket_connect_timeout",
-            "downstream_listener_filter_error",
-            "downstream_listener_filter_remote_close",
-            "downstream_pre_cx_timeout",
             "extension_config_missing",
             "network_extension_config_missing",
-            "no_filter_chain_match",
         ):
             scope.counter(name)
 
@@ -76,18 +91,27 @@ class Listener:
 
     name: the configured one, or the address; places: where it listens, as configured, the first is ``address``
     bound: as the system gave them (port 0), port None for unix sockets
+    filters: the terminal filters of all chains; filter: the first of them. chooses: listener filters or several chains
+    decide for each connection, by ``inspectors`` and ``chains``; else ``tls`` and ``filter`` take them all
+    waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
     """
 
     __slots__ = (
         "address",
         "backlog",
         "bound",
+        "chains",
+        "chooses",
         "connections",
+        "continues_on_timeout",
         "direction",
         "dispatcher",
         "draining",
         "filter",
         "filter_chain_name",
+        "filters",
+        "filters_timeout_s",
+        "inspectors",
         "limit",
         "message",
         "name",
@@ -98,6 +122,8 @@ class Listener:
         "servers",
         "sockets",
         "stats",
+        "tls",
+        "waiting",
     )
 
     def __init__(self, name: str, places: tuple[Place, ...], dispatcher: Dispatcher, message: Any) -> None:
@@ -113,6 +139,14 @@ class Listener:
         self.connections: set[Connection] = set()
         self.filter: NetworkFilter
         self.filter_chain_name = ""
+        self.filters: list[NetworkFilter] = []
+        self.tls: TlsSide | None = None
+        self.chooses = False
+        self.chains = ChainMatcher()
+        self.inspectors: list[Inspector] = []
+        self.filters_timeout_s = 15.0
+        self.continues_on_timeout = False
+        self.waiting: set[Accepting] = set()
         self.sockets: list[socket.socket] = []
         self.pipes: dict[str, str] = {}  # unix sockets: how the system tells our end → how Envoy prints it
         self.servers: list[asyncio.AbstractServer] = []
@@ -141,17 +175,29 @@ class Listener:
 
     async def serve(self) -> None:
         """Accept connections; nothing when told to stop already."""
+        factory = self._factory()
         for place, bound in zip(self.places, tuple(self.sockets), strict=False):
             if bound not in self.sockets:
                 return
             loop = self.dispatcher.loop
             make = loop.create_unix_server if place.port is None else loop.create_server
-            server = await make(
-                lambda: self.filter.new_connection(self, self.dispatcher),  # type: ignore[arg-type, return-value]
-                sock=bound,
-                backlog=self.backlog,
-            )
-            self.servers.append(server)
+            self.servers.append(await make(factory, sock=bound, backlog=self.backlog))
+
+    def _factory(self) -> Callable[[], Any]:
+        """Makes the protocol of an accepted connection."""
+        tls = self.tls
+        if self.chooses:
+            return lambda: Accepting(self)
+        if tls is not None:
+            return lambda: TlsTransport(self.filter.new_connection(self, self.dispatcher), tls)
+        return lambda: self.filter.new_connection(self, self.dispatcher)
+
+    def take(self, chains: list[FilterChain]) -> None:
+        """The chains, once compiled."""
+        self.filters = [chain.filter for chain in chains]
+        if chains:
+            first = chains[0]
+            self.filter, self.filter_chain_name, self.tls = first.filter, first.name, first.tls
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -180,6 +226,26 @@ class Listener:
         """Another object goes on with the same connection."""
         self.connections.discard(connection)
         self.connections.add(successor)
+
+    def may_wait(self, connection: Accepting) -> bool:
+        """A connection's first bytes are to be looked at; False refuses it: the limits hold for such ones as well."""
+        limit = self.limit
+        waiting = len(self.waiting)
+        if limit is not None and limit.open + waiting >= limit.most:
+            self.stats.downstream_global_cx_overflow.value += 1
+            return False
+        if len(self.connections) + waiting >= self.own_limit.value:
+            self.stats.downstream_cx_overflow.value += 1
+            return False
+        self.waiting.add(connection)
+        self.stats.downstream_pre_cx_active.value += 1
+        return True
+
+    def no_longer_waits(self, connection: Accepting) -> None:
+        """It has its chain, or has gone."""
+        if connection in self.waiting:
+            self.waiting.discard(connection)
+            self.stats.downstream_pre_cx_active.value -= 1
 
     def closed(self, connection: Connection, length_s: float) -> None:
         """A connection has gone."""
@@ -216,12 +282,19 @@ class Listener:
     def drain(self) -> None:
         """Idle connections close now, the others with the response they are waiting for."""
         self.draining = True
-        self.filter.drain()
+        self.drain_filters()
         for connection in list(self.connections):
             connection.close_idle()
         self.dispatcher.flush()
 
+    def drain_filters(self, begin: bool = True) -> None:
+        """See ``NetworkFilter.drain``."""
+        for each in self.filters:
+            each.drain(begin)
+
     def abort(self) -> None:
         """Close what is left, at once."""
+        for waiting in list(self.waiting):
+            waiting.abort()
         for connection in list(self.connections):
             connection.abort()

@@ -7,14 +7,13 @@ from typing import Any
 
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
-from proxy.listener.listener import UNLIMITED, Listener, ListenerStats, NetworkFilter
+from proxy.listener.compile_chains import compile_chains
+from proxy.listener.listener import UNLIMITED, Listener, ListenerStats
 from proxy.listener.overload import ConnectionLimit
 from proxy.listener.place import NOWHERE, Place, compile_place
 from proxy.network.dispatcher import Dispatcher
 
 LISTENER = "envoy.config.listener.v3.Listener"
-NETWORK_FILTERS = "envoy.filters.network."
-RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 COUNTERS = (
     *("listener_added", "listener_create_failure", "listener_create_success", "listener_in_place_updated"),
     *("listener_modified", "listener_removed", "listener_stopped"),
@@ -105,7 +104,7 @@ class ListenerManager:
         """A process that says it is unhealthy closes its connections with their next response (Envoy's drainClose)."""
         for listener in self.listeners:
             if not listener.draining:
-                listener.filter.drain(not healthy)
+                listener.drain_filters(not healthy)
 
     def _of(self, directions: set[str] | None) -> list[Listener]:
         return [each for each in self.listeners if directions is None or each.direction in directions]
@@ -126,7 +125,7 @@ class ListenerManager:
 def compile_listener(
     reader: Reader, context: FactoryContext, dispatcher: Dispatcher, limit: ConnectionLimit | None = None
 ) -> Listener | None:
-    """One listener with one filter chain that ends in the HTTP connection manager.
+    """One listener; its filter chains end in HTTP connection managers.
 
     limit: of the connections of all listeners together
     """
@@ -150,17 +149,14 @@ def compile_listener(
         "max_connections_to_accept_per_socket_event",
         why="one worker has all connections, and takes them as they come",
     )
-    _refuse_listener_filters(reader.each("listener_filters"))
     if reader.has("name"):
         key = f"envoy.resource_limits.listener.{name}.connection_limit"
         listener.own_limit = context.runtime.integer(key, UNLIMITED)
     buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
-    for chain in _chains(reader):
-        found = _compile_chain(chain, own, listener)
-        if found is None:
-            continue
-        listener.filter = found
-        hcm: Any = getattr(found, "hcm", None)
+    chains = compile_chains(reader, own, listener)
+    listener.take(chains)
+    for chain in chains:
+        hcm: Any = getattr(chain.filter, "hcm", None)
         if hcm is not None:
             hcm.buffer_limit_bytes = buffer_limit_bytes
     return listener
@@ -177,85 +173,3 @@ def _compile_places(reader: Reader) -> tuple[Place, ...]:
     if reader.type_name == LISTENER:
         places += [_compile_places(each)[0] for each in reader.each("additional_addresses")]
     return tuple(places)
-
-
-@reads("envoy.config.listener.v3.ListenerFilter")
-def _refuse_listener_filters(readers: list[Reader]) -> None:
-    for reader in readers:
-        config = reader.sub("typed_config")
-        name = config.type_name if config is not None else reader.text("name")
-        reader.unsupported("", f"listener filter {name} is not supported yet")
-
-
-@reads(LISTENER)
-def _chains(reader: Reader) -> list[Reader]:
-    """The filter chains; one, when the listener is not refused. Choosing between several comes later."""
-    chains = reader.each("filter_chains")
-    default = reader.sub("default_filter_chain")
-    every = [*chains, default] if default is not None else chains
-    if not every:
-        reader.fail("filter_chains", "a listener needs a filter chain")
-    elif len(every) > 1:
-        message = f"choosing between {len(every)} filter chains is not supported yet; a listener has one"
-        reader.unsupported("filter_chains", message, whole=False)
-        for chain in every:
-            chain.settle("filter_chain_match")
-    return every
-
-
-@reads("envoy.config.listener.v3.FilterChain")
-def _compile_chain(reader: Reader, context: FactoryContext, listener: Listener) -> NetworkFilter | None:
-    listener.filter_chain_name = reader.text("name")
-    _check_match(reader)
-    _check_transport_socket(reader.sub("transport_socket"))
-    filters = reader.each("filters")
-    if not filters:
-        reader.unsupported(
-            "",
-            "a filter chain without filters is not supported: it would only close connections",
-            whole=False,
-        )
-    built = [_compile_filter(each, context) for each in filters]
-    if len(built) > 1 and None not in built:
-        reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")
-    return built[-1] if built else None
-
-
-@reads("envoy.config.listener.v3.FilterChain")
-def _check_match(reader: Reader) -> None:
-    """A match that matches everything is fine; ``_chains`` has spoken where there are several chains."""
-    match = reader.sub("filter_chain_match")
-    if match is not None and match.message.ListFields() and not reader.is_settled("filter_chain_match"):
-        reader.unsupported(
-            "filter_chain_match",
-            "is not supported yet: the filter chain of a listener takes every connection",
-        )
-
-
-@reads("envoy.config.core.v3.TransportSocket")
-def _check_transport_socket(reader: Reader | None) -> None:
-    """Plain TCP only: raw_buffer or nothing."""
-    if reader is None:
-        return
-    name = reader.text("name")
-    config = reader.any("typed_config")
-    if config is not None and config.type_name == RAW_BUFFER:
-        return
-    kind = config.type_name if config is not None else name
-    what = "TLS from downstream" if kind.endswith("DownstreamTlsContext") else f"transport socket {kind}"
-    reader.unsupported("", f"{what} is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is")
-
-
-@reads("envoy.config.listener.v3.Filter")
-def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
-    name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
-    config = reader.any("typed_config")
-    if config is None:
-        if reader.which("config_type") is None:
-            reader.fail("typed_config", context.registry.untyped("a filter", name))
-        return None
-    if not context.registry.has(config.type_name):
-        reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))
-        return None
-    built: NetworkFilter = context.registry.resolve(config.type_name)(config, context)
-    return built

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.base.errors import (
     CONNECTION_TERMINATION,
@@ -23,9 +23,11 @@ from proxy.network.addresses import address_text
 from proxy.network.connecting import LocalFailure, failure_words, open_connection
 from proxy.network.dispatcher import Flushable
 from proxy.network.keepalive import set_keepalive
+from proxy.network.tls_transport import TlsTransport
 from proxy.upstream.connection import UpstreamStream
 
 if TYPE_CHECKING:
+    from proxy.base.tls_info import TlsInfo
     from proxy.network.dispatcher import Dispatcher
     from proxy.router.upstream_request import UpstreamRequest
     from proxy.upstream.host import Host
@@ -44,6 +46,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         "host",
         "transport",
         "opening",
+        "shaking",
         # state
         "open",
         "closed",
@@ -64,6 +67,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.protocol = b"HTTP/1.1"
         self.remote_address = host.address
         self.opening: asyncio.Task[None] | None = None
+        self.shaking: TlsTransport | None = None
+        self.tls = None
         self.pool_state = 0
         self.requests_served = 0
         self.created_at = 0.0
@@ -85,7 +90,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         """Open the socket; the outcome goes to the pool. Runs as one task per connection, never per request."""
         try:
             await open_connection(
-                self.dispatcher.loop, lambda: self, self.host, self.pool.cluster.bind_config
+                self.dispatcher.loop, self._protocol, self.host, self.pool.cluster.bind_config
             )
         except OSError as error:
             local = error.errno in LOCAL_ERRNOS
@@ -97,6 +102,25 @@ class UpstreamConnection(UpstreamStream, Flushable):
             pass
         finally:
             self.opening = None
+
+    def _protocol(self) -> Any:
+        """Who speaks with the socket: this, or TLS before it."""
+        tls = self.host.tls
+        if tls is None:
+            return self
+        name = self.host.hostname if tls.names_host else ""
+        self.shaking = TlsTransport(self, tls, name or tls.server_name)
+        return self.shaking
+
+    def on_secure(self, info: TlsInfo) -> None:
+        """The handshake is over; connection_made follows."""
+        self.shaking = None
+        self.tls = info
+
+    def on_tls_failed(self, words: str) -> None:
+        """The handshake has failed: there is no connection."""
+        self.shaking = None
+        self._connect_failed(False, words.encode())
 
     def _connect_failed(self, local: bool, words: bytes) -> None:
         if self.closed:
@@ -306,6 +330,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         else:
             if self.opening is not None:
                 self.opening.cancel()
+            if self.shaking is not None:
+                self.shaking.abort()
             self.pool.on_connect_failure(self, reason, b"")
 
     def fence(self, error: Exception) -> None:

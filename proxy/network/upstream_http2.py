@@ -54,6 +54,7 @@ class Http2Try(UpstreamStream, StreamWatcher):
         self.connected_at = connection.connected_at
         self.connection_id = connection.connection_id
         self.local_address = connection.local_address
+        self.tls = connection.tls
         self.remote_address = connection.remote_address
         self.protocol = b"HTTP/2"
         self.write_blocked = False

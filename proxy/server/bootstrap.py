@@ -149,6 +149,7 @@ def _compile(
         resolver=resolver,
         runtime=runtime,
         default_resolver=compile_bootstrap_resolver(root),
+        environ=environ,
     )
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)

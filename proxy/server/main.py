@@ -204,9 +204,10 @@ class Server:
 
     async def _send_last_spans(self) -> None:
         for listener in self.parts.listeners.listeners:
-            hcm = getattr(listener.filter, "hcm", None)
-            if hcm is not None and hcm.tracing is not None:
-                hcm.tracing.flush()
+            for each in listener.filters:
+                hcm = getattr(each, "hcm", None)
+                if hcm is not None and hcm.tracing is not None:
+                    hcm.tracing.flush()
         self.dispatcher.flush()
         deadline = self.clock.monotonic() + LAST_SPANS_S
         while self.parts.client.calls and self.clock.monotonic() < deadline:

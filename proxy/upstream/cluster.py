@@ -25,7 +25,6 @@ from proxy.upstream.options import (
     BindConfig,
     HttpOptions,
     TcpKeepalive,
-    check_transport_socket,
     compile_bind_config,
     compile_http_options,
     compile_keepalive,
@@ -33,6 +32,7 @@ from proxy.upstream.options import (
 from proxy.upstream.pool_http2 import make_pool
 from proxy.upstream.runtime_keys import follow_runtime
 from proxy.upstream.stats import ClusterCodes, ClusterStats, TimeoutBudgets
+from proxy.upstream.transport_socket import TransportSockets, compile_transport_sockets
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -106,6 +106,8 @@ class Cluster:
         "on_updated",
         "resources",
         "runtime",
+        "scope",
+        "sockets",
         "stats",
         "timeout_budgets",
     )
@@ -120,7 +122,8 @@ class Cluster:
         self.name_bytes = config.name.encode()
         self.observability_name = config.alt_stat_name or config.name
         self.observability_bytes = self.observability_name.encode()
-        scope = context.stats.scope("cluster").scope(self.observability_name)
+        scope = self.scope = context.stats.scope("cluster").scope(self.observability_name)
+        self.sockets = TransportSockets()
         self.stats = ClusterStats(scope)
         self.codes = ClusterCodes(scope, self.stats)
         breakers = scope.scope("circuit_breakers")
@@ -175,6 +178,7 @@ class Cluster:
     def make_host(self, ip: str, endpoint: EndpointConfig) -> Host:
         """A new host for one address of an endpoint, with its (empty) pools."""
         host = Host(self, ip, endpoint.port, endpoint.host, endpoint.path)
+        host.tls = self.sockets.of(endpoint.host.metadata, self.scope).tls
         host.pools = (make_pool(self, host, 0), make_pool(self, host, 1))
         host.pool = host.pools[0]
         return host
@@ -236,7 +240,6 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
     """A Cluster, not yet started. Findings go to the reader; the cluster is usable only when there are none."""
     dns = _compile_discovery(reader, context.default_resolver)
     assignment = reader.sub("load_assignment")
-    check_transport_socket(reader)
     _refuse_others(reader)
     make_balancer, policy = compile_balancing(reader, compile_overprovisioning(assignment), context)
     config = ClusterConfig(
@@ -255,7 +258,11 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
         metadata=compile_metadata(reader.sub("metadata")),
         message=reader.message,
     )
-    return Cluster(config, make_balancer, context)
+    cluster = Cluster(config, make_balancer, context)
+    cluster.sockets = compile_transport_sockets(reader, context, cluster.scope)
+    if not config.http.follows_downstream:
+        cluster.sockets.offer("h2" if config.http.http2 is not None else "http/1.1")
+    return cluster
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -311,7 +318,6 @@ def _refuse_others(reader: Reader) -> None:
     """What people are most likely to have, by names that say more than the fields'."""
     reader.unsupported("health_checks", "active health checks are not supported yet")
     reader.unsupported("outlier_detection", "outlier detection is not supported yet")
-    reader.unsupported("transport_socket_matches", "TLS to upstreams is not supported yet")
     reader.unsupported("preconnect_policy", "connections ahead of requests are not supported yet")
     reader.unsupported(
         "connection_pool_per_downstream_connection", "is not supported: a host has one pool for all clients"

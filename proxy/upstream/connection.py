@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from proxy.upstream.pool import PoolConnection
 
 if TYPE_CHECKING:
+    from proxy.base.tls_info import TlsInfo
     from proxy.codec.interface import ClientCodec
     from proxy.router.upstream_request import UpstreamRequest
 
@@ -23,6 +24,7 @@ class UpstreamStream(PoolConnection):
         "protocol",
         "remote_address",
         "request",
+        "tls",
         "write_blocked",
     )
 
@@ -32,6 +34,7 @@ class UpstreamStream(PoolConnection):
     local_address: str
     protocol: bytes  # b"HTTP/1.1", b"HTTP/2"
     remote_address: str
+    tls: TlsInfo | None  # the facts of its handshake
     write_blocked: bool
     request: UpstreamRequest | None  # the try that has the connection
     dirty: bool  # touched already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class UpstreamContext:
     """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers.
-    default_resolver: how clusters look names up that say nothing of it."""
+    default_resolver: how clusters look names up that say nothing of it. environ: environment variables."""
 
     clock: Clock
     timers: TimerWheel
@@ -32,3 +33,4 @@ class UpstreamContext:
     resolver: Resolver
     runtime: Runtime = field(default_factory=Runtime)
     default_resolver: ResolverOptions = SYSTEM_RESOLVER
+    environ: Mapping[str, str] = field(default_factory=dict)

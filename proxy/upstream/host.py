@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from proxy.network.tls import TlsSide
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.pool import ConnectionPool
 
@@ -52,6 +53,7 @@ class Host:
     healthy: may be chosen; degraded: only when too few are healthy; excluded: left out of the health percentages
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
+    tls: how connections are secured, None in plain text
     other_ips: where to connect when ``ip`` cannot be (LOGICAL_DNS with several addresses)
     pools: by routing priority (0 DEFAULT, 1 HIGH); pool: the first of them
     """
@@ -78,6 +80,7 @@ class Host:
         "rq_success",
         "rq_timeout",
         "rq_total",
+        "tls",
         "weight",
     )
 
@@ -98,6 +101,7 @@ class Host:
         self.excluded = config.health_status == "DRAINING"
         self.healthy = config.health_status in ("UNKNOWN", "HEALTHY")
         self.cx_active = self.cx_connect_fail = self.cx_total = 0
+        self.tls: TlsSide | None = None
         self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
 
     @property

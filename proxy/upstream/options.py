@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from proxy.codec.http2_settings import Http2Settings
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 AUTO_NEEDS_ALPN: Final = "needs ALPN, and so TLS, which is not supported yet; write explicit_http_config"
 
 _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
@@ -250,18 +249,3 @@ def _compile_socket_option(reader: Reader) -> SocketOption | None:
         reader.warn("state", "has no effect here: upstream sockets never listen")
         return None
     return SocketOption(level, name, value, state == "STATE_BOUND")
-
-
-@reads("envoy.config.cluster.v3.Cluster")
-def check_transport_socket(cluster: Reader) -> None:
-    """Plain TCP only: raw_buffer or nothing."""
-    transport_socket = cluster.sub("transport_socket")
-    if transport_socket is None:
-        return
-    transport_socket.text("name")
-    config = transport_socket.any("typed_config")
-    if config is None or config.type_name != _RAW_BUFFER:
-        name = config.type_name if config is not None else transport_socket.text("name")
-        kind = "TLS to upstreams" if name.endswith("UpstreamTlsContext") else f"transport socket {name}"
-        message = f"{kind} is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
-        transport_socket.unsupported("", message)

@@ -7,10 +7,12 @@ same expectations are held against the real Envoy where it is installed.
 from __future__ import annotations
 
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,30 @@ def start(request: pytest.FixtureRequest, examples: Path, tmp_path: Path) -> Ite
     return run
 
 
+Run = Callable[[str], Any]
+
+
+@pytest.fixture(
+    params=[
+        outrider,
+        pytest.param(
+            envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
+        ),
+    ]
+)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Starts a proxy on a text, in a folder of its own."""
+    count = iter(range(10))
+
+    def started(text: str) -> Example:
+        folder = tmp_path / str(next(count))
+        folder.mkdir()
+        made: Example = request.param(text, folder)
+        return made
+
+    return started
+
+
 def test_jaeger_tracing(start: Start) -> None:
     with start("jaeger-tracing/envoy.yaml", 10000, ("service1", 8000), ("jaeger", 9411)) as world:
         spans = world.sends("/trace/1?x=1")
@@ -190,6 +216,65 @@ def test_double_proxy(start: Start) -> None:
         admin_answers(world, "ingress_http", ("service1",))
 
 
+def over_tls(port: int, path: str) -> tuple[int, bytes]:
+    """GET it; the certificates of the examples are self-signed."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    answer = response.status, response.read()
+    connection.close()
+    return answer
+
+
+def test_front_proxy(run: Run, examples: Path) -> None:
+    plain, secure = free_port(), free_port()
+    with Upstream([reply(200, b"one")]) as one, Upstream([reply(200, b"two")]) as two:
+        places = {
+            ("0.0.0.0", 8080): ("127.0.0.1", plain),
+            ("0.0.0.0", 8443): ("127.0.0.1", secure),
+            ("service-envoy-1", 8000): ("127.0.0.1", one.port),
+            ("service-envoy-2", 8000): ("127.0.0.1", two.port),
+        }
+        with run(moved((examples / "front-proxy/envoy.yaml").read_text(), places)):
+            assert get(plain, "/service/1").body == b"one"
+            assert over_tls(secure, "/service/2") == (200, b"two")
+            assert two.requests[0].one("x-forwarded-proto") == "https"
+
+
+def test_tls_on_both_sides_and_names_of_the_servers(run: Run, examples: Path) -> None:
+    """tls-sni/envoy-client.yaml → tls/envoy-https-https.yaml → itself: the first is led to the second three times."""
+    text = (examples / "tls/envoy-https-https.yaml").read_text()
+    first, second = free_port(), free_port()
+    with Upstream([reply(200, b"behind")]) as upstream:
+        inner = moved(
+            (examples / "front-proxy/envoy.yaml").read_text(),
+            {
+                ("0.0.0.0", 8080): ("127.0.0.1", free_port()),
+                ("0.0.0.0", 8443): ("127.0.0.1", second),
+                ("service-envoy-1", 8000): ("127.0.0.1", upstream.port),
+                ("service-envoy-2", 8000): ("127.0.0.1", upstream.port),
+            },
+        )
+        outer = {("0.0.0.0", 10000): ("127.0.0.1", first), ("service-https", 443): ("127.0.0.1", second)}
+        client = free_port()
+        names = (examples / "tls-sni/envoy-client.yaml").read_text()
+        names = names.replace("address: proxy", "address: 127.0.0.1").replace(
+            "port_value: 10000", f"port_value: {first}"
+        )
+        names = names.replace(
+            f"0.0.0.0\n        port_value: {first}", f"127.0.0.1\n        port_value: {client}"
+        )
+        with run(inner), run(moved(text, outer)) as middle, run(names) as sni:
+            assert over_tls(first, "/service/1") == (200, b"behind")
+            for number in (1, 2, 3):
+                assert get(client, f"/domain{number}").status == 404  # of the innermost: it has no such route
+                assert sni.stats()[f"cluster.proxy-client-domain{number}.ssl.handshake"] == 1
+            assert middle.stats()["cluster.service-https.ssl.handshake"] >= 1
+            assert middle.stats()["cluster.service-https.ssl.versions.TLSv1.3"] >= 1
+
+
 def admin_answers(world: World, stat_prefix: str, clusters: tuple[str, ...]) -> None:
     """The admin interface is there and knows what happened."""
     proxy = world.proxy
@@ -204,9 +289,12 @@ def admin_answers(world: World, stat_prefix: str, clusters: tuple[str, ...]) -> 
 
 RUN = {
     "double-proxy/envoy.yaml",
+    "front-proxy/envoy.yaml",
     "front-proxy/service-envoy.yaml",
     "jaeger-tracing/envoy.yaml",
     "jaeger-tracing/service2-envoy-jaeger.yaml",
+    "tls-sni/envoy-client.yaml",
+    "tls/envoy-https-https.yaml",
     "zipkin/envoy-2.yaml",
 }
 
@@ -218,16 +306,11 @@ SHORT = (
     (re.compile(r"\bC(\d)\b"), r"static_resources.clusters[\1]"),
 )
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
-FROM_TLS = "TLS from downstream is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
-TO_TLS = "TLS to upstreams is not supported yet; envoy.transport_sockets.raw_buffer (plain TCP) is"
 UPGRADES = "protocol upgrades (WebSocket, CONNECT) are not supported yet"
 XDS = "xDS is not supported yet: listeners and clusters must stand in static_resources"
 NOT_SUPPORTED = "is not supported"
 LOCALITY_WEIGHTS = "choosing hosts by weights of localities is not supported yet"
 START_CHILD_SPAN = "is not supported; tracing.spawn_upstream_span of the connection manager is"
-TLS_INSPECTOR = (
-    "listener filter envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector is not supported yet"
-)
 
 
 def http_filter(message: str) -> str:
@@ -255,13 +338,14 @@ PER_CSRF = 'typed_per_filter_config["envoy.filters.http.csrf"]'
 COMPRESSOR = http_filter("compressor.v3.Compressor")
 TCP_PROXY = network_filter("tcp_proxy.v3.TcpProxy")
 
+CONTEXT = "L0.transport_socket.typed_config.common_tls_context"
+CERTIFICATES = f"{CONTEXT}.tls_certificates"
+
 #: file → everything that is unsupported in it: (path, line, how the message begins)
 REFUSED: dict[str, list[tuple[str, int, str]]] = {
     "brotli/envoy.yaml": [
         ("HCM0.http_filters[0]", 25, COMPRESSOR),
-        ("L0.transport_socket", 42, FROM_TLS),
         ("HCM1.http_filters[0]", 127, COMPRESSOR),
-        ("L1.transport_socket", 144, FROM_TLS),
     ],
     "cors/backend/envoy.yaml": [
         (f"{VHOST}.{PER_CORS}", 25, http_filter("cors.v3.CorsPolicy")),
@@ -279,9 +363,18 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("HCM0.http_filters[1]", 95, http_filter("csrf.v3.CsrfPolicy")),
     ],
     "double-proxy/envoy-backend.yaml": [
-        ("static_resources.listeners[0].listener_filters[0]", 9, TLS_INSPECTOR),
         ("L0.filters[0]", 14, TCP_PROXY),
-        ("L0.transport_socket", 19, FROM_TLS),
+        (
+            f"{CERTIFICATES}[0].certificate_chain.filename",
+            27,
+            "cannot read certs/servercert.pem: No such file",
+        ),
+        (f"{CERTIFICATES}[0].private_key.filename", 29, "cannot read certs/serverkey.pem: No such file"),
+        (
+            f"{CONTEXT}.validation_context.trusted_ca.filename",
+            36,
+            "cannot read certs/cacert.pem: No such file",
+        ),
     ],
     "dynamic-config-cp/envoy.yaml": [
         ("dynamic_resources", 5, XDS),
@@ -291,9 +384,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "ext_authz/config/opa-service/v3.yaml": [
         ("HCM0.http_filters[0]", 26, http_filter("ext_authz.v3.ExtAuthz")),
-    ],
-    "front-proxy/envoy.yaml": [
-        ("L1.transport_socket", 65, FROM_TLS),
     ],
     "golang-http/envoy.yaml": [
         ('HCM0.http_filters[0].typed_config["@type"]', 18, contrib("filters.http.golang.v3alpha.Config")),
@@ -341,7 +431,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("static_resources.listeners[1].access_log", 95, "is not supported yet in listeners"),
         ("HCM1.http_filters[0]", 105, http_filter("oauth2.v3.OAuth2")),
         ("HCM1.http_filters[1]", 144, COMPRESSOR),
-        ("L1.transport_socket", 189, FROM_TLS),
     ],
     "skywalking/envoy-1.yaml": [
         ("HCM0.tracing.provider", 21, tracer("SkyWalkingConfig")),
@@ -354,24 +443,9 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("HCM0.http_filters[0].typed_config.start_child_span", 39, START_CHILD_SPAN),
     ],
     "tls-inspector/envoy.yaml": [
-        ("static_resources.listeners[0].listener_filters[0]", 13, TLS_INSPECTOR),
-        (
-            "static_resources.listeners[0].filter_chains",
-            16,
-            "choosing between 3 filter chains is not supported yet; a listener has one",
-        ),
         ("L0.filters[0]", 21, TCP_PROXY),
         ("static_resources.listeners[0].filter_chains[1].filters[0]", 30, TCP_PROXY),
         ("static_resources.listeners[0].filter_chains[2].filters[0]", 37, TCP_PROXY),
-    ],
-    "tls-sni/envoy-client.yaml": [
-        ("C0.transport_socket", 51, TO_TLS),
-        ("C1.transport_socket", 69, TO_TLS),
-        ("C2.transport_socket", 87, TO_TLS),
-    ],
-    "tls/envoy-https-https.yaml": [
-        ("L0.transport_socket", 29, FROM_TLS),
-        ("C0.transport_socket", 107, TO_TLS),
     ],
     "tls/envoy-https-passthrough.yaml": [
         ("L0.filters[0]", 9, TCP_PROXY),
@@ -389,9 +463,7 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "zstd/envoy.yaml": [
         ("HCM0.http_filters[0]", 25, COMPRESSOR),
-        ("L0.transport_socket", 42, FROM_TLS),
         ("HCM1.http_filters[0]", 127, COMPRESSOR),
-        ("L1.transport_socket", 144, FROM_TLS),
     ],
 }
 

@@ -33,7 +33,7 @@ def test_check_says_so() -> None:
 @pytest.mark.parametrize(
     ("message", "row"),
     [
-        ("envoy.config.listener.v3.Listener", "| `listener_filters` | refused | listener filter "),
+        ("envoy.config.listener.v3.Listener", "| `listener_filters` | yes |  |"),
         (
             "envoy.config.cluster.v3.Cluster",
             "| `dns_resolvers` | in part | without effect: ",

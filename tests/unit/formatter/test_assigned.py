@@ -11,7 +11,6 @@ from proxy.base.stream_info import ConnectionInfo, StreamInfo
 PROXY = Path(__file__).resolve().parents[3] / "proxy"
 #: facts that can have no value here, with the reason
 NEVER = {
-    "requested_server_name": "there is no TLS towards clients, so no client names a server in it",
     "metadata": "no filter of ours writes dynamic metadata; those of others may",
 }
 SLOTS = {*StreamInfo.__slots__, *ConnectionInfo.__slots__}

@@ -84,7 +84,6 @@ def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
     "field, value",
     [
         ("codec_type", "HTTP3"),
-        ("forward_client_cert_details", "APPEND_FORWARD"),
         ("upgrade_configs", [{"upgrade_type": "websocket"}]),
         ("path_normalization_options", {}),
         ("http_protocol_options", {"allow_chunked_length": True}),

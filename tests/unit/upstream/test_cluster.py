@@ -396,9 +396,9 @@ def test_metadata_keepalive_and_raw_buffer() -> None:
     assert config.keepalive == TcpKeepalive(None, 30, None)
 
 
-def test_tls_to_upstreams_is_refused() -> None:
-    tls = of_type("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", sni="x")
-    found = refused(transport_socket={"name": "tls", "typed_config": tls})
+def test_other_transport_sockets_are_refused() -> None:
+    starttls = of_type("envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig")
+    found = refused(transport_socket={"name": "starttls", "typed_config": starttls})
     assert ("transport_socket", "unsupported") in found
 
 

@@ -288,6 +288,7 @@ class Router(Tries, Owner):
         stream.upstream_local_address = connection.local_address
         stream.upstream_remote_address = connection.remote_address
         stream.upstream_connection_id = connection.connection_id
+        stream.upstream_tls = connection.tls
         stream.upstream_protocol = connection.protocol
         now = stream.upstream_tx_start_at = stream.hcm.monotonic()
         stream.upstream_pool_wait_s = now - request.asked_at if request.asked_at else 0.0

@@ -1,0 +1,1 @@
+"""Listener filters: look at the first bytes (see proxy.extensions)."""

@@ -1,0 +1,63 @@
+"""envoy.filters.listener.tls_inspector: is it TLS, for which name, with which protocols on offer?"""
+
+from __future__ import annotations
+
+from proxy.api.reader import Reader
+from proxy.http.context import FactoryContext
+from proxy.listener.accepting import Inspector
+from proxy.listener.chain_match import Facts
+from proxy.listener.inspectors.client_hello import read_client_hello
+
+_MAX_HELLO_BYTES = 16 * 1024
+
+
+class TlsInspector(Inspector):
+    """Statistics are ``<listener>.tls_inspector.``, as in Envoy ``tls_inspector.`` of the listener's scope."""
+
+    __slots__ = (
+        "alpn_found",
+        "alpn_not_found",
+        "bytes_processed",
+        "limit_bytes",
+        "sni_found",
+        "sni_not_found",
+        "tls_found",
+        "tls_not_found",
+        "too_large",
+    )
+
+    def __init__(self, config: Reader, context: FactoryContext) -> None:
+        self.limit_bytes: int = config.wrapped("max_client_hello_size", _MAX_HELLO_BYTES)
+        config.ignore("initial_read_buffer_size", why="bytes are taken as they come")
+        for field in ("enable_ja3_fingerprinting", "enable_ja4_fingerprinting"):
+            if config.wrapped(field, False):
+                config.unsupported(field, "fingerprints of clients are not taken")
+        scope = context.scope.scope("tls_inspector")
+        self.alpn_found = scope.counter("alpn_found")
+        self.alpn_not_found = scope.counter("alpn_not_found")
+        self.too_large = scope.counter("client_hello_too_large")
+        self.sni_found = scope.counter("sni_found")
+        self.sni_not_found = scope.counter("sni_not_found")
+        self.tls_found = scope.counter("tls_found")
+        self.tls_not_found = scope.counter("tls_not_found")
+        self.bytes_processed = scope.histogram("bytes_processed", "bytes")
+
+    def inspect(self, data: bytes, facts: Facts) -> bool | None:
+        """See ``Inspector``."""
+        hello = read_client_hello(data)
+        if hello is None:
+            if len(data) < self.limit_bytes:
+                return None
+            self.too_large.value += 1
+            return False
+        self.bytes_processed.record(len(data))
+        if not hello.is_tls:
+            self.tls_not_found.value += 1
+            return True
+        self.tls_found.value += 1
+        facts.transport_protocol = "tls"
+        facts.server_name = hello.server_name
+        facts.application_protocols = hello.alpn
+        (self.sni_found if hello.server_name else self.sni_not_found).value += 1
+        (self.alpn_found if hello.alpn else self.alpn_not_found).value += 1
+        return True

@@ -1,0 +1,1 @@
+"""How connections are carried: TLS (see proxy.extensions)."""

@@ -1,0 +1,346 @@
+"""CommonTlsContext (envoy.extensions.transport_sockets.tls.v3) → ssl.SSLContext and the rules for the peer.
+
+What Python's ssl cannot honour is not read, and so refused by name: curves and signature algorithms of one's own,
+ticket keys, OCSP staples, keyless signing, certificate providers. Keys and certificates are given to OpenSSL through
+anonymous files in memory: it takes paths only, and secrets do not touch the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from proxy.api.matchers import compile_string_matcher
+from proxy.api.reader import Reader, reads
+from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate, san_text
+from proxy.network.tls import PeerRules, SanMatcher
+
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
+_VERSIONS: Final = {
+    "TLSv1_0": ssl.TLSVersion.TLSv1,
+    "TLSv1_1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1_2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1_3": ssl.TLSVersion.TLSv1_3,
+}
+#: Envoy's own, for TLS 1.2; those of 1.3 cannot be chosen there either.
+_CIPHERS: Final = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+)
+_KINDS: Final = {"EMAIL": EMAIL, "DNS": DNS, "URI": URI, "IP_ADDRESS": IP_ADDRESS}
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
+
+
+@dataclass(slots=True, frozen=True)
+class KeyPair:
+    """A certificate chain with its key, PEM; leaf: the first certificate."""
+
+    chain: bytes
+    key: bytes
+    password: bytes
+    leaf: Certificate
+
+
+@dataclass(slots=True)
+class CommonTls:
+    """What both sides have in common. pairs: those that can be used; has_pairs: some are configured. roots: PEM, b"" for none that can be read; has_roots: some are configured; crl: PEM or b"".
+
+    accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED)
+    """
+
+    pairs: list[KeyPair]
+    has_pairs: bool
+    minimum: ssl.TLSVersion
+    maximum: ssl.TLSVersion
+    ciphers: str
+    alpn: list[str]
+    roots: bytes
+    has_roots: bool
+    crl: bytes
+    crl_leaf_only: bool
+    accepts_untrusted: bool
+    rules: PeerRules
+
+    def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
+        """Give it all to a context. Raises ssl.SSLError."""
+        context.minimum_version = self.minimum
+        context.maximum_version = self.maximum
+        context.set_ciphers(self.ciphers)
+        if self.alpn:
+            context.set_alpn_protocols(self.alpn)
+        if pair is not None:
+            load_pair(context, pair)
+        if self.roots and not self.accepts_untrusted:
+            context.load_verify_locations(cadata=self.roots.decode("latin-1"))
+            if self.crl:
+                with in_memory(self.crl) as path:
+                    context.load_verify_locations(path)
+                leaf, chain = ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF, ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+                context.verify_flags |= leaf if self.crl_leaf_only else chain
+
+
+@contextmanager
+def in_memory(data: bytes) -> Iterator[str]:
+    """The path of a file that holds ``data`` and exists in memory alone."""
+    descriptor = os.memfd_create("outrider", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def load_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
+    """Raises ssl.SSLError when key and certificate do not belong together, or one is unreadable."""
+    password = pair.password or b"\0"  # never ask at the terminal
+    with in_memory(pair.chain) as chain, in_memory(pair.key) as key:
+        context.load_cert_chain(chain, key, password)
+
+
+def certificates(pem: bytes) -> list[Certificate]:
+    """The certificates of a PEM text. Raises BadCertificate."""
+    found = []
+    for part in pem.split(_BEGIN)[1:]:
+        body, end, _ = part.partition(_END)
+        if not end:
+            raise BadCertificate("a certificate without an end")
+        try:
+            der = ssl.PEM_cert_to_DER_cert((_BEGIN + body + _END).decode("ascii"))
+        except ValueError as error:
+            raise BadCertificate(str(error)) from None
+        found.append(Certificate(der))
+    if not found:
+        raise BadCertificate("there is no certificate in it")
+    return found
+
+
+@reads("envoy.config.core.v3.DataSource")
+def compile_data(reader: Reader | None, environ: Mapping[str, str]) -> bytes:
+    """The content of a file, a text of the configuration, or an environment variable; b"" and a finding without."""
+    if reader is None:
+        return b""
+    path, name = reader.text("filename"), reader.text("environment_variable")
+    data = reader.blob("inline_bytes") or reader.text("inline_string").encode()
+    if path:
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            reader.fail("filename", f"cannot read {path}: {error.strerror}")
+            return b""
+    elif name:
+        if name not in environ:
+            reader.fail("environment_variable", f"there is no environment variable {name}")
+            return b""
+        data = environ[name].encode()
+    if not data:
+        reader.fail("", "is empty")
+    return data
+
+
+@reads(f"{_TLS}.CommonTlsContext")
+def compile_common(
+    reader: Reader | None, environ: Mapping[str, str], is_server: bool, now: float
+) -> CommonTls:
+    """Findings go to the reader. now: seconds since 1970, to warn of certificates that have expired."""
+    last = ssl.TLSVersion.TLSv1_3 if is_server else ssl.TLSVersion.TLSv1_2  # Envoy's own
+    common = CommonTls(
+        [],
+        False,
+        ssl.TLSVersion.TLSv1_2,
+        last,
+        _CIPHERS,
+        [],
+        b"",
+        False,
+        b"",
+        False,
+        False,
+        PeerRules((), frozenset(), frozenset()),
+    )
+    if reader is None:
+        return common
+    params = reader.sub("tls_params")
+    if params is not None:
+        _compile_params(params, common)
+    common.alpn = [str(name) for name in reader.values("alpn_protocols")]
+    for each in reader.each("tls_certificates"):
+        common.has_pairs = True
+        pair = _compile_pair(each, environ, now)
+        if pair is not None:
+            common.pairs.append(pair)
+    validation = reader.sub("validation_context")
+    if validation is not None:
+        _compile_validation(validation, common, environ)
+    return common
+
+
+@reads(f"{_TLS}.TlsParameters")
+def _compile_params(reader: Reader, common: CommonTls) -> None:
+    common.minimum = _VERSIONS.get(reader.enum("tls_minimum_protocol_version"), common.minimum)
+    common.maximum = _VERSIONS.get(reader.enum("tls_maximum_protocol_version"), common.maximum)
+    if common.minimum < ssl.TLSVersion.TLSv1_2:
+        reader.unsupported("tls_minimum_protocol_version", "TLS before 1.2 is not spoken")
+    if common.maximum < ssl.TLSVersion.TLSv1_2:
+        reader.unsupported("tls_maximum_protocol_version", "TLS before 1.2 is not spoken")
+    if common.minimum > common.maximum:
+        reader.fail("tls_minimum_protocol_version", "is above the highest version")
+    names: list[str] = []
+    for group in reader.values("cipher_suites"):
+        names += str(group).strip("[]").replace("|", ":").split(":")  # [A|B]: as good as one another
+    for name in names:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(name)
+        except ssl.SSLError:
+            reader.fail("cipher_suites", f"there is no cipher {name}")
+            return
+    if names:
+        common.ciphers = ":".join(names)
+
+
+@reads(f"{_TLS}.TlsCertificate")
+def _compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyPair | None:
+    before = len(reader.errors.findings)
+    chain = compile_data(reader.sub("certificate_chain"), environ)
+    key = compile_data(reader.sub("private_key"), environ)
+    password_source = reader.sub("password")
+    password = compile_data(password_source, environ) if password_source is not None else b""
+    if not reader.has("certificate_chain"):
+        reader.fail("certificate_chain", "is missing")
+    if not reader.has("private_key"):
+        reader.fail("private_key", "is missing: a certificate is of no use without its key")
+    if not chain or not key or len(reader.errors.findings) > before:
+        return None
+    try:
+        leaf = certificates(chain)[0]
+    except BadCertificate as error:
+        reader.fail("certificate_chain", f"is no certificate in PEM: {error}")
+        return None
+    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf)
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
+    except ssl.SSLError as error:
+        reader.fail("private_key", _words_of_pair(error))
+        return None
+    if leaf.not_after < now:
+        reader.warn(
+            "certificate_chain", f'the certificate of "{leaf.subject}" has expired: peers will refuse it'
+        )
+    return pair
+
+
+def _words_of_pair(error: ssl.SSLError) -> str:
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "is not the key of the certificate"
+    if error.reason in ("KEY_TYPE_MISMATCH", "WRONG_CERTIFICATE_TYPE"):
+        return "is of another kind than the certificate's key"
+    return f"cannot be used with the certificate: {error.reason or 'no key in PEM, or a wrong password'}"
+
+
+@reads(f"{_TLS}.CertificateValidationContext")
+def _compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, str]) -> None:
+    trusted = reader.sub("trusted_ca")
+    if trusted is not None:
+        common.has_roots = True
+        common.roots = compile_data(trusted, environ)
+        try:
+            if common.roots:
+                certificates(common.roots)
+        except BadCertificate as error:
+            trusted.fail("", f"Failed to load trusted CA certificates: {error}")
+            common.roots = b""
+    crl = reader.sub("crl")
+    if crl is not None:
+        common.crl = compile_data(crl, environ)
+        if b"-----BEGIN X509 CRL-----" not in common.crl:
+            crl.fail("", "is no certificate revocation list in PEM")
+            common.crl = b""
+    common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
+    common.accepts_untrusted = reader.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
+    hashes = frozenset(
+        str(each).replace(":", "").lower() for each in reader.values("verify_certificate_hash")
+    )
+    for each in hashes:
+        if len(each) != 64 or set(each) - set("0123456789abcdef"):
+            reader.fail("verify_certificate_hash", f"{each} is no SHA-256 in hex")
+    spki = frozenset(str(each) for each in reader.values("verify_certificate_spki"))
+    matchers = [_compile_san(each) for each in reader.each("match_typed_subject_alt_names")]
+    for older in reader.each("match_subject_alt_names"):
+        matches = compile_string_matcher(older)
+        matchers += [(kind, _readable(kind, matches)) for kind in (DNS, URI, EMAIL, IP_ADDRESS)]
+    if matchers and not common.has_roots:
+        reader.fail(
+            "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
+        )
+    common.rules = PeerRules(tuple(matchers), hashes, spki)
+
+
+@reads(f"{_TLS}.SubjectAltNameMatcher")
+def _compile_san(reader: Reader) -> SanMatcher:
+    kind = reader.enum("san_type")
+    if kind not in _KINDS:
+        reader.unsupported("san_type", f"{kind} is not supported; {', '.join(_KINDS)} are")
+    matcher = reader.sub("matcher")
+    if matcher is None:
+        return _KINDS.get(kind, DNS), lambda value: False
+    exact = matcher.text("exact") if matcher.has("exact") else None
+    if kind == "DNS" and exact is not None:
+        ignores_case = matcher.flag("ignore_case")
+        return DNS, _dns_name(exact, ignores_case)
+    tag = _KINDS.get(kind, DNS)
+    return tag, _readable(tag, compile_string_matcher(matcher))
+
+
+def _readable(tag: int, matches: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+    """Addresses are matched as text; in others a NUL is never part of a name."""
+    if tag == IP_ADDRESS:
+        return lambda value: matches(san_text(IP_ADDRESS, value).encode())
+    return lambda value: b"\0" not in value and matches(value)
+
+
+def _dns_name(wanted: str, ignores_case: bool) -> Callable[[bytes], bool]:
+    """An exact DNS name; a certificate's ``*.`` stands for one label, as in Envoy."""
+    name = wanted.encode()
+    name = name.lower() if ignores_case else name
+    parent = name.partition(b".")[2]
+
+    def matches(value: bytes) -> bool:
+        if ignores_case:
+            value = value.lower()
+        return value == name or (value[:2] == b"*." and bool(parent) and value[2:] == parent)
+
+    return matches
+
+
+def is_ip(text: str) -> bool:
+    """Whether it is an IP address: those are not sent as SNI."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def choose_by_name(contexts: list[tuple[list[str], ssl.SSLContext]]) -> Callable[..., Any]:
+    """An sni_callback: the first certificate that has the name, else one whose wildcard has it, else the first."""
+
+    def choose(tls: Any, name: str | None, first: ssl.SSLContext) -> None:
+        if name is None:
+            return
+        wanted = name.lower()
+        wildcard = "*." + wanted.partition(".")[2]
+        for one in (wanted, wildcard):
+            for names, context in contexts:
+                if one in names:
+                    tls.context = context
+                    return
+
+    return choose

@@ -1,0 +1,148 @@
+"""A connection between its accept and its filter chain: listener filters look at its first bytes, then a chain takes it.
+
+Only listeners with listener filters or several chains have one of these per connection; others are on the fast path
+(``Listener.serve``). What has been read is given on to the chain, or to TLS, as if it came then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
+
+from proxy.base.timers import Timed
+from proxy.listener.chain_match import Facts, address_of
+from proxy.network.addresses import address_text
+from proxy.network.tls_transport import TlsTransport
+
+if TYPE_CHECKING:
+    from proxy.listener.filter_chain import FilterChain
+    from proxy.listener.listener import Listener
+
+_MOST_BYTES = 64 * 1024
+
+
+class Inspector:
+    """A listener filter: reads the first bytes. One object a listener: it keeps nothing of a connection."""
+
+    __slots__ = ()
+
+    def inspect(self, data: bytes, facts: Facts) -> bool | None:
+        """True: it has all it wants and has told ``facts``; None: more bytes are needed; False: close it."""
+        raise NotImplementedError
+
+
+class Accepting(Timed):
+    """Duck-typed asyncio.Protocol until a chain takes the connection."""
+
+    __slots__ = ("at", "data", "deadline", "facts", "listener", "transport")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.transport: asyncio.Transport
+        self.data = b""
+        self.at = 0  # the inspector whose turn it is
+        self.facts = Facts()
+        self.due = inf
+        self.deadline = inf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        listener = self.listener
+        self.transport = cast(asyncio.Transport, transport)
+        facts = self.facts
+        local, peer = (address_text(transport.get_extra_info(name)) for name in ("sockname", "peername"))
+        facts.destination, facts.source = address_of(local), address_of(peer)
+        facts.direct_source = facts.source
+        if facts.destination is not None:
+            facts.destination_port = int(local.rpartition(":")[2])
+        if facts.source is not None:
+            facts.source_port = int(peer.rpartition(":")[2])
+        if not listener.inspectors:
+            self._enter()
+            return
+        if not listener.may_wait(self):
+            self.transport.abort()
+            return
+        if listener.filters_timeout_s:
+            self.deadline = listener.dispatcher.clock.monotonic() + listener.filters_timeout_s
+            listener.dispatcher.timers.watch(self, self.deadline)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.data = self.data + data if self.data else data
+            self._inspect()
+        except Exception as error:
+            self.fence(error)
+
+    def _inspect(self) -> None:
+        inspectors = self.listener.inspectors
+        while self.at < len(inspectors):
+            done = inspectors[self.at].inspect(self.data, self.facts)
+            if done is None and len(self.data) < _MOST_BYTES:
+                return
+            if done is False:
+                self.listener.stats.downstream_listener_filter_error.value += 1
+                self._leave()
+                self.transport.abort()
+                return
+            self.at += 1
+        self._enter()
+
+    def _enter(self) -> None:
+        """A chain takes the connection."""
+        self._leave()
+        listener = self.listener
+        chain: FilterChain | None = listener.chains.find(self.facts)
+        if chain is None:
+            listener.stats.no_filter_chain_match.value += 1
+            self.transport.abort()
+            return
+        listener.filter_chain_name = chain.name  # the connection reads it when it is made
+        connection: Any = chain.filter.new_connection(listener, listener.dispatcher)
+        protocol: Any = connection if chain.tls is None else TlsTransport(connection, chain.tls)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        connection.info.requested_server_name = self.facts.server_name
+        data, self.data = self.data, b""
+        if data and not self.transport.is_closing():
+            protocol.data_received(data)
+
+    def _leave(self) -> None:
+        self.listener.no_longer_waits(self)
+        self.listener.dispatcher.timers.forget(self)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self in self.listener.waiting:
+            self.listener.stats.downstream_listener_filter_remote_close.value += 1
+        self._leave()
+
+    def pause_writing(self) -> None:
+        """Nothing is written here."""
+
+    def resume_writing(self) -> None:
+        """Nothing is written here."""
+
+    def abort(self) -> None:
+        """The listener ends."""
+        self._leave()
+        self.transport.abort()
+
+    def fence(self, error: Exception) -> None:
+        """Our own mistake: this connection is closed."""
+        self.listener.dispatcher.bug("a connection's first bytes", error)
+        self.abort()
+
+    def on_due(self, now: float) -> float:
+        """Listener filters have not come to an end in time."""
+        if now < self.deadline:
+            return self.deadline
+        self.deadline = inf
+        self.listener.stats.downstream_pre_cx_timeout.value += 1
+        if self.listener.continues_on_timeout:
+            self._enter()
+        else:
+            self.abort()
+        return inf

@@ -1,0 +1,178 @@
+"""Which filter chain takes a connection: Envoy's nine criteria in Envoy's order, compiled into nested tables.
+
+At each criterion the most specific entry that fits is taken, and there is no way back from it: a chain that would fit
+otherwise, but whose entry was less specific at an earlier criterion, is not taken (as in Envoy's filter chain manager).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+ANY = "ANY"
+LOCAL = "SAME_IP_OR_LOOPBACK"
+EXTERNAL = "EXTERNAL"
+_EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+@dataclass(slots=True, frozen=True)
+class Criteria:
+    """filter_chain_match, compiled: what is empty (port 0, ANY) matches everything. server_names: lower case;
+    "*.example.com" for all below it."""
+
+    destination_port: int = 0
+    prefix_ranges: tuple[Network, ...] = ()
+    server_names: tuple[str, ...] = ()
+    transport_protocol: str = ""
+    application_protocols: tuple[str, ...] = ()
+    direct_source_prefix_ranges: tuple[Network, ...] = ()
+    source_type: str = ANY
+    source_prefix_ranges: tuple[Network, ...] = ()
+    source_ports: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of a connection when its chain is chosen. Addresses are None for unix sockets."""
+
+    destination: Address | None = None
+    destination_port: int = 0
+    server_name: str = ""
+    transport_protocol: str = "raw_buffer"
+    application_protocols: tuple[str, ...] = ()
+    direct_source: Address | None = None
+    source: Address | None = None
+    source_port: int = 0
+
+
+class Overlap(ValueError):
+    """Two chains of the same rules; ``first`` and ``second`` as added."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        super().__init__("the same matching rules")
+        self.first = first
+        self.second = second
+
+
+class _Addresses:
+    """By the longest prefix that holds an address."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: dict[Network, dict[Any, Any]] = {}
+
+    def find(self, address: Address | None) -> dict[Any, Any] | None:
+        if address is None:
+            return None
+        fitting = [net for net in self.entries if net.version == address.version and address in net]
+        return self.entries[max(fitting, key=lambda net: net.prefixlen)] if fitting else None
+
+
+class ChainMatcher:
+    """``add`` every chain, then ``find``. default: where none matches (default_filter_chain), None for none."""
+
+    __slots__ = ("_ports", "default")
+
+    def __init__(self) -> None:
+        self._ports: dict[int, _Addresses] = {}
+        self.default: Any = None
+
+    def add(self, criteria: Criteria, chain: Any) -> None:
+        """Raises Overlap when another chain has rules in common."""
+        addresses = self._ports.setdefault(criteria.destination_port, _Addresses())
+        for net in criteria.prefix_ranges or _EVERYWHERE:
+            by_name = addresses.entries.setdefault(net, {})
+            for name in criteria.server_names or ("",):
+                by_transport = by_name.setdefault(name.removeprefix("*"), {})
+                by_protocol = by_transport.setdefault(criteria.transport_protocol, {})
+                for protocol in criteria.application_protocols or ("",):
+                    self._add_sources(by_protocol.setdefault(protocol, _Addresses()), criteria, chain)
+
+    @staticmethod
+    def _add_sources(direct: _Addresses, criteria: Criteria, chain: Any) -> None:
+        for near in criteria.direct_source_prefix_ranges or _EVERYWHERE:
+            by_type = direct.entries.setdefault(near, {})
+            sources = by_type.setdefault(criteria.source_type, _Addresses())
+            for far in criteria.source_prefix_ranges or _EVERYWHERE:
+                by_port = sources.entries.setdefault(far, {})
+                for port in criteria.source_ports or (0,):
+                    other = by_port.setdefault(port, chain)
+                    if other is not chain:
+                        raise Overlap(other, chain)
+
+    def find(self, facts: Facts) -> Any:
+        """The chain, or the default one, or None."""
+        addresses = self._ports.get(facts.destination_port) or self._ports.get(0)
+        found = self._find(addresses, facts) if addresses is not None else None
+        return self.default if found is None else found
+
+    def _find(self, addresses: _Addresses, facts: Facts) -> Any:
+        by_name = addresses.find(facts.destination)
+        by_transport = _by_server_name(by_name, facts.server_name)
+        by_protocol = _exact_or_any(by_transport, facts.transport_protocol, "")
+        direct = _by_protocol(by_protocol, facts.application_protocols)
+        by_type = direct.find(facts.direct_source) if direct is not None else None
+        sources = _by_source_type(by_type, facts)
+        by_port = sources.find(facts.source) if sources is not None else None
+        return _exact_or_any(by_port, facts.source_port, 0)
+
+
+def _exact_or_any(table: dict[Any, Any] | None, key: Any, anything: Any) -> Any:
+    if table is None:
+        return None
+    found = table.get(key)
+    return table.get(anything) if found is None else found
+
+
+def _by_server_name(table: dict[Any, Any] | None, name: str) -> Any:
+    """The name itself, then its parents with the most labels first, then chains without names."""
+    if table is None:
+        return None
+    if name and name in table:
+        return table[name]
+    at = name.find(".", 1)
+    while 0 < at < len(name) - 1:
+        found = table.get(name[at:])
+        if found is not None:
+            return found
+        at = name.find(".", at + 1)
+    return table.get("")
+
+
+def _by_protocol(table: dict[Any, Any] | None, offered: tuple[str, ...]) -> Any:
+    """The first of the client's protocols that a chain names."""
+    if table is None:
+        return None
+    for protocol in offered:
+        if protocol in table:
+            return table[protocol]
+    return table.get("")
+
+
+def _by_source_type(table: dict[Any, Any] | None, facts: Facts) -> Any:
+    if table is None:
+        return None
+    if LOCAL in table or EXTERNAL in table:
+        found = table.get(LOCAL if is_local(facts) else EXTERNAL)
+        if found is not None:
+            return found
+    return table.get(ANY)
+
+
+def is_local(facts: Facts) -> bool:
+    """The same address at both ends, or loopback; unix sockets are local."""
+    source = facts.source
+    return source is None or source == facts.destination or source.is_loopback
+
+
+def address_of(text: str) -> Address | None:
+    """The address of "ip:port" text, None for a unix socket's."""
+    try:
+        return ip_address(text.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return None

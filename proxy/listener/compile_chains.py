@@ -1,0 +1,181 @@
+"""Filter chains and listener filters of a Listener (envoy.config.listener.v3) → how its connections find their chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+from proxy.api.reader import Reader, reads
+from proxy.http.context import FactoryContext
+from proxy.listener.accepting import Inspector
+from proxy.listener.chain_match import Criteria, Network, Overlap
+from proxy.listener.filter_chain import FilterChain
+from proxy.listener.listener import Listener, NetworkFilter
+from proxy.network.tls import TlsSide
+
+LISTENER = "envoy.config.listener.v3.Listener"
+NETWORK_FILTERS = "envoy.filters.network."
+LISTENER_FILTERS = "envoy.filters.listener."
+RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+_MATCHES_ALL = Criteria()
+
+
+@reads(LISTENER)
+def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) -> list[FilterChain]:
+    """Every chain, the default one included; the listener is given what chooses between them.
+
+    A single chain that takes everything, without listener filters, is found without choosing.
+    """
+    for each in reader.each("listener_filters"):
+        inspector = _compile_listener_filter(each, context)
+        if inspector is not None:
+            listener.inspectors.append(inspector)
+    listener.filters_timeout_s = reader.seconds("listener_filters_timeout", 15.0) or 0.0
+    listener.continues_on_timeout = reader.flag("continue_on_listener_filters_timeout")
+    chains: list[FilterChain] = []
+    paths: dict[FilterChain, Reader] = {}
+    chooses = bool(listener.inspectors)
+    readers = reader.each("filter_chains")
+    for each in readers:
+        criteria = _compile_match(each)
+        chain = _compile_chain(each, context)
+        if chain is None:
+            continue
+        chains.append(chain)
+        paths[chain] = each
+        chooses = chooses or criteria != _MATCHES_ALL
+        try:
+            listener.chains.add(criteria, chain)
+        except Overlap as error:
+            where = paths[error.first].path
+            each.fail(
+                "filter_chain_match", f"multiple filter chains with overlapping matching rules: see {where}"
+            )
+    default = reader.sub("default_filter_chain")
+    if default is not None:
+        chain = _compile_chain(default, context)
+        listener.chains.default = chain
+        if chain is not None:
+            chains.append(chain)
+    if not readers and default is None:
+        reader.fail("filter_chains", "a listener needs a filter chain")
+    listener.chooses = chooses or len(chains) > 1
+    return chains
+
+
+@reads("envoy.config.listener.v3.ListenerFilter")
+def _compile_listener_filter(reader: Reader, context: FactoryContext) -> Inspector | None:
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is None:
+        if reader.which("config_type") is None:
+            reader.fail("typed_config", context.registry.untyped("a filter", name))
+        return None
+    if not context.registry.has(config.type_name):
+        reader.unsupported(
+            "", context.registry.unknown("listener filter", config.type_name, LISTENER_FILTERS)
+        )
+        return None
+    reader.unsupported("filter_disabled", "listener filters cannot be left out of some connections yet")
+    made: Inspector = context.registry.resolve(config.type_name)(config, context)
+    return made
+
+
+@reads("envoy.config.listener.v3.FilterChain")
+def _compile_match(reader: Reader) -> Criteria:
+    match = reader.sub("filter_chain_match")
+    return _compile_criteria(match) if match is not None else _MATCHES_ALL
+
+
+@reads("envoy.config.listener.v3.FilterChainMatch")
+def _compile_criteria(reader: Reader) -> Criteria:
+    names = [str(name).lower() for name in reader.values("server_names")]
+    for name in names:
+        if "*" in name.removeprefix("*."):
+            reader.fail("server_names", f'partial wildcards are not supported in server_names: "{name}"')
+    return Criteria(
+        destination_port=reader.wrapped("destination_port", 0),
+        prefix_ranges=_compile_ranges(reader.each("prefix_ranges")),
+        server_names=tuple(names),
+        transport_protocol=reader.text("transport_protocol"),
+        application_protocols=tuple(str(name) for name in reader.values("application_protocols")),
+        direct_source_prefix_ranges=_compile_ranges(reader.each("direct_source_prefix_ranges")),
+        source_type=reader.enum("source_type"),
+        source_prefix_ranges=_compile_ranges(reader.each("source_prefix_ranges")),
+        source_ports=tuple(int(port) for port in reader.values("source_ports")),
+    )
+
+
+@reads("envoy.config.core.v3.CidrRange")
+def _compile_ranges(readers: list[Reader]) -> tuple[Network, ...]:
+    found = []
+    for reader in readers:
+        text = f"{reader.text('address_prefix')}/{reader.wrapped('prefix_len', 0)}"
+        try:
+            found.append(ip_network(text, strict=False))
+        except ValueError:
+            reader.fail("address_prefix", f"{text} is not an address range")
+    return tuple(found)
+
+
+@reads("envoy.config.listener.v3.FilterChain")
+def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | None:
+    name = reader.text("name")
+    tls = _compile_transport_socket(reader.sub("transport_socket"), context)
+    filters = reader.each("filters")
+    if not filters:
+        reader.unsupported(
+            "",
+            "a filter chain without filters is not supported: it would only close connections",
+            whole=False,
+        )
+    built = [_compile_filter(each, context) for each in filters]
+    if len(built) > 1 and None not in built:
+        reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")
+    terminal = built[-1] if built else None
+    if terminal is None:
+        return None
+    hcm: Any = getattr(terminal, "hcm", None)
+    if tls is not None and hcm is not None:
+        hcm.codec_settings = replace(hcm.codec_settings, refuse_https_targets=False)
+        scope = context.stats.scope("http").scope(hcm.stat_prefix)
+        tls.cx_total = scope.counter("downstream_cx_ssl_total")
+        tls.cx_active = scope.gauge("downstream_cx_ssl_active")
+    return FilterChain(name, terminal, tls)
+
+
+@reads("envoy.config.core.v3.TransportSocket")
+def _compile_transport_socket(reader: Reader | None, context: FactoryContext) -> TlsSide | None:
+    """None for plain text."""
+    if reader is None:
+        return None
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is not None and config.type_name == RAW_BUFFER:
+        return None
+    if config is None or config.type_name != DOWNSTREAM_TLS:
+        kind = config.type_name if config is not None else name
+        message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
+        reader.unsupported("", message)
+        return None
+    environ = context.environ or {}
+    made = context.registry.resolve(DOWNSTREAM_TLS)(config, context.scope, environ, context.clock.wall())
+    side: TlsSide | None = made.side
+    return side
+
+
+@reads("envoy.config.listener.v3.Filter")
+def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
+    name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
+    config = reader.any("typed_config")
+    if config is None:
+        if reader.which("config_type") is None:
+            reader.fail("typed_config", context.registry.untyped("a filter", name))
+        return None
+    if not context.registry.has(config.type_name):
+        reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))
+        return None
+    built: NetworkFilter = context.registry.resolve(config.type_name)(config, context)
+    return built

@@ -1,0 +1,192 @@
+"""TLS contexts: what is agreed on in a handshake, whom we believe, and what a handshake has shown.
+
+Made from configuration by ``ext.transport_sockets``; used by ``network.tls_transport``, one TlsTransport a connection.
+"""
+
+from __future__ import annotations
+
+import ssl
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+
+from proxy.base.tls_info import TlsInfo
+from proxy.base.x509 import Certificate
+from proxy.stats.store import Counter, Gauge
+from proxy.stats.tls import TlsStats
+
+#: (GeneralName tag, matcher of the name's exact bytes)
+SanMatcher = tuple[int, Callable[[bytes], bool]]
+_MOST_SESSIONS: Final = 64  # names whose sessions are kept for resumption
+
+
+class TlsRefused(Exception):
+    """The handshake came about, but the peer's certificate is not one we want. words: why, as Envoy says it."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class PeerRules:
+    """What a peer's certificate must be beyond being signed by a trusted root.
+
+    hashes: SHA-256 of certificates, lower-case hex; spki: base64 of the SHA-256 of public keys; a certificate has to be
+    among either where one is given. sans: one of its names must match one of these, where there are any
+    """
+
+    __slots__ = ("hashes", "sans", "spki")
+
+    def __init__(self, sans: tuple[SanMatcher, ...], hashes: frozenset[str], spki: frozenset[str]) -> None:
+        self.sans = sans
+        self.hashes = hashes
+        self.spki = spki
+
+    def check(self, peer: Certificate | None, stats: TlsStats) -> None:
+        """Raises TlsRefused, counted."""
+        if not (self.sans or self.hashes or self.spki):
+            return
+        if peer is None:
+            stats.fail_verify_no_cert.value += 1
+            raise TlsRefused("peer did not return a certificate")
+        if self.sans and not self._is_named(peer):
+            stats.fail_verify_san.value += 1
+            raise TlsRefused("verify cert failed: SAN matcher")
+        if self.hashes or self.spki:
+            pinned = peer.fingerprint_256 in self.hashes
+            if not pinned and b64encode(sha256(peer.spki).digest()).decode() not in self.spki:
+                stats.fail_verify_cert_hash.value += 1
+                raise TlsRefused("verify cert failed: cert hash and spki")
+
+    def _is_named(self, peer: Certificate) -> bool:
+        for tag, value in peer.sans:
+            for kind, matches in self.sans:
+                if kind == tag and matches(value):
+                    return True
+        return False
+
+
+class TlsSide:
+    """One side's TLS: of the listener's chain (``is_server``) or of a cluster.
+
+    cx_total, cx_active: the connection manager's downstream_cx_ssl_*
+    server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
+    offers: alpn_protocols are configured; sessions: kept for resumption by SNI, None where none are kept
+    """
+
+    __slots__ = (
+        "context",
+        "cx_active",
+        "cx_total",
+        "is_server",
+        "local",
+        "names_host",
+        "offers",
+        "rules",
+        "server_name",
+        "sessions",
+        "stats",
+        "verifies",
+    )
+
+    def __init__(self, context: ssl.SSLContext, is_server: bool, rules: PeerRules, stats: TlsStats) -> None:
+        self.context = context
+        self.is_server = is_server
+        self.rules = rules
+        self.stats = stats
+        self.verifies = context.verify_mode != ssl.CERT_NONE
+        self.server_name = ""
+        self.names_host = False
+        self.offers = False
+        self.cx_total = Counter()
+        self.cx_active = Gauge()
+        self.local: Certificate | None = None
+        self.sessions: dict[str, Any] | None = None
+
+    def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str) -> ssl.SSLObject:
+        """A connection's TLS, nothing said yet."""
+        session = self.sessions.get(server_name) if self.sessions is not None else None
+        return self.context.wrap_bio(incoming, outgoing, self.is_server, server_name or None, session)
+
+    def offer(self, protocol: str) -> None:
+        """The protocol to offer by ALPN where none is configured ("http/1.1", "h2")."""
+        if not self.offers:
+            self.context.set_alpn_protocols([protocol])
+
+    def keep(self, tls: ssl.SSLObject, server_name: str) -> None:
+        """The peer may have given us what resumes this session."""
+        sessions = self.sessions
+        if sessions is not None and (server_name in sessions or len(sessions) < _MOST_SESSIONS):
+            sessions[server_name] = tls.session
+
+    def shaken(self, tls: ssl.SSLObject) -> TlsInfo:
+        """What the handshake has shown; raises TlsRefused where the peer is not who we want."""
+        cipher = tls.cipher()
+        session = tls.session
+        info = TlsInfo(
+            tls.version() or "",
+            cipher[0] if cipher is not None else "",
+            tls.selected_alpn_protocol() or "",
+            session.id.hex() if session is not None else "",
+        )
+        info.local = self.local
+        info.verified = self.verifies
+        der = tls.getpeercert(True)
+        if der is not None:
+            info.peer = Certificate(der)
+            inner: Any = tls
+            sent = inner._sslobj.get_unverified_chain()  # public from Python 3.13 on
+            info.chain = [each if isinstance(each, bytes) else each.public_bytes(1) for each in sent or ()]
+            info.chain = [
+                ssl.PEM_cert_to_DER_cert(each) if isinstance(each, str) else each for each in info.chain
+            ]
+        self.rules.check(info.peer, self.stats)
+        self.stats.saw(info.version, info.cipher)
+        if tls.session_reused:
+            self.stats.session_reused.value += 1
+        if info.peer is None:
+            self.stats.no_certificate.value += 1
+        return info
+
+    def failed(self, error: ssl.SSLError) -> str:
+        """Counts a handshake that failed and says why, in Envoy's words."""
+        reason = str(error.reason or "")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.stats.fail_verify_error.value += 1
+            return tls_error("CERTIFICATE_VERIFY_FAILED", f"verify cert failed: {error.verify_message}")
+        if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+            self.stats.fail_verify_no_cert.value += 1
+        else:
+            self.stats.connection_error.value += 1
+        return tls_error(reason or "UNKNOWN")
+
+    def refused(self, error: TlsRefused) -> str:
+        """Why a handshake that came about was of no use."""
+        return tls_error("CERTIFICATE_VERIFY_FAILED", error.words)
+
+
+#: BoringSSL's numbers of reasons, where OpenSSL has the same reason by name.
+_REASONS: Final = {
+    "CERTIFICATE_VERIFY_FAILED": 125,
+    "HTTP_REQUEST": 156,
+    "NO_SHARED_CIPHER": 184,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": 192,
+    "UNSUPPORTED_PROTOCOL": 240,
+    "WRONG_VERSION_NUMBER": 247,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": 1040,
+    "SSLV3_ALERT_BAD_CERTIFICATE": 1042,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": 1045,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": 1046,
+    "TLSV1_ALERT_UNKNOWN_CA": 1048,
+    "TLSV1_ALERT_PROTOCOL_VERSION": 1070,
+    "TLSV1_ALERT_UNRECOGNIZED_NAME": 1112,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": 1116,
+}
+
+
+def tls_error(reason: str, more: str = "") -> str:
+    """A TLS failure as Envoy logs it."""
+    number = (16 << 24) + _REASONS.get(reason, 0)
+    tail = f":{more}" if more else ""
+    return f"TLS_error:|{number}:SSL routines:OPENSSL_internal:{reason}{tail}:TLS_error_end"

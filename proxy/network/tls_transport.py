@@ -1,0 +1,246 @@
+"""TlsTransport: TLS between a socket's transport and a connection that reads and writes plain bytes.
+
+To the event loop it is the protocol, to the connection it is the transport. OpenSSL works on memory: one read of the
+socket is one call of the connection at most, and one write of the connection is one write of the socket.
+
+A server's connection exists from the accept on, as in Envoy, and hears nothing until the handshake is over. A client's
+is told of its transport (``connection_made``) once the handshake is over; till then only that it failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from proxy.network.tls import TlsRefused
+
+if TYPE_CHECKING:
+    from proxy.network.tls import TlsSide
+
+SHAKING: Final = 0
+FRESH: Final = 1  # secure, and nothing read yet
+STEADY: Final = 2
+OVER: Final = 3
+_READ_BYTES: Final = 256 * 1024
+
+
+class TlsTransport:
+    """One connection's TLS. Duck-typed asyncio.Protocol and asyncio.Transport."""
+
+    __slots__ = (
+        "_in",
+        "_out",
+        "_tls",
+        "connection",
+        "failure",
+        "server_name",
+        "side",
+        "state",
+        "transport",
+        "unwritten",
+    )
+
+    def __init__(self, connection: Any, side: TlsSide, server_name: str = "") -> None:
+        """connection: an asyncio.Protocol with ``on_secure(TlsInfo)`` and ``on_tls_failed(words)``; connection_lost
+        follows the latter where connection_made came before."""
+        self.connection = connection
+        self.side = side
+        self.server_name = server_name
+        self.transport: asyncio.Transport
+        self.state = SHAKING
+        self.failure = ""
+        self.unwritten: list[bytes] = []
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._tls = side.begin(self._in, self._out, server_name)
+
+    # -- the loop's calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        side = self.side
+        if side.is_server:
+            side.cx_total.value += 1
+            side.cx_active.value += 1
+            self.connection.connection_made(self)
+        else:
+            self._shake()
+
+    def data_received(self, data: bytes) -> None:
+        self._in.write(data)
+        if self.state != STEADY:
+            if self.state == OVER:
+                return
+            if self.state == SHAKING and not self._shake():
+                return
+        self._read()
+
+    def _read(self) -> None:
+        """Give the connection all that can be read now, in one call."""
+        tls = self._tls
+        source = self._in
+        parts: list[bytes] = []
+        ended = False
+        try:
+            while source.pending or tls.pending():
+                part = tls.read(_READ_BYTES)
+                if not part:
+                    ended = True
+                    break
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            ended = True
+        except ssl.SSLError:
+            self.side.stats.connection_error.value += 1
+            self._push()
+            self.abort()
+            return
+        if parts:
+            if self.state == FRESH:
+                self.state = STEADY
+                self.side.keep(tls, self.server_name)
+            self.connection.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
+        if self._out.pending:
+            self._push()
+        if ended:
+            self._ended()
+
+    def eof_received(self) -> bool:
+        self._ended()
+        return False
+
+    def _ended(self) -> None:
+        """The peer has said its last."""
+        if self.state == OVER:
+            return
+        if self.state == SHAKING:
+            self._fail("", aborts=True)
+            return
+        self.state = OVER
+        if not self.connection.eof_received():
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        was = self.state
+        self.state = OVER
+        if self.side.is_server:
+            self.side.cx_active.value -= 1
+            if was == SHAKING:
+                self.side.stats.connection_error.value += 1
+            self.connection.connection_lost(exc)
+        elif was == SHAKING:
+            self.connection.on_tls_failed("")
+        elif not self.failure:
+            self.connection.connection_lost(exc)
+        self.unwritten.clear()
+
+    def pause_writing(self) -> None:
+        self.connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.connection.resume_writing()
+
+    # -- the handshake -------------------------------------------------------------------------------------------
+
+    def _shake(self) -> bool:
+        """A step of the handshake; True once it is over, well."""
+        try:
+            self._tls.do_handshake()
+            info = self.side.shaken(self._tls)
+        except ssl.SSLWantReadError:
+            self._push()
+            return False
+        except TlsRefused as error:
+            self._fail(self.side.refused(error), aborts=True)
+            return False
+        except ssl.SSLError as error:
+            self._push()
+            self._fail(self.side.failed(error), aborts=False)
+            return False
+        self.state = FRESH
+        if not self.side.is_server:
+            self._push()
+        self.connection.on_secure(info)
+        if not self.side.is_server:
+            self.connection.connection_made(self)
+        for data in self.unwritten:
+            self.write(data)
+        self.unwritten.clear()
+        return self.state == FRESH
+
+    def _fail(self, words: str, aborts: bool) -> None:
+        self.state = OVER
+        self.failure = words or "closed"
+        self.connection.on_tls_failed(words)
+        if aborts:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _push(self) -> None:
+        out = self._out.read()
+        if out and not self.transport.is_closing():
+            self.transport.write(out)
+
+    # -- the connection's calls ----------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """One write: records already waiting (session tickets, say) leave with it."""
+        if self.state == SHAKING:
+            self.unwritten.append(data)
+            return
+        try:
+            written = self._tls.write(data)
+            while written < len(data):
+                written += self._tls.write(data[written:])
+        except ssl.SSLError:
+            self.abort()
+            return
+        self.transport.write(self._out.read())
+
+    def close(self) -> None:
+        """Say goodbye (close_notify), then close once all is written."""
+        if self.state in (FRESH, STEADY) or (self.state == OVER and not self.failure):
+            try:
+                self._tls.unwrap()
+            except (ssl.SSLError, OSError):
+                pass
+            self._push()
+        self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        """TLS is not closed by halves here."""
+
+    def pause_reading(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.transport.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self.transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Another connection object takes the place of ours."""
+        self.connection = protocol
+
+    def get_protocol(self) -> Any:
+        return self.connection

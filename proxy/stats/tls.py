@@ -1,0 +1,46 @@
+"""``ssl.``: handshakes of a listener or a cluster, in Envoy's names."""
+
+from __future__ import annotations
+
+from proxy.stats.store import Scope
+
+
+class TlsStats:
+    """Counters of one listener's or cluster's TLS; ciphers and versions appear once they are seen, as in Envoy."""
+
+    __slots__ = (
+        "connection_error",
+        "fail_verify_cert_hash",
+        "fail_verify_error",
+        "fail_verify_no_cert",
+        "fail_verify_san",
+        "handshake",
+        "no_certificate",
+        "scope",
+        "session_reused",
+    )
+
+    def __init__(self, above: Scope) -> None:
+        scope = self.scope = above.scope("ssl")
+        self.connection_error = scope.counter("connection_error")
+        self.fail_verify_cert_hash = scope.counter("fail_verify_cert_hash")
+        self.fail_verify_error = scope.counter("fail_verify_error")
+        self.fail_verify_no_cert = scope.counter("fail_verify_no_cert")
+        self.fail_verify_san = scope.counter("fail_verify_san")
+        self.handshake = scope.counter("handshake")
+        self.no_certificate = scope.counter("no_certificate")
+        self.session_reused = scope.counter("session_reused")
+        for name in (
+            "ocsp_staple_failed",
+            "ocsp_staple_omitted",
+            "ocsp_staple_requests",
+            "ocsp_staple_responses",
+        ):
+            scope.counter(name)
+        scope.counter("was_key_usage_invalid")
+
+    def saw(self, version: str, cipher: str) -> None:
+        """A handshake has come about in this version with this cipher."""
+        self.handshake.value += 1
+        self.scope.counter(f"ciphers.{cipher}").value += 1
+        self.scope.counter(f"versions.{version}").value += 1

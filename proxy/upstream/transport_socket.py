@@ -1,0 +1,76 @@
+"""A cluster's transport_socket and transport_socket_matches: in plain text or over TLS, host by host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.api.reader import reads
+
+if TYPE_CHECKING:
+    from proxy.api.reader import Reader
+    from proxy.network.tls import TlsSide
+    from proxy.stats.store import Scope
+    from proxy.upstream.context import UpstreamContext
+
+RAW_BUFFER: Final = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+UPSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+_KEY: Final = "envoy.transport_socket_match"
+
+
+@dataclass(slots=True, frozen=True)
+class TransportSocket:
+    """tls: None is plain text."""
+
+    tls: TlsSide | None = None
+
+
+@dataclass(slots=True)
+class TransportSockets:
+    """default: where nothing matches; matches: (name, what a host's metadata must have, its socket), first come."""
+
+    default: TransportSocket = field(default_factory=TransportSocket)
+    matches: list[tuple[str, dict[str, Any], TransportSocket]] = field(default_factory=list)
+
+    def of(self, metadata: dict[str, Any], scope: Scope) -> TransportSocket:
+        """The socket of a host with that metadata, counted in the cluster's scope when it is not the default."""
+        wanted = metadata.get(_KEY, {})
+        for name, match, transport_socket in self.matches:
+            if all(wanted.get(key) == value for key, value in match.items()):
+                scope.counter(f"{name}.total_match_count").value += 1
+                return transport_socket
+        return self.default
+
+    def offer(self, protocol: str) -> None:
+        """Where no alpn_protocols are configured the pool's own protocol is offered, as by Envoy's pools."""
+        for transport_socket in (self.default, *(socket for _, _, socket in self.matches)):
+            if transport_socket.tls is not None:
+                transport_socket.tls.offer(protocol)
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def compile_transport_sockets(cluster: Reader, context: UpstreamContext, scope: Scope) -> TransportSockets:
+    """scope: ``cluster.<name>.``"""
+    sockets = TransportSockets(_compile_socket(cluster.sub("transport_socket"), context, scope))
+    for each in cluster.each("transport_socket_matches"):
+        name, match = each.text("name"), each.struct("match")
+        sockets.matches.append((name, match, _compile_socket(each.sub("transport_socket"), context, scope)))
+    return sockets
+
+
+@reads("envoy.config.core.v3.TransportSocket")
+def _compile_socket(reader: Reader | None, context: UpstreamContext, scope: Scope) -> TransportSocket:
+    if reader is None:
+        return TransportSocket()
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is not None and config.type_name == RAW_BUFFER:
+        return TransportSocket()
+    if config is None or config.type_name != UPSTREAM_TLS:
+        kind = config.type_name if config is not None else name
+        message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
+        reader.unsupported("", message)
+        return TransportSocket()
+    made = context.registry.resolve(UPSTREAM_TLS)(config, scope, context.environ, context.clock.wall())
+    side: TlsSide | None = made.side
+    return TransportSocket(side)
