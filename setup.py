@@ -35,6 +35,10 @@ INTERPRETED = {
     "proxy/ext/filters/http/python/filter.py",
     "proxy/ext/filters/http/python/load.py",
     "proxy/ext/filters/http/python/side.py",
+    "proxy/ext/filters/listener/http_inspector.py",  # listener filters extend an interpreted class
+    "proxy/ext/filters/listener/tls_inspector.py",
+    "proxy/ext/transport_sockets/common_tls.py",
+    "proxy/ext/transport_sockets/tls.py",
     "proxy/http/context.py",
     "proxy/http/filter_config.py",
     "proxy/http/hcm_config.py",

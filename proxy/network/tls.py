@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from proxy.base.tls_info import TlsInfo
-from proxy.base.x509 import Certificate
+from proxy.base.x509 import Certificate, san_text
 from proxy.stats.store import Counter, Gauge
 from proxy.stats.tls import TlsStats
 
@@ -52,7 +52,8 @@ class PeerRules:
             raise TlsRefused("peer did not return a certificate")
         if self.sans and not self._is_named(peer):
             stats.fail_verify_san.value += 1
-            raise TlsRefused("verify cert failed: SAN matcher")
+            shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
+            raise TlsRefused(f"verify cert failed: SAN matcher, certificate SANs are [{shown}]")
         if self.hashes or self.spki:
             pinned = peer.fingerprint_256 in self.hashes
             if not pinned and b64encode(sha256(peer.spki).digest()).decode() not in self.spki:

@@ -27,6 +27,7 @@ from tests.support.config import (
     route_to,
     virtual_host,
 )
+from tests.support.envoy import ENVOY_MISSING, Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream, reply
@@ -92,10 +93,26 @@ def get(connection: Connection, path: str = "/", headers: dict[str, str] | None 
 
 
 @contextmanager
-def running(listeners: list[Config], clusters: list[Config]) -> Iterator[Outrider]:
+def running(
+    listeners: list[Config], clusters: list[Config], kind: type[Outrider] | type[Envoy] = Outrider
+) -> Iterator[Outrider | Envoy]:
     admin = free_port()
-    with Outrider(bootstrap(admin, listeners, clusters)) as proxy:
+    with kind(bootstrap(admin, listeners, clusters)) as proxy:
         yield proxy
+
+
+@pytest.fixture(
+    params=[
+        Outrider,
+        pytest.param(
+            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
+        ),
+    ]
+)
+def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
+    """What holds for us holds for Envoy."""
+    chosen: type[Outrider] | type[Envoy] = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -214,7 +231,9 @@ def plain_get(port: int, headers: dict[str, str] | None = None) -> tuple[int, by
 SPIFFE = {"match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"prefix": "spiffe://mesh/"}}]}
 
 
-def test_mutual_tls_and_what_is_told_of_the_client(upstream: Upstream, tmp_path: Path) -> None:
+def test_mutual_tls_and_what_is_told_of_the_client(
+    upstream: Upstream, tmp_path: Path, kind: type[Outrider] | type[Envoy]
+) -> None:
     hcm = {
         "forward_client_cert_details": "APPEND_FORWARD",
         "set_current_client_cert_details": {"subject": True, "uri": True, "dns": True},
@@ -222,7 +241,7 @@ def test_mutual_tls_and_what_is_told_of_the_client(upstream: Upstream, tmp_path:
     near = upstream_tls(CA.pem, CLIENT, validation=SPIFFE, sni="front.example")
     far = downstream_tls(SERVER, roots=CA.pem, validation=SPIFFE, require_client_certificate=True)
     listeners, clusters, port = two_hops(upstream, tmp_path, near, far, hcm)
-    with running(listeners, clusters) as proxy:
+    with running(listeners, clusters, kind) as proxy:
         assert plain_get(port) == (200, b"from the upstream")
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(CLIENT.certificate)).hexdigest()
         assert upstream.requests[0].one("x-forwarded-client-cert") == (
@@ -257,10 +276,10 @@ def test_mutual_tls_and_what_is_told_of_the_client(upstream: Upstream, tmp_path:
     ],
 )
 def test_an_upstream_that_is_not_believed(
-    upstream: Upstream, tmp_path: Path, near: Config, counter: str
+    upstream: Upstream, tmp_path: Path, near: Config, counter: str, kind: type[Outrider] | type[Envoy]
 ) -> None:
     listeners, clusters, port = two_hops(upstream, tmp_path, near, downstream_tls(SERVER))
-    with running(listeners, clusters) as proxy:
+    with running(listeners, clusters, kind) as proxy:
         status, body = plain_get(port)
         assert status == 503
         assert b"remote connection failure" in body
@@ -292,7 +311,7 @@ def direct(name: str) -> Config:
     return made
 
 
-def test_chains_by_name_protocol_and_default() -> None:
+def test_chains_by_name_protocol_and_default(kind: type[Outrider] | type[Envoy]) -> None:
     port = free_port()
     inspectors = [
         {"name": "tls", "typed_config": {"@type": f"{TYPES}.filters.listener.tls_inspector.v3.TlsInspector"}},
@@ -324,7 +343,7 @@ def test_chains_by_name_protocol_and_default() -> None:
         "filter_chains": chains,
         "default_filter_chain": {**direct("default"), "transport_socket": downstream_tls(SERVER)},
     }
-    with running([listener], []) as proxy:
+    with running([listener], [], kind) as proxy:
         for name, answer in (
             ("second.example", b"second"),
             ("a.wild.example", b"wild"),
@@ -335,8 +354,8 @@ def test_chains_by_name_protocol_and_default() -> None:
             connection.close()
         assert plain_get(port) == (200, b"plain")
         stats = proxy.stats()
-        assert stats[f"listener.127.0.0.1_{port}.tls_inspector.sni_found"] == 3
-        assert stats[f"listener.127.0.0.1_{port}.http_inspector.http11_found"] == 1
+        assert stats["tls_inspector.sni_found"] == 3
+        assert stats["http_inspector.http11_found"] == 1
 
 
 @pytest.mark.parametrize(

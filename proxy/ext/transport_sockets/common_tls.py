@@ -22,11 +22,10 @@ from proxy.network.tls import PeerRules, SanMatcher
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 _VERSIONS: Final = {
-    "TLSv1_0": ssl.TLSVersion.TLSv1,
-    "TLSv1_1": ssl.TLSVersion.TLSv1_1,
     "TLSv1_2": ssl.TLSVersion.TLSv1_2,
     "TLSv1_3": ssl.TLSVersion.TLSv1_3,
 }
+_OLD: Final = ("TLSv1_0", "TLSv1_1")
 #: Envoy's own, for TLS 1.2; those of 1.3 cannot be chosen there either.
 _CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -185,11 +184,13 @@ def compile_common(
 
 @reads(f"{_TLS}.TlsParameters")
 def _compile_params(reader: Reader, common: CommonTls) -> None:
-    common.minimum = _VERSIONS.get(reader.enum("tls_minimum_protocol_version"), common.minimum)
-    common.maximum = _VERSIONS.get(reader.enum("tls_maximum_protocol_version"), common.maximum)
-    if common.minimum < ssl.TLSVersion.TLSv1_2:
+    lowest = reader.enum("tls_minimum_protocol_version")
+    highest = reader.enum("tls_maximum_protocol_version")
+    common.minimum = _VERSIONS.get(lowest, common.minimum)
+    common.maximum = _VERSIONS.get(highest, common.maximum)
+    if lowest in _OLD:
         reader.unsupported("tls_minimum_protocol_version", "TLS before 1.2 is not spoken")
-    if common.maximum < ssl.TLSVersion.TLSv1_2:
+    if highest in _OLD:
         reader.unsupported("tls_maximum_protocol_version", "TLS before 1.2 is not spoken")
     if common.minimum > common.maximum:
         reader.fail("tls_minimum_protocol_version", "is above the highest version")

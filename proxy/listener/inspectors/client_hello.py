@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _HANDSHAKE = 22
+_MOST_RECORDS = 64  # for one hello: the bytes are read anew with every segment
 _CLIENT_HELLO = 1
 _SERVER_NAME = 0
 _ALPN = 16
@@ -29,10 +30,11 @@ NOT_TLS = ClientHello(False)
 def read_client_hello(data: bytes) -> ClientHello | None:
     """What the bytes say; None while more are needed."""
     hello = bytearray()
-    at = 0
+    at = records = 0
     while at < len(data):
+        records += 1
         header = data[at : at + 5]
-        if header[0] != _HANDSHAKE or (len(header) > 1 and header[1] != 3):
+        if records > _MOST_RECORDS or header[0] != _HANDSHAKE or (len(header) > 1 and header[1] != 3):
             return NOT_TLS
         if len(header) < 5:
             return None

@@ -10,12 +10,12 @@ from proxy.listener.inspectors.http_start import read_http_start
 
 
 class HttpInspector(Inspector):
-    """Statistics are ``http_inspector.`` of the listener's scope."""
+    """Statistics are ``http_inspector.`` , one tree for all listeners."""
 
     __slots__ = ("counters",)
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
-        scope = context.scope.scope("http_inspector")
+        scope = context.stats.scope("http_inspector")
         self.counters = {
             "http/1.0": scope.counter("http10_found"),
             "http/1.1": scope.counter("http11_found"),

@@ -12,7 +12,7 @@ _MAX_HELLO_BYTES = 16 * 1024
 
 
 class TlsInspector(Inspector):
-    """Statistics are ``<listener>.tls_inspector.``, as in Envoy ``tls_inspector.`` of the listener's scope."""
+    """Statistics are ``tls_inspector.``, one tree for all listeners, as in Envoy."""
 
     __slots__ = (
         "alpn_found",
@@ -32,7 +32,7 @@ class TlsInspector(Inspector):
         for field in ("enable_ja3_fingerprinting", "enable_ja4_fingerprinting"):
             if config.wrapped(field, False):
                 config.unsupported(field, "fingerprints of clients are not taken")
-        scope = context.scope.scope("tls_inspector")
+        scope = context.stats.scope("tls_inspector")
         self.alpn_found = scope.counter("alpn_found")
         self.alpn_not_found = scope.counter("alpn_not_found")
         self.too_large = scope.counter("client_hello_too_large")

@@ -1,0 +1,119 @@
+"""DownstreamTlsContext and UpstreamTlsContext: what is honoured, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from proxy.api.pool import message_class
+from proxy.api.reader import Reader, unread
+from proxy.ext.transport_sockets.tls import DownstreamTls, UpstreamTls
+from proxy.stats.store import Store
+from tests.support.certs import Authority
+
+CA = Authority()
+PAIR = CA.signs("a", dns=("a.example",))
+OLD = CA.signs("old", days=(-3, -1))
+NOW = PAIR.parsed.not_valid_before_utc.timestamp() + 86400
+ROOTS = {"trusted_ca": {"inline_string": CA.pem}}
+
+
+def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, Any], **more: Any) -> list[str]:
+    """Paths of what refuses the context, unread fields included, then of warnings with a "?"."""
+    name = f"envoy.extensions.transport_sockets.tls.v3.{kind.__name__}Context"
+    message = message_class(name)()
+    json_format.ParseDict({"common_tls_context": common, **more}, message)
+    reader = Reader(message)
+    kind(reader, Store().scope("x"), {"CERT": PAIR.certificate}, NOW)
+    for finding in unread(reader):
+        reader.errors.add(finding)
+    return [each.path for each in reader.errors.findings] + [
+        f"{each.path}?" for each in reader.errors.warnings
+    ]
+
+
+def serving(**more: Any) -> dict[str, Any]:
+    return {"tls_certificates": [PAIR.config()], **more}
+
+
+@pytest.mark.parametrize(
+    ("common", "more"),
+    [
+        (serving(), {}),
+        (serving(alpn_protocols=["h2", "http/1.1"]), {"disable_stateless_session_resumption": True}),
+        (serving(validation_context=ROOTS), {"require_client_certificate": True}),
+        (
+            serving(
+                tls_params={"cipher_suites": ["[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]"]}
+            ),
+            {},
+        ),
+        (
+            {"tls_certificates": [{**PAIR.config(), "certificate_chain": {"environment_variable": "CERT"}}]},
+            {},
+        ),
+    ],
+)
+def test_accepted_of_servers(common: dict[str, Any], more: dict[str, Any]) -> None:
+    assert findings(DownstreamTls, common, **more) == []
+
+
+COMMON = "common_tls_context"
+
+
+@pytest.mark.parametrize(
+    ("common", "more", "path"),
+    [
+        ({}, {}, COMMON),
+        (serving(), {"require_client_certificate": True}, "require_client_certificate"),
+        (serving(validation_context={"verify_certificate_hash": ["00" * 32]}), {}, COMMON),
+        (
+            serving(tls_params={"tls_minimum_protocol_version": "TLSv1_0"}),
+            {},
+            f"{COMMON}.tls_params.tls_minimum_protocol_version",
+        ),
+        (serving(tls_params={"cipher_suites": ["NONE-SUCH"]}), {}, f"{COMMON}.tls_params.cipher_suites"),
+        (serving(tls_params={"ecdh_curves": ["P-256"]}), {}, f"{COMMON}.tls_params.ecdh_curves"),
+        (
+            serving(tls_certificate_sds_secret_configs=[{"name": "x"}]),
+            {},
+            f"{COMMON}.tls_certificate_sds_secret_configs",
+        ),
+        (serving(), {"session_ticket_keys": {"keys": [{"inline_string": "x" * 80}]}}, "session_ticket_keys"),
+        ({"tls_certificates": [OLD.config()]}, {}, f"{COMMON}.tls_certificates[0].certificate_chain?"),
+    ],
+)
+def test_refused_of_servers(common: dict[str, Any], more: dict[str, Any], path: str) -> None:
+    assert findings(DownstreamTls, common, **more) == [path]
+
+
+@pytest.mark.parametrize(
+    ("common", "more", "path"),
+    [
+        (
+            {"validation_context": {"crl": {"inline_string": "x"}, **ROOTS}},
+            {},
+            f"{COMMON}.validation_context.crl",
+        ),
+        (
+            {"validation_context": {"trusted_ca": {"inline_string": "x"}}},
+            {},
+            f"{COMMON}.validation_context.trusted_ca",
+        ),
+        ({}, {"auto_sni_san_validation": True}, "auto_sni_san_validation"),
+        ({"tls_certificates": [PAIR.config(), PAIR.config()]}, {}, COMMON),
+        (
+            {
+                "validation_context": {
+                    "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "a"}}]
+                }
+            },
+            {},
+            f"{COMMON}.validation_context",
+        ),
+    ],
+)
+def test_refused_of_clients(common: dict[str, Any], more: dict[str, Any], path: str) -> None:
+    assert findings(UpstreamTls, common, **more) == [path]

@@ -1,0 +1,46 @@
+"""Operators about TLS."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from proxy.base.stream_info import ConnectionInfo, StreamInfo
+from proxy.base.tls_info import TlsInfo
+from proxy.base.x509 import Certificate
+from proxy.formatter import compile_format
+from tests.support.certs import Authority
+
+PAIR = Authority().signs("peer", dns=("a.example", "b.example"), uri=("spiffe://a",))
+
+
+def shown(text: str) -> str:
+    info = ConnectionInfo(1, "192.0.2.1:1", "192.0.2.2:2", 0.0)
+    stream = StreamInfo(info, 0.0, 0.0)
+    tls = info.tls = stream.upstream_tls = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", "ab")
+    tls.peer = Certificate(ssl.PEM_cert_to_DER_cert(PAIR.certificate))
+    tls.chain = [tls.peer.der]
+    return compile_format(text).format(stream)
+
+
+@pytest.mark.parametrize("side", ["DOWNSTREAM", "UPSTREAM"])
+def test_both_sides(side: str) -> None:
+    text = f"%{side}_TLS_VERSION% %{side}_TLS_CIPHER% %{side}_PEER_SUBJECT% %{side}_PEER_DNS_SAN% %{side}_LOCAL_URI_SAN%"
+    assert shown(text) == "TLSv1.3 TLS_AES_128_GCM_SHA256 CN=peer a.example,b.example -"
+    year = PAIR.parsed.not_valid_after_utc.year
+    assert shown(f"%{side}_PEER_CERT_V_END(%Y)%") == str(year)
+
+
+def test_of_clients() -> None:
+    serial = f"{PAIR.parsed.serial_number:x}"
+    assert shown("%DOWNSTREAM_PEER_SERIAL% %DOWNSTREAM_PEER_CHAIN_SERIALS%") == f"{serial} {serial}"
+    assert shown("%DOWNSTREAM_PEER_CERT%").startswith("-----BEGIN%20CERTIFICATE-----%0A")
+
+
+@pytest.mark.parametrize(
+    "name", ["DOWNSTREAM_TLS_GROUP", "UPSTREAM_TLS_GROUP", "DOWNSTREAM_PEER_OTHERNAME_SAN"]
+)
+def test_what_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is not supported"):
+        shown(f"%{name}%")
