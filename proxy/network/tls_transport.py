@@ -13,7 +13,8 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from proxy.network.tls import TlsRefused
+from proxy.base.x509 import BadCertificate
+from proxy.network.tls import TlsRefused, tls_error
 
 if TYPE_CHECKING:
     from proxy.network.tls import TlsSide
@@ -155,6 +156,10 @@ class TlsTransport:
             return False
         except TlsRefused as error:
             self._fail(self.side.refused(error), aborts=True)
+            return False
+        except BadCertificate as error:  # OpenSSL is more lenient than we
+            self.side.stats.fail_verify_error.value += 1
+            self._fail(tls_error("CERTIFICATE_VERIFY_FAILED", str(error)), aborts=True)
             return False
         except ssl.SSLError as error:
             self._push()
