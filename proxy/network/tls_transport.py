@@ -154,16 +154,16 @@ class TlsTransport:
         except ssl.SSLWantReadError:
             self._push()
             return False
-        except TlsRefused as error:
-            self._fail(self.side.refused(error), aborts=True)
+        except TlsRefused as refused:  # a name for each: compiled, a variable has one type
+            self._fail(self.side.refused(refused), aborts=True)
             return False
-        except BadCertificate as error:  # OpenSSL is more lenient than we
+        except BadCertificate as unreadable:  # OpenSSL is more lenient than we
             self.side.stats.fail_verify_error.value += 1
-            self._fail(tls_error("CERTIFICATE_VERIFY_FAILED", str(error)), aborts=True)
+            self._fail(tls_error("CERTIFICATE_VERIFY_FAILED", str(unreadable)), aborts=True)
             return False
-        except ssl.SSLError as error:
+        except ssl.SSLError as failure:
             self._push()
-            self._fail(self.side.failed(error), aborts=False)
+            self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
         if not self.side.is_server:
