@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from proxy.api.reader import Reader, reads
@@ -109,8 +109,12 @@ def _compile_socket_address(reader: Reader) -> Place:
     if reader.enum("protocol") != "TCP":
         reader.unsupported("protocol", "listening on UDP is not supported")
     try:
-        ip_address(ip)
+        address = ip_address(ip)
     except ValueError:
         reader.fail("address", f'"{ip}" is not an IP address; a listener needs one')
         return NOWHERE
+    if compat and not (
+        isinstance(address, IPv6Address) and (address == IPv6Address("::") or address.ipv4_mapped)
+    ):
+        reader.fail("ipv4_compat", f'is only for the IPv6 address "::" or an IPv4-mapped one, not for {ip}')
     return Place(ip, port, compat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 Config = dict[str, Any]
@@ -119,3 +120,8 @@ def opentelemetry(cluster_name: str, tracing: Config | None = None, **more: Any)
         },
         **(tracing or {}),
     }
+
+
+def names_ours(file: Path) -> bool:
+    """Whether a bootstrap has a filter of outrider's own, which Envoy cannot know."""
+    return "type.googleapis.com/outrider." in file.read_text()

@@ -33,6 +33,7 @@ def compiled(**fields: Any) -> tuple[Place, str]:
     [
         ({"socket_address": {"address": "127.0.0.1", "port_value": 5}}, "127.0.0.1:5"),
         ({"socket_address": {"address": "::1", "port_value": 5}}, "[::1]:5"),
+        ({"socket_address": {"address": "::", "port_value": 5, "ipv4_compat": True}}, "[::]:5"),
         ({"pipe": {"path": "/run/a.sock"}}, "/run/a.sock"),
         ({"pipe": {"path": "@name"}}, "@name"),
     ],
@@ -49,6 +50,14 @@ def test_texts(fields, text):
         ({"pipe": {"path": "@name", "mode": 0o600}}, "abstract"),
         ({"socket_address": {"address": "localhost", "port_value": 5}}, "not an IP address"),
         ({"socket_address": {"address": "::1", "port_value": 5, "protocol": "UDP"}}, "UDP"),
+        (
+            {"socket_address": {"address": "0.0.0.0", "port_value": 5, "ipv4_compat": True}},
+            "ipv4_compat: is only for",
+        ),
+        (
+            {"socket_address": {"address": "::1", "port_value": 5, "ipv4_compat": True}},
+            "ipv4_compat: is only for",
+        ),
         ({"envoy_internal_address": {"server_listener_name": "a"}}, "internal listeners"),
     ],
 )
