@@ -107,6 +107,15 @@ class Reporter:
         elif waiting == self.flush_at - 1:
             self.by_size = True
             self.alarm.at(self.clock.monotonic())
+        elif waiting > self.flush_at and not waiting % CHUNK:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """More spans come than a slice at each tick of the wheel encodes: a little at once, twice what came."""
+        if len(self.parts) < BATCH_LIMIT and self.in_flight < IN_FLIGHT_LIMIT:
+            queue = self.queue
+            count = min(2 * CHUNK, len(queue), BATCH_LIMIT - len(self.parts))
+            self.parts += self.encoder.encode_spans([queue.popleft() for _ in range(count)])
 
     def flush(self) -> None:
         """Send all that waits, the second tries too; for the end of the process."""
