@@ -105,6 +105,10 @@ class Server:
         self.streams.append(stream)
         return stream
 
+    def on_preface(self) -> bool:
+        """This connection speaks HTTP/1 only."""
+        return False
+
     def answer(self, stream: Recorder) -> None:
         self.codec.headers(stream, OK.copy(), False)
         self.codec.data(stream, b"ok", True)
