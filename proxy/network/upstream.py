@@ -158,9 +158,16 @@ class UpstreamConnection(UpstreamStream, Flushable):
             longest_s = self.pool.cluster.max_connection_duration_s
             if longest_s:
                 self.dispatcher.timers.watch(self, self.connected_at + longest_s)
+            if self.held:
+                self.dispatcher.loop.call_soon(self._hold_again)
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)
+
+    def _hold_again(self) -> None:
+        """uvloop begins to read once connection_made has returned, whatever was said in it."""
+        if self.held and self.open and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def _after_connect(self) -> None:
         """HTTP/1 has nothing to say first."""
