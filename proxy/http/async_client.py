@@ -32,20 +32,25 @@ def forget(status: int, body: bytes) -> None:
 
 
 class AsyncCall(Timed, Owner):
-    """One request under way: owner of its only try. ``on_done`` is called exactly once."""
+    """One request under way: owner of its only try. ``on_done`` is called exactly once.
+
+    keeps: somebody wants the answer's body; a mirror's is read to its end and thrown away
+    """
 
     __slots__ = (
         "answer",
         "answer_bytes",
         "client",
         "deadline",
+        "keeps",
         "on_done",
         "request",
         "status",
     )
 
-    def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone) -> None:
+    def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone, keeps: bool = True) -> None:
         self.client = client
+        self.keeps = keeps
         self.deadline = deadline
         self.due = inf
         self.on_done: OnDone | None = on_done
@@ -92,10 +97,13 @@ class AsyncCall(Timed, Owner):
             self._finish(self.status)
 
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
-        if self.answer_bytes < MAX_ANSWER_BYTES:
+        if self.keeps:
             self.answer.append(data)
             self.answer_bytes += len(data)
         if end:
+            self._finish(self.status)
+        elif self.answer_bytes > MAX_ANSWER_BYTES:
+            request.cancel()  # enough: a host could send for as long as the timeout lets it
             self._finish(self.status)
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
@@ -150,8 +158,7 @@ class AsyncClient:
         before = headers.get(b"x-forwarded-for")
         headers.set(b"x-envoy-internal", b"true")
         headers.set(b"x-forwarded-for", before + b"," + self.local_address if before else self.local_address)
-        call = AsyncCall(self, self.clock.monotonic() + timeout_s, forget)
-        call.answer_bytes = MAX_ANSWER_BYTES  # nothing of it is kept
+        call = AsyncCall(self, self.clock.monotonic() + timeout_s, forget, keeps=False)
         self._start(call, headers, body, target, host, trailers)
 
     def _start(

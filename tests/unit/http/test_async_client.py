@@ -58,6 +58,19 @@ def test_a_long_answer_is_cut():
     assert call.answers == [(200, b"x" * 65536)]
 
 
+def test_an_answer_without_end_is_not_read_on():
+    talk = Transcript()
+    call = Call(talk)
+    host = talk.upstream(0)
+    host.sends(b"HTTP/1.1 202 Accepted\r\ncontent-length: 1000000000\r\n\r\n")
+    host.sends(b"x" * 65536)
+    assert call.answers == []
+    host.sends(b"x")
+    assert call.answers == [(202, b"x" * 65536)]
+    assert host.is_closed
+    assert not talk.parts.client.calls
+
+
 @pytest.mark.parametrize("how", ["resets", "closes"])
 def test_a_host_that_leaves(how):
     talk = Transcript()
