@@ -32,7 +32,8 @@ class HttpClient(Protocol):
     ) -> None:
         """Send; ``on_done(status, body)`` is called exactly once, with status 0 when there was no response.
 
-        The body of the answer is cut at 64 KiB, and a host that sends more is not read on. Never raises for a network or cluster failure.
+        The body of the answer is cut at 64 KiB, and a host that sends more is not read on. Never raises for a network or
+        cluster failure.
         """
 
     def mirror(

@@ -1,7 +1,7 @@
 """Reporter: finished spans to a collector, in batches, off the request path.
 
 A request only appends its span to a bounded list. A timer encodes at most ``BATCH_LIMIT`` spans at a time and sends
-them; what the collector refuses for a reason that may pass (no answer, 5xx, 429) is sent once more, later. While
+them; where spans come faster than that, every ``CHUNK``-th request encodes a chunk. What the collector refuses for a reason that may pass (no answer, 5xx, 429) is sent once more, later. While
 ``IN_FLIGHT_LIMIT`` batches are on their way spans wait, beyond ``QUEUE_LIMIT`` they are dropped and counted. So a slow
 or dead collector costs bounded memory, and never a request.
 
@@ -107,15 +107,11 @@ class Reporter:
         elif waiting == self.flush_at - 1:
             self.by_size = True
             self.alarm.at(self.clock.monotonic())
-        elif waiting > self.flush_at and not waiting % CHUNK:
-            self._catch_up()
-
-    def _catch_up(self) -> None:
-        """More spans come than a slice at each tick of the wheel encodes: a little at once, twice what came."""
-        if len(self.parts) < BATCH_LIMIT and self.in_flight < IN_FLIGHT_LIMIT:
-            queue = self.queue
-            count = min(2 * CHUNK, len(queue), BATCH_LIMIT - len(self.parts))
-            self.parts += self.encoder.encode_spans([queue.popleft() for _ in range(count)])
+        elif waiting > self.flush_at and not waiting % CHUNK and self.in_flight < IN_FLIGHT_LIMIT:
+            # More come than the timer's slices take: those who bring them encode as many.
+            self._encode(0.0)
+            if len(self.parts) >= BATCH_LIMIT:
+                self._send_batch()
 
     def flush(self) -> None:
         """Send all that waits, the second tries too; for the end of the process."""
@@ -149,7 +145,7 @@ class Reporter:
             self.alarm.at(now + FLUSH_INTERVAL_S)
 
     def _encode(self, until: float) -> None:
-        """Go on with the batch: to its limit, the end of the queue or the time, whichever comes first."""
+        """Go on with the batch: to its limit, the end of the queue or the time, whichever comes first, but a chunk."""
         queue = self.queue
         while queue and len(self.parts) < BATCH_LIMIT:
             count = min(CHUNK, len(queue), BATCH_LIMIT - len(self.parts))

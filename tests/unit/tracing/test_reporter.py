@@ -96,6 +96,23 @@ def test_a_burst_leaves_in_slices() -> None:
     assert world.sizes == [BATCH_LIMIT, BATCH_LIMIT, 7]
 
 
+def test_spans_that_come_faster_than_the_timer_encodes_are_not_dropped() -> None:
+    """30,000 a second: 300 come in a tick of the wheel, of which a slow encoder's slice takes one chunk."""
+    world = Reporting()
+
+    class Slow(CountingEncoder):
+        def encode_spans(self, spans: list[Span]) -> list[bytes]:
+            world.time.now += SLICE_S
+            return super().encode_spans(spans)
+
+    world.reporter.encoder = Slow()
+    for _ in range(200):
+        world.report(300)
+        world.timers.turn(world.time.now)
+    assert "spans_dropped" not in world.counters()
+    assert len(world.reporter.queue) < 10 * FLUSH_AT
+
+
 def test_an_idle_reporter_never_wakes() -> None:
     world = Reporting()
     world.report(1)
