@@ -52,9 +52,7 @@ def spell_response(lines: list[bytes], speller: Speller) -> None:
 
 
 def spell_request(lines: list[bytes], speller: Speller) -> None:
-    """Spell the field lines of a request head, whose first item holds the request line and Host."""
-    request, _, host = lines[0].partition(b"\r\n")
-    lines[0] = request + b"\r\n" + speller.line(host)
+    """Spell the field lines of a request head, which follow the request line."""
     lines[1:] = [speller.line(line) for line in lines[1:]]
 
 

@@ -59,7 +59,7 @@ class ActiveStream(StreamState, StreamDecoder):
             self._answer_expect(headers)
         path = headers.path
         if (
-            path[:1] != b"/" or b"#" in path or not headers.known & HOST or hcm.path_rules is not None
+            path[:1] != b"/" or path.find(b"#") >= 0 or not headers.known & HOST or hcm.path_rules is not None
         ) and not hcm.admit(self, headers):
             return
         if hcm.host_rules is not None:

@@ -103,7 +103,7 @@ class PathIndex:
             return None
         if self.sole is not None:
             return self.sole if path.startswith(self.sole_prefix) else None
-        if b"?" in path or b"#" in path:
+        if path.find(b"?") >= 0 or path.find(b"#") >= 0:
             path = without_query(path)
         if self._without_parameters:
             path = _PARAMETERS.sub(b"", path)
