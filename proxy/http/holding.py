@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import ResponseFlag
 from proxy.base.headers import HeaderMap
 from proxy.http.stream_body import (
     buffer_decode,
     buffer_encode,
+    overflow_encode,
     run_data,
     run_encode_data,
     run_encode_trailers,
@@ -229,10 +229,7 @@ class EncodeHold(Hold):
             stream.upstream.release_reading()
 
     def _overflow(self) -> None:
-        stream = self.stream
-        stream.hcm.stats.rs_too_large.value += 1
-        stream.flags |= ResponseFlag.DPE
-        stream.reset(b"response_payload_too_large")
+        overflow_encode(self.stream)
 
 
 def decode_hold(stream: ActiveStream, filter: Filter) -> DecodeHold:

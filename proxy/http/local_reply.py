@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, RequestHeaders, ResponseHeaders
 from proxy.formatter.grpc_status import HTTP_TO_GRPC, UNKNOWN, wants_grpc
+
+if TYPE_CHECKING:
+    from proxy.http.stream import ActiveStream
 
 OF_BODY: Final = CONTENT_LENGTH | CONTENT_TYPE
 LENGTH_ONLY: Final = frozenset((b"content-length",))
@@ -58,6 +61,29 @@ def grpc_response(
         message = _UNPRINTABLE.sub(lambda found: b"%%%02X" % found.group()[0], body)
         fields.append((b"grpc-message", message))
     return ResponseHeaders(200, [*fields, *(field for field in extra if field[0] not in BODY_FIELDS)])
+
+
+def compose(
+    stream: ActiveStream, status: int, body: bytes, extra: Sequence[Field], grpc_status: int | None
+) -> tuple[ResponseHeaders, bytes]:
+    """Head and body (b"" when nothing follows the head) of a stream's local reply.
+
+    The response operations of a route that forwards apply to its local replies too, as in Envoy; those of other routes
+    are in ``extra`` already. Then comes local_reply_config.
+    """
+    route = stream.route
+    if route is not None and route.forward is not None and route.response_ops:
+        head = ResponseHeaders(status)  # the stream's own code is not set yet, as in Envoy
+        route.finalize_response(head, stream)
+        extra = (*head.fields, *extra)
+    content_type = b""
+    if stream.hcm.local_replies is not None:
+        status, body, extra, content_type = stream.hcm.local_replies.rewrite(stream, status, body, extra)
+    request = stream.request_headers
+    is_head = request is not None and request.method == b"HEAD"
+    if answers_grpc(request):
+        return grpc_response(status, b"" if is_head else body, extra, grpc_status), b""
+    return local_response(status, body, extra, content_type), b"" if is_head else body
 
 
 def reset_body(reason_text: bytes, retried: bool) -> bytes:

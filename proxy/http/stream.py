@@ -14,13 +14,14 @@ from typing import Final
 from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason, ResponseFlag
 from proxy.base.headers import EXPECT, HOST, Field, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.codec.interface import StreamDecoder
-from proxy.http.local_reply import answers_grpc, grpc_response, local_response
+from proxy.http.local_reply import compose
 from proxy.http.stream_body import (
     flush_decode_buffer,
     run_data,
     run_encode_data,
     run_encode_trailers,
     run_trailers,
+    write_data,
 )
 from proxy.http.stream_state import StreamState
 
@@ -135,10 +136,7 @@ class ActiveStream(StreamState, StreamDecoder):
         self.flags |= ResponseFlag.DPE
         self.request_header_bytes = self.codec.field_bytes_in
         self.codec.goaway()
-        if self.encode_started:
-            self.reset(error.details)
-        else:
-            self.local_reply(error.status, error.body, error.details)
+        self.local_reply(error.status, error.body, error.details)
 
     def on_reset(self, reason: ResetReason, details: bytes) -> None:
         """The client is gone, or gave the stream up."""
@@ -173,6 +171,8 @@ class ActiveStream(StreamState, StreamDecoder):
 
     def continue_encoding(self) -> None:
         """Go on with the response; called by whoever returned STOP."""
+        if self.done:
+            return
         self.encode_held = -1
         assert self.response_headers is not None
         if self.encode_at <= len(self.chain.encode_headers):
@@ -247,60 +247,38 @@ class ActiveStream(StreamState, StreamDecoder):
         extra: Sequence[Field] = (),
         grpc_status: int | None = None,
     ) -> None:
-        """Answer in our own words. Once a response has begun this resets the stream instead.
+        """Answer in our own words, through the response's filters. As in Envoy: where they have begun to see another
+        response already, the reply takes its place and goes past them; once a head has left, the stream is reset.
 
-        The response operations of a route that forwards apply to its local replies too, as in Envoy; those of other
-        routes are in ``extra`` already. Raises ValueError for a status that is none (filters are users' code).
+        Raises ValueError for a status that is none (filters are users' code).
         """
-        if type(status) is not int or not 100 <= status <= 599:
+        if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"{status!r} is no status for a local reply")
         if self.done:
             return
         if details:
             self.details = details
         self.flags |= flags
-        if self.encode_started:
+        if self.tx_start_at:
             self.reset(details)
             return
         self._drop_upstream()
-        route = self.route
-        if route is not None and route.forward is not None and route.response_ops:
-            extra = (*self._route_fields(status), *extra)
-        content_type = b""
-        if self.hcm.local_replies is not None:
-            status, body, extra, content_type = self.hcm.local_replies.rewrite(self, status, body, extra)
-        is_head = self.request_headers is not None and self.request_headers.method == b"HEAD"
-        if answers_grpc(self.request_headers):
-            self.encode_headers(grpc_response(status, b"" if is_head else body, extra, grpc_status), True)
+        headers, body = compose(self, status, body, extra, grpc_status)
+        if self.encode_started:
+            self._write_past_filters(headers, body)
             return
-        headers = local_response(status, body, extra, content_type)
-        if not body or is_head:
-            self.encode_headers(headers, True)
-            return
-        self.encode_headers(headers, False)
-        if not self.done:
+        self.encode_headers(headers, not body)
+        if body and not self.done:
             self.encode_data(body, True)
 
-    def replace_response(self, status: int, details: bytes) -> None:
-        """A response whose head has not left yet becomes a local reply without a body, past all filters; one whose head
-        has left is reset."""
-        if self.done:
-            return
-        if self.tx_start_at or self.response_headers is None:
-            self.reset(details)
-            return
-        self.details = details
-        self._drop_upstream()
+    def _write_past_filters(self, headers: ResponseHeaders, body: bytes) -> None:
+        """A reply in place of a response that filters have begun to see; what they hold of it is forgotten."""
         self.encode_buffer, self.encode_kept, self.encode_ended = None, 0, True
         self.encode_at = len(self.chain.encode_headers) + 1
-        self.response_headers = headers = local_response(status, b"")
-        self._write_headers(headers, True)
-
-    def _route_fields(self, status: int) -> list[Field]:
-        assert self.route is not None
-        head = ResponseHeaders(status)  # the stream's own code is not set yet, as in Envoy
-        self.route.finalize_response(head, self)
-        return head.fields
+        self.response_headers = headers
+        self._write_headers(headers, not body)
+        if body and not self.done:
+            write_data(self, body, True)
 
     def reset(self, details: bytes) -> None:
         """Give the stream up after its response has begun: the client must see that it is not whole."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.base.errors import ResponseFlag
 from proxy.base.headers import HeaderMap
 from proxy.http.filter import TAKEN
 
@@ -111,15 +110,19 @@ def run_encode_data(stream: ActiveStream, data: bytes, end: bool, seen: int = -1
 
 
 def buffer_encode(stream: ActiveStream, data: bytes, end: bool, trailers: HeaderMap | None = None) -> None:
-    """Keep a part behind the filter that holds the response, which has begun: too much of it resets the stream."""
+    """Keep a part behind the filter that holds the response, 500 when that is too much."""
     if stream.encode_buffer is None:
         stream.encode_buffer = []
     stream.encode_buffer.append((data, end, trailers, stream.encode_held))
     stream.encode_buffered += len(data)
     if stream.encode_buffered > stream.hcm.buffer_limit_bytes:
-        stream.hcm.stats.rs_too_large.value += 1
-        stream.flags |= ResponseFlag.DPE
-        stream.reset(b"response_payload_too_large")
+        overflow_encode(stream)
+
+
+def overflow_encode(stream: ActiveStream) -> None:
+    """More of a response is held than there is room for."""
+    stream.hcm.stats.rs_too_large.value += 1
+    stream.local_reply(500, b"Internal Server Error", b"response_payload_too_large")
 
 
 def write_data(stream: ActiveStream, data: bytes, end: bool) -> None:

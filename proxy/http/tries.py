@@ -313,8 +313,11 @@ class Tries(Filter):
         body = b"upstream request timeout"
         if stream.alt_response:
             status, body = 204, b""
-        if not stream.encode_started:
-            self._count_local(stream, status)
+        if stream.encode_started:  # be it that filters hold it still, as in Envoy
+            stream.flags |= ResponseFlag.UT
+            stream.reset(details)
+            return
+        self._count_local(stream, status)
         self._reply(stream, status, body, details, ResponseFlag.UT)
 
     def on_end(self, stream: ActiveStream) -> None:

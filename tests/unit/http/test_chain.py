@@ -10,7 +10,7 @@ from proxy.base.headers import HeaderMap
 from proxy.http.chain import FilterChain
 from proxy.http.filter import STOP, Filter
 from proxy.http.stream import ActiveStream
-from tests.support.transcript import GET, Transcript
+from tests.support.transcript import GET, Transcript, to
 from tests.support.upstream import chunked, reply
 
 TRAILERS = {"http_protocol_options": {"enable_trailers": True}}
@@ -327,15 +327,71 @@ def test_a_filter_replaces_response_data():
     assert of(seen, "encode_data") == [("c", b"abc", True), ("b", b"abc", True), ("a", b"123", True)]
 
 
-def test_too_much_of_a_response_held_ends_it():
+def test_too_much_of_a_response_held_is_a_500():
     talk, _, _ = chain(encode_headers=STOP, encode_data=STOP)
     talk.hcm.buffer_limit_bytes = 10
     talk.client(GET)
     talk.upstream(0).replies(200, b"x" * 11)
-    assert talk.client.is_closed
+    assert (talk.client_saw.status, talk.client_saw.body) == (500, b"Internal Server Error")
     assert talk.stats["http.front.rs_too_large"] == 1
     assert talk.last["details"] == b"response_payload_too_large"
     assert talk.upstream(0).pipe.lost or talk.upstream(0).requests
+
+
+class Refuser(Filter):
+    """Replies itself in the hook it is told."""
+
+    def __init__(self, hook: str) -> None:
+        self.hook = hook
+
+    def _reply(self, stream: ActiveStream, hook: str) -> Any:
+        if hook != self.hook:
+            return STOP if self.hook == "encode_data" else None
+        stream.local_reply(418, b"tea", b"my_words")
+        return STOP
+
+    def encode_headers(self, stream: ActiveStream) -> Any:
+        return self._reply(stream, "encode_headers")
+
+    def encode_data(self, stream: ActiveStream, data: bytes, end: bool) -> Any:
+        return self._reply(stream, "encode_data") if self.hook != "encode_headers" else None
+
+
+@pytest.mark.parametrize("hook", ["encode_headers", "encode_data"])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_reply_while_the_response_runs_goes_past_the_filters(hook, method):
+    """Envoy: sendLocalReply while encoding, before a head has left, is written directly (FilterManager)."""
+    seen: list[Any] = []
+    added = [{"header": {"key": "x-route", "value": "1"}}]
+    other = {**to("a"), "response_headers_to_add": added}
+    talk = Transcript(other, filters=[Spy("a", seen), Refuser(hook)])
+    talk.client(method + b" / HTTP/1.1\r\nhost: a\r\n\r\n")
+    talk.upstream(0).sends(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")
+    if hook == "encode_data" and method == b"HEAD":
+        assert talk.client.got == b""  # nothing comes that could be answered
+        talk.client.closes()
+        return
+    if hook == "encode_data":
+        talk.upstream(0).sends(b"secret")
+    saw = talk.client_saw
+    assert (saw.status, saw.body) == (418, b"" if method == b"HEAD" else b"tea")
+    assert (saw.one("content-length"), saw.one("x-route")) == ("3", "1")
+    assert of(seen, "encode_headers", "encode_data") == []
+    assert (talk.last["status"], talk.last["details"]) == (418, b"my_words")
+    assert not talk.client.is_closed
+
+
+def test_a_reply_after_the_head_has_left_resets():
+    class Late(Filter):
+        def encode_data(self, stream: ActiveStream, data: bytes, end: bool) -> Any:
+            stream.local_reply(418, b"tea", b"my_words")
+            return STOP
+
+    talk = Transcript(filters=[Late()])
+    talk.client(GET)
+    talk.upstream(0).replies(200, b"abc")
+    assert talk.client.is_closed and talk.client.got.startswith(b"HTTP/1.1 200 OK")
+    assert talk.last["details"] == b"my_words"
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -232,10 +232,7 @@ class PythonFilter(Filter):
         self._mark(stream).skipped = True  # the reply, too, does without it
         if self.skips_on_error:
             return False
-        if side is self.decode and not stream.encode_started:
-            stream.local_reply(500, b"", DETAILS)
-        else:
-            stream.replace_response(500, DETAILS)
+        stream.local_reply(500, b"", DETAILS)
         return True
 
 
