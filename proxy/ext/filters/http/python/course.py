@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.base.headers import HeaderMap
 from proxy.base.timers import Timed
-from proxy.ext.filters.http.python.side import Side, checked
+from proxy.ext.filters.http.python.side import Side, check_head, checked
 from proxy.http.filter import STOP, TAKEN, FilterStatus
 from proxy.http.holding import Hold
 
@@ -28,7 +28,7 @@ DETAILS: Final = b"python_filter_error"
 class Waiting(Timed):
     """One hook that awaits. ``then(result)`` goes on with what it returned."""
 
-    __slots__ = ("course", "given", "hook", "over", "task", "then")
+    __slots__ = ("before", "course", "given", "hook", "over", "task", "then")
 
     def __init__(
         self, course: Course, hook: str, given: tuple[Any, ...], then: Callable[[Any], None]
@@ -37,6 +37,7 @@ class Waiting(Timed):
         self.course = course
         self.hook = hook
         self.given = given
+        self.before = course.side.opening(course.stream)
         self.then: Callable[[Any], None] | None = then
         self.over = False
         self.task: Any = None
@@ -50,7 +51,8 @@ class Waiting(Timed):
         then = self._leave()
         if error is None:
             try:
-                result = checked(result, self.course.side, self.hook, self.course.stream, self.given)
+                check_head(self.course.side, self.hook, self.course.stream, self.before)
+                result = checked(result, self.course.side, self.hook, self.given)
             except (TypeError, ValueError) as unfit:
                 error = unfit
         stream = self.course.stream
@@ -160,7 +162,12 @@ class Course:
         """A coroutine of the hook of a part: the part waits for what it returns."""
         self.hold.keep()
         name = self.side.data_name if trailers is None else self.side.trailers_name
-        self._start(verdict, name, (data,), lambda result: self._part_done(result, data, end, trailers))
+        self._start(
+            verdict,
+            name,
+            (data if trailers is None else trailers,),
+            lambda result: self._part_done(result, data, end, trailers),
+        )
         return TAKEN
 
     def _part_done(self, verdict: Any, data: bytes, end: bool, trailers: HeaderMap | None) -> None:

@@ -16,7 +16,7 @@ from proxy.ext.filters.http.python.context import FilterContext
 from proxy.ext.filters.http.python.course import DETAILS, Course
 from proxy.ext.filters.http.python.faults import Faults
 from proxy.ext.filters.http.python.load import PYTHON, build, load_class
-from proxy.ext.filters.http.python.side import DecodeSide, EncodeSide, Side, checked, own_hook
+from proxy.ext.filters.http.python.side import DecodeSide, EncodeSide, Side, check_head, checked, own_hook
 from proxy.http.context import FactoryContext
 from proxy.http.filter import STOP, Filter, FilterStatus
 from proxy.http.stream import ActiveStream
@@ -165,15 +165,17 @@ class PythonFilter(Filter):
         """Call a hook the class may have. STOP when it failed and the stream is answered."""
         if hook is None or self.is_skipped(stream):
             return None
+        before = side.opening(stream)
         try:
             if self.span is None:
                 verdict = hook(stream, *given)
             else:
                 with self.span(stream, self.wall):
                     verdict = hook(stream, *given)
+            check_head(side, name, stream, before)
             if hasattr(verdict, "__await__"):
                 return self._admitted(verdict)
-            return checked(verdict, side, name, stream, given)
+            return checked(verdict, side, name, given)
         except (Exception, SystemExit) as error:
             return STOP if self.failed(side, stream, name, error) else None
 

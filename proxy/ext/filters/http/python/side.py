@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: neither belongs into a name; of those in a value only line ends and NUL break out of it
 UNSOUND = re.compile(rb"[^!#$%&'*+.^_`|~0-9a-z-]")
 LINE_BREAK = re.compile(rb"[\r\n\0]")
+METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TARGET = re.compile(rb"[\x21-\x7e]+")
+AUTHORITY = re.compile(rb"[\x21-\x7e\x80-\xff]*")
+SCHEME = re.compile(rb"https?")
 KINDS = ("headers", "data", "trailers", "body")
 
 
@@ -62,6 +66,14 @@ class Side:
         """The message's head."""
         raise NotImplementedError
 
+    def opening(self, stream: ActiveStream) -> tuple[Any, ...]:
+        """What the head says beside its fields, () without a head."""
+        raise NotImplementedError
+
+    def keep_opening(self, stream: ActiveStream, before: tuple[Any, ...], name: str) -> None:
+        """Raises ValueError when the hook ``name`` has made of it what no codec can write, and puts ``before`` back."""
+        raise NotImplementedError
+
     def has_no_body(self, stream: ActiveStream) -> bool:
         """Nothing follows the head, or nobody waits for it any more."""
         raise NotImplementedError
@@ -96,6 +108,19 @@ class DecodeSide(Side):
     def head(self, stream: ActiveStream) -> HeaderMap | None:
         return stream.request_headers
 
+    def opening(self, stream: ActiveStream) -> tuple[Any, ...]:
+        head = stream.request_headers
+        return () if head is None else (head.method, head.path, head.authority, head.scheme)
+
+    def keep_opening(self, stream: ActiveStream, before: tuple[Any, ...], name: str) -> None:
+        head, now = stream.request_headers, self.opening(stream)
+        if head is None or now == before:
+            return
+        for value, wanted in zip(now, (METHOD, TARGET, AUTHORITY, SCHEME), strict=True):
+            if type(value) is not bytes or not wanted.fullmatch(value):
+                head.method, head.path, head.authority, head.scheme = before
+                raise ValueError(f"{name} has set a method, path, authority or scheme of {value!r}")
+
     def has_no_body(self, stream: ActiveStream) -> bool:
         if stream.encode_started:
             return True
@@ -112,6 +137,18 @@ class EncodeSide(Side):
 
     def head(self, stream: ActiveStream) -> HeaderMap | None:
         return stream.response_headers
+
+    def opening(self, stream: ActiveStream) -> tuple[Any, ...]:
+        return () if stream.response_headers is None else (stream.response_headers.status,)
+
+    def keep_opening(self, stream: ActiveStream, before: tuple[Any, ...], name: str) -> None:
+        head = stream.response_headers
+        if head is None or head.status == before[0]:
+            return
+        status = head.status
+        if type(status) is not int or not 200 <= status <= 999:
+            head.status = before[0]
+            raise ValueError(f"{name} has set the status {status!r}")
 
     def has_no_body(self, stream: ActiveStream) -> bool:
         return stream.encode_ended and stream.encode_buffer is None and not stream.encode_kept
@@ -143,11 +180,18 @@ def drop_unsound(head: HeaderMap | None, name: str) -> None:
             raise ValueError(f"{name} has set {key!r} with a name or a value that cannot be written")
 
 
-def checked(verdict: Any, side: Side, name: str, stream: ActiveStream, given: tuple[Any, ...]) -> Any:
-    """What a hook returned: None, STOP, or of data and bodies the bytes to be sent instead. Raises TypeError, and
-    ValueError for a length that the class had promised to keep."""
+def check_head(side: Side, name: str, stream: ActiveStream, before: tuple[Any, ...]) -> None:
+    """What a hook that may change the head has made of it; ``before``: its opening. Raises TypeError or ValueError."""
     if name == side.headers_name or name == side.body_name:
+        side.keep_opening(stream, before, name)
         drop_unsound(side.head(stream), name)
+
+
+def checked(verdict: Any, side: Side, name: str, given: tuple[Any, ...]) -> Any:
+    """What a hook returned: None, STOP, or of data and bodies the bytes to be sent instead. Raises TypeError, and
+    ValueError for a length that the class had promised to keep, or for trailers that cannot be written."""
+    if name == side.trailers_name:
+        drop_unsound(given[0], name)
     if verdict is None or verdict is STOP:
         return verdict
     if isinstance(verdict, bytes | bytearray | memoryview) and name in (side.data_name, side.body_name):

@@ -24,6 +24,14 @@ PYTHON = "type.googleapis.com/outrider.filters.http.python.v1.Python"
 ROUTER = {"name": "router", "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"}}
 POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+UP_TRAILERS = {
+    "typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}},
+        }
+    }
+}
 TRAILERS = {"http_protocol_options": {"enable_trailers": True}}
 
 #: what the classes below have seen, and what they wait for
@@ -598,12 +606,107 @@ class Answering:
         stream.local_reply(self.status)
 
 
-@pytest.mark.parametrize("status", ["200", 99999, [200], None])
+@pytest.mark.parametrize("status", ["200", 99999, 101, [200], None])
 def test_a_reply_without_a_status_is_a_500_and_harms_no_statistics(status: Any) -> None:
     talk = talk_of(python("Answering", config={"status": status}))
     talk.client(GET)
     assert talk.client_saw.status == 500
     assert talk.stats["http.front.downstream_rq_5xx"] == 1
+
+
+class Setting:
+    """Sets an attribute of a head, at once or after a pause."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.attribute, self.value = config["attribute"], config["value"]
+        if isinstance(self.value, str):
+            self.value = self.value.encode()
+
+    def _set(self, head: Any) -> None:
+        if hasattr(head, self.attribute):
+            setattr(head, self.attribute, int(self.value) if type(self.value) is float else self.value)
+
+    def decode_headers(self, stream: ActiveStream) -> None:
+        self._set(stream.request_headers)
+
+    def encode_headers(self, stream: ActiveStream) -> None:
+        self._set(stream.response_headers)
+
+
+class SettingLater(Setting):
+    async def decode_headers(self, stream: ActiveStream) -> None:  # type: ignore[override]
+        self._set(stream.request_headers)
+
+    async def encode_headers(self, stream: ActiveStream) -> None:  # type: ignore[override]
+        self._set(stream.response_headers)
+
+
+UNFIT = [
+    *(("status", 99999), ("status", 99), ("status", None), ("status", "200"), ("path", None)),
+    *(("path", "/a b"), ("path", "/a\r\nx: y"), ("path", ""), ("method", "G T"), ("method", None)),
+    *(("authority", "a\n"), ("authority", None), ("scheme", "gopher"), ("path", 7)),
+]
+
+
+@pytest.mark.parametrize("name", ["Setting", "SettingLater"])
+@pytest.mark.parametrize("on_error", ["FAIL", "CONTINUE"])
+@pytest.mark.parametrize(("attribute", "value"), UNFIT)
+def test_what_no_codec_can_write_is_the_filters_own_error(
+    name: str, on_error: str, attribute: str, value: Any
+) -> None:
+    config = {"attribute": attribute, "value": value}
+    talk = talk_of(python(name, config=config, on_error=on_error))
+    talk.client(GET)
+    talk.loop.run()
+    if on_error == "CONTINUE" or attribute == "status":
+        assert talk.upstream().request.start_line == "GET / HTTP/1.1"
+        talk.upstream().replies(200, b"ok")
+    assert talk.client_saw.status == (200 if on_error == "CONTINUE" else 500)
+    assert talk.stats["http.front.python.mine.errors"] == 1
+    assert not talk.client.is_closed
+
+
+@pytest.mark.parametrize("name", ["Setting", "SettingLater"])
+@pytest.mark.parametrize(("attribute", "value"), [("status", 404), ("path", "/else?a"), ("method", "PUT")])
+def test_what_can_be_written_is(name: str, attribute: str, value: Any) -> None:
+    talk = talk_of(python(name, config={"attribute": attribute, "value": value}))
+    talk.client(GET)
+    talk.loop.run()
+    wanted = {"path": "GET /else?a HTTP/1.1", "method": "PUT / HTTP/1.1"}
+    assert talk.upstream().request.start_line == wanted.get(attribute, "GET / HTTP/1.1")
+    talk.upstream().replies(200, b"ok")
+    assert talk.client_saw.status == (404 if attribute == "status" else 200)
+
+
+class BadTrailers:
+    """Adds a field that would break the message."""
+
+    def decode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> None:
+        trailers.add(b"x-a", b"1\r\n\r\nGET / HTTP/1.1")
+
+
+def test_trailers_are_looked_at_too() -> None:
+    talk = talk_of(python("BadTrailers", on_error="CONTINUE"), hcm=TRAILERS, a=UP_TRAILERS)
+    talk.client(CHUNKED + b"3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n")
+    assert talk.upstream().request.trailers == [("x-t", "1")]
+    assert talk.stats["http.front.python.mine.errors"] == 1
+
+
+class Refusing:
+    """Answers in place of the host."""
+
+    def encode_headers(self, stream: ActiveStream) -> Any:
+        stream.local_reply(451, b"not here", b"withheld")
+        return STOP
+
+
+def test_a_response_is_replaced_by_a_reply() -> None:
+    talk = talk_of(python("Refusing"))
+    talk.client(GET)
+    talk.upstream().replies(200, b"secret")
+    assert (talk.client_saw.status, talk.client_saw.body) == (451, b"not here")
+    assert talk.last["details"] == b"withheld" and not talk.client.is_closed
+    assert talk.stats["http.front.python.mine.errors"] == 0
 
 
 def test_an_error_behind_the_head_resets() -> None:
