@@ -1,6 +1,6 @@
 """/config_dump: the configuration in force as Envoy's typed dumps (envoy.admin.v3.*ConfigDump).
 
-Proto JSON with snake_case names, ``@type`` first. Private keys and passwords are replaced by "[redacted]".
+Proto JSON with snake_case names, ``@type`` first. Secrets are redacted (``api.redact``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from proxy.admin.config_mask import BadMask, apply_mask
 from proxy.admin.patterns import BadPattern, compile_filter
 from proxy.admin.state import AdminState, Cluster, Endpoint, Host, Reply, Request, json_reply
 from proxy.api.pool import UnknownType, pool, unpack
+from proxy.api.redact import redact
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _PREFIX = "type.googleapis.com/"
 _ADMIN = _PREFIX + "envoy.admin.v3."
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_REDACTED = "[redacted]"
-_SECRET_FIELDS = frozenset({"private_key", "password", "session_ticket_keys", "hmac_secret"})
 
 Dump = dict[str, Any]
 Accepts = Callable[[str], bool]
@@ -146,35 +145,12 @@ def to_json(message: Message) -> dict[str, Any]:
     from google.protobuf import json_format
 
     found = json_format.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool())
-    result: dict[str, Any] = _redacted(found)
+    result: dict[str, Any] = redact(found, message.DESCRIPTOR.full_name)
     return result
 
 
 def _typed(message: Message) -> dict[str, Any]:
     return {"@type": _PREFIX + message.DESCRIPTOR.full_name, **to_json(message)}
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: _all_redacted(inner) if key in _SECRET_FIELDS else _redacted(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_redacted(inner) for inner in value]
-    return value
-
-
-def _all_redacted(value: Any) -> Any:
-    """Texts below a secret field are hidden, but where it comes from (a file's name) is not."""
-    if isinstance(value, dict):
-        return {
-            key: inner if key in ("filename", "environment_variable") else _all_redacted(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_all_redacted(inner) for inner in value]
-    return _REDACTED
 
 
 def _endpoint_config(cluster: Cluster) -> dict[str, Any]:

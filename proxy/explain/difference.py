@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from proxy.api.redact import REDACTED, REDACTED_BYTES
 from proxy.explain.why import compact
 
-REDACTED = "[redacted]"
-_REDACTED_VALUES = (REDACTED, "W3JlZGFjdGVkXQ==")
-_SECRET_FIELDS = frozenset({"private_key", "password", "session_ticket_keys", "hmac_secret"})
+_REDACTED_VALUES = (REDACTED, REDACTED_BYTES)
+#: in both spellings: a TypedStruct's are as they were written
+_SECRET_FIELDS = frozenset(
+    (
+        *("private_key", "privateKey", "pkcs12", "password", "hmac_secret", "hmacSecret"),
+        *("session_ticket_keys", "sessionTicketKeys", "generic_secret", "genericSecret"),
+    )
+)
 #: lists whose elements are resources: (field, its singular in the heading)
 _RESOURCES = {
     "listeners": "listener",

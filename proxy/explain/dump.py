@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 Json = dict[str, Any]
-_REDACTED_BYTES = "W3JlZGFjdGVkXQ=="  # "[redacted]", as Envoy writes it into fields of bytes
 
 
 class NoDump(Exception):
@@ -103,8 +102,7 @@ class Dump:
         if listeners:
             resources["listeners"] = listeners
         result["static_resources"] = resources
-        readable_result: Json = readable(result)
-        return readable_result
+        return result
 
 
 def _plain(resource: Json) -> Json:
@@ -145,18 +143,6 @@ def _with_routes(value: Any, routes: dict[str, Json]) -> Any:
         del found["rds"]
         found["route_config"] = routes[name]
     return found
-
-
-def readable(value: Any) -> Any:
-    """Redacted bytes as bytes, so that the whole can be read as a configuration again."""
-    if isinstance(value, list):
-        return [readable(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _REDACTED_BYTES if key == "inline_bytes" and inner == "[redacted]" else readable(inner)
-        for key, inner in value.items()
-    }
 
 
 def statuses_of(dump: Dump) -> list[Json]:

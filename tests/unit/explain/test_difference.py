@@ -88,6 +88,13 @@ def test_secrets_are_compared_and_not_shown():
     )  # a running proxy hides it: nothing to compare
 
 
+def test_secrets_of_a_typed_struct_are_not_shown_in_either_spelling():
+    (added,) = differences(
+        {}, {"static_resources": {"secrets": [{"name": "s", "privateKey": {"inlineString": "one"}}]}}
+    )
+    assert "one" not in render([added])
+
+
 def test_lines():
     old = bootstrap(to("/a", "a"), clusters=[{"name": "b"}])
     new = bootstrap(to("/a", "c"), clusters=[{"name": "d"}], admin={"x": 1})
