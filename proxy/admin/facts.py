@@ -1,4 +1,4 @@
-"""Small read-only endpoints: certificates, memory, hot-restart version, init targets."""
+"""Small read-only endpoints: memory, hot-restart version, init targets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import os
 from pathlib import Path
 
 from proxy.admin.state import AdminState, Endpoint, Reply, Request, json_reply
-
-
-def _certs(state: AdminState, request: Request) -> Reply:
-    return json_reply({"certificates": []})
 
 
 def _memory(state: AdminState, request: Request) -> Reply:
@@ -45,7 +41,6 @@ def _init_dump(state: AdminState, request: Request) -> Reply:
     return json_reply({})
 
 
-CERTS = Endpoint("/certs", "print certs on machine", _certs)
 MEMORY = Endpoint("/memory", "print current allocation/heap usage", _memory)
 HOT_RESTART_VERSION = Endpoint(
     "/hot_restart_version", "print the hot restart compatibility version", _hot_restart_version

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from proxy.admin import (
+    certs,
     clusters,
     config_dump,
     control,
@@ -40,7 +41,7 @@ def _home(state: AdminState, request: Request) -> Reply:
 
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint("/", "Admin home page", _home),
-    facts.CERTS,
+    certs.ENDPOINT,
     clusters.ENDPOINT,
     config_dump.ENDPOINT,
     control.DRAIN,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from proxy.base.clock import Clock
+    from proxy.base.x509 import Certificate
     from proxy.http.context import Node
     from proxy.runtime.runtime import Runtime
     from proxy.stats.store import Store
@@ -95,6 +96,13 @@ class Cluster(Protocol):
     def resources(self) -> Sequence[Any]: ...
 
 
+class TlsContext(Protocol):
+    """What /certs prints of a TLS context: (file or "<inline>", certificate) of its own ones and of what it trusts."""
+
+    chains: list[tuple[str, Certificate]]
+    roots: list[tuple[str, Certificate]]
+
+
 class AdminState(Protocol):
     """The process as the admin page sees it. Everything is read when a request asks, on the event loop's thread.
 
@@ -114,6 +122,8 @@ class AdminState(Protocol):
     def clusters(self) -> Mapping[str, Cluster]: ...
     @property
     def listeners(self) -> Sequence[ListenerStatus]: ...
+    @property
+    def tls_contexts(self) -> Sequence[TlsContext]: ...
     @property
     def bootstrap(self) -> Message: ...
     @property

@@ -7,6 +7,7 @@ Verifying signatures and chains is OpenSSL's; what is read here belongs to a cer
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Final
@@ -33,6 +34,8 @@ EMAIL: Final = 0x81
 DNS: Final = 0x82
 URI: Final = 0x86
 IP_ADDRESS: Final = 0x87
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_END: Final = b"-----END CERTIFICATE-----"
 _ENCODINGS: Final = {0x1E: "utf-16-be", 0x1C: "utf-32-be", 0x0C: "utf-8"}  # others are read as Latin-1
 
 
@@ -125,7 +128,7 @@ def _name(content: bytes) -> str:
 class Certificate:
     """One certificate, read from its DER. Raises BadCertificate.
 
-    subject, issuer: RFC 2253; serial: lower-case hex without leading zeros; not_before, not_after: seconds since 1970
+    subject, issuer: RFC 2253; serial: lower-case hex, whole bytes; not_before, not_after: seconds since 1970
     sans: (kind, exact bytes) of its subject alternative names; spki: the DER of its public key
     """
 
@@ -143,7 +146,7 @@ class Certificate:
         tbs = _parts(_parts(der[start:end])[0][1])
         if tbs[0][0] == 0xA0:  # the version
             tbs = tbs[1:]
-        self.serial = tbs[0][1].hex().lstrip("0") or "0"
+        self.serial = (tbs[0][1].lstrip(b"\0") or b"\0").hex()
         self.issuer = _name(tbs[2][1])
         (first_tag, first, _), (last_tag, last, _) = _parts(tbs[3][1])[:2]
         self.not_before = _time(first_tag, first)
@@ -179,6 +182,23 @@ class Certificate:
     def fingerprint_1(self) -> str:
         """SHA-1 of the certificate, lower-case hex."""
         return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
+
+
+def read_pem(pem: bytes) -> list[Certificate]:
+    """The certificates of a PEM text, at least one. Raises BadCertificate."""
+    found = []
+    for part in pem.split(_BEGIN)[1:]:
+        body, end, _ = part.partition(_END)
+        if not end:
+            raise BadCertificate("a certificate without an end")
+        try:
+            der = b64decode(body)
+        except ValueError as error:
+            raise BadCertificate(str(error)) from None
+        found.append(Certificate(der))
+    if not found:
+        raise BadCertificate("there is no certificate in it")
+    return found
 
 
 def san_text(kind: int, value: bytes) -> str:

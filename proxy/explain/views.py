@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from proxy.explain.certificate import read_certificate
+from proxy.base.x509 import BadCertificate, read_pem
 from proxy.explain.dump import Dump, Json, address_text, health_text
 
 Row = tuple[str, ...]
@@ -209,12 +209,13 @@ def _certificate_cells(secret: Json, now: datetime) -> tuple[str, str, str, str]
     source = secret.get("tls_certificate", {}).get("certificate_chain") or secret.get(
         "validation_context", {}
     ).get("trusted_ca", {})
-    certificate = read_certificate(_bytes_of(source))
-    if certificate is None:
+    try:
+        certificate = read_pem(_bytes_of(source))[0]
+    except BadCertificate:
         return "false", "", "", ""
-    valid = certificate.not_before <= now <= certificate.not_after
-    after, before = (f"{one:%Y-%m-%dT%H:%M:%SZ}" for one in (certificate.not_after, certificate.not_before))
-    return str(valid).lower(), certificate.serial, after, before
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (certificate.not_before, certificate.not_after))
+    after, before = (f"{one:%Y-%m-%dT%H:%M:%SZ}" for one in (last, first))
+    return str(first <= now <= last).lower(), certificate.serial, after, before
 
 
 def _bytes_of(source: Json) -> bytes:

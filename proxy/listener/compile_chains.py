@@ -43,6 +43,7 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         chain = _compile_chain(each, context)
         if chain is None:
             continue
+        chain.criteria = criteria
         chains.append(chain)
         paths[chain] = each
         chooses = chooses or criteria != _MATCHES_ALL
@@ -143,7 +144,7 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
         scope = context.stats.scope("http").scope(hcm.stat_prefix)
         tls.cx_total = scope.counter("downstream_cx_ssl_total")
         tls.cx_active = scope.gauge("downstream_cx_ssl_active")
-    return FilterChain(name, terminal, tls)
+    return FilterChain(name, terminal, tls, reader.message)
 
 
 @reads("envoy.config.core.v3.TransportSocket")

@@ -91,7 +91,7 @@ class Listener:
 
     name: the configured one, or the address; places: where it listens, as configured, the first is ``address``
     bound: as the system gave them (port 0), port None for unix sockets
-    filters: the terminal filters of all chains; filter: the first of them. chooses: listener filters or several chains
+    filter_chains: all of them, the default one last; filter: the first one's terminal filter. chooses: listener filters or several chains
     decide for each connection, by ``inspectors`` and ``chains``; else ``tls`` and ``filter`` take them all
     waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
     """
@@ -109,7 +109,7 @@ class Listener:
         "draining",
         "filter",
         "filter_chain_name",
-        "filters",
+        "filter_chains",
         "filters_timeout_s",
         "inspectors",
         "limit",
@@ -139,7 +139,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self.filter: NetworkFilter
         self.filter_chain_name = ""
-        self.filters: list[NetworkFilter] = []
+        self.filter_chains: list[FilterChain] = []
         self.tls: TlsSide | None = None
         self.chooses = False
         self.chains = ChainMatcher()
@@ -194,7 +194,7 @@ class Listener:
 
     def take(self, chains: list[FilterChain]) -> None:
         """The chains, once compiled."""
-        self.filters = [chain.filter for chain in chains]
+        self.filter_chains = chains
         if chains:
             first = chains[0]
             self.filter, self.filter_chain_name, self.tls = first.filter, first.name, first.tls
@@ -289,8 +289,8 @@ class Listener:
 
     def drain_filters(self, begin: bool = True) -> None:
         """See ``NetworkFilter.drain``."""
-        for each in self.filters:
-            each.drain(begin)
+        for chain in self.filter_chains:
+            chain.filter.drain(begin)
 
     def abort(self) -> None:
         """Close what is left, at once."""

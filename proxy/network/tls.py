@@ -16,6 +16,9 @@ from proxy.base.x509 import Certificate, san_text
 from proxy.stats.store import Counter, Gauge
 from proxy.stats.tls import TlsStats
 
+#: where a certificate was read from when that is no file, as Envoy's /certs has it
+INLINE: Final = "<inline>"
+
 #: (GeneralName tag, matcher of the name's exact bytes)
 SanMatcher = tuple[int, Callable[[bytes], bool]]
 _MOST_SESSIONS: Final = 64  # names whose sessions are kept for resumption
@@ -72,11 +75,13 @@ class TlsSide:
     """One side's TLS: of the listener's chain (``is_server``) or of a cluster.
 
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
-    server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
+    local: our certificate; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
+    and of each trusted one; server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     offers: alpn_protocols are configured; sessions: kept for resumption by SNI, None where none are kept
     """
 
     __slots__ = (
+        "chains",
         "context",
         "cx_active",
         "cx_total",
@@ -84,6 +89,7 @@ class TlsSide:
         "local",
         "names_host",
         "offers",
+        "roots",
         "rules",
         "server_name",
         "sessions",
@@ -103,6 +109,8 @@ class TlsSide:
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
+        self.chains: list[tuple[str, Certificate]] = []
+        self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
 
     def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str) -> ssl.SSLObject:

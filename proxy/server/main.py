@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from proxy.admin.server import AdminServer
     from proxy.http.context import Node
+    from proxy.network.tls import TlsSide
     from proxy.server.options import Options
 
 log = logging.getLogger("main")
@@ -204,8 +205,8 @@ class Server:
 
     async def _send_last_spans(self) -> None:
         for listener in self.parts.listeners.listeners:
-            for each in listener.filters:
-                hcm = getattr(each, "hcm", None)
+            for chain in listener.filter_chains:
+                hcm = getattr(chain.filter, "hcm", None)
                 if hcm is not None and hcm.tracing is not None:
                     hcm.tracing.flush()
         self.dispatcher.flush()
@@ -227,6 +228,14 @@ class Server:
             ListenerStatus(each.name, *each.bound[0], tuple(each.bound[1:]))
             for each in self.parts.listeners.listeners
         ]
+
+    @property
+    def tls_contexts(self) -> Sequence[TlsSide]:
+        chains = (chain for listener in self.parts.listeners.listeners for chain in listener.filter_chains)
+        found = [chain.tls for chain in chains if chain.tls is not None]
+        for cluster in self.parts.clusters.clusters.values():
+            found += cluster.sockets.sides()
+        return found
 
     @property
     def bootstrap(self) -> Message:

@@ -41,11 +41,15 @@ class TransportSockets:
                 return transport_socket
         return self.default
 
+    def sides(self) -> list[TlsSide]:
+        """Every TLS context."""
+        sockets = (self.default, *(socket for _, _, socket in self.matches))
+        return [transport_socket.tls for transport_socket in sockets if transport_socket.tls is not None]
+
     def offer(self, protocol: str) -> None:
         """Where no alpn_protocols are configured the pool's own protocol is offered, as by Envoy's pools."""
-        for transport_socket in (self.default, *(socket for _, _, socket in self.matches)):
-            if transport_socket.tls is not None:
-                transport_socket.tls.offer(protocol)
+        for side in self.sides():
+            side.offer(protocol)
 
 
 @reads("envoy.config.cluster.v3.Cluster")

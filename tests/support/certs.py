@@ -41,6 +41,12 @@ class Pair:
         }
 
 
+def serial_text(number: int) -> str:
+    """A serial number as Envoy prints it: hex, whole bytes."""
+    text = f"{number:x}"
+    return text if len(text) % 2 == 0 else "0" + text
+
+
 class Authority:
     """Signs certificates of a day's validity."""
 

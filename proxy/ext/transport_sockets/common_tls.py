@@ -11,14 +11,14 @@ import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
 from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads
-from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate, san_text
-from proxy.network.tls import PeerRules, SanMatcher
+from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate, read_pem, san_text
+from proxy.network.tls import INLINE, PeerRules, SanMatcher, TlsSide
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 _VERSIONS: Final = {
@@ -32,24 +32,24 @@ _CIPHERS: Final = (
     "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
 )
 _KINDS: Final = {"EMAIL": EMAIL, "DNS": DNS, "URI": URI, "IP_ADDRESS": IP_ADDRESS}
-_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
-_END: Final = b"-----END CERTIFICATE-----"
 
 
 @dataclass(slots=True, frozen=True)
 class KeyPair:
-    """A certificate chain with its key, PEM; leaf: the first certificate."""
+    """A certificate chain with its key, PEM; leaf: the first certificate; path: its file, or INLINE."""
 
     chain: bytes
     key: bytes
     password: bytes
     leaf: Certificate
+    path: str
 
 
 @dataclass(slots=True)
 class CommonTls:
     """What both sides have in common. pairs: those that can be used; has_pairs: some are configured. roots: PEM, b"" for none that can be read; has_roots: some are configured; crl: PEM or b"".
 
+    shown_roots: the certificates of ``roots``, each with its file, or INLINE
     accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED)
     """
 
@@ -65,6 +65,12 @@ class CommonTls:
     crl_leaf_only: bool
     accepts_untrusted: bool
     rules: PeerRules
+    shown_roots: list[tuple[str, Certificate]] = field(default_factory=list)
+
+    def describe(self, side: TlsSide) -> None:
+        """What /certs shows of a side."""
+        side.chains = [(pair.path, pair.leaf) for pair in self.pairs]
+        side.roots = self.shown_roots
 
     def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
         """Give it all to a context. Raises ssl.SSLError."""
@@ -104,23 +110,6 @@ def load_pair(context: ssl.SSLContext, pair: KeyPair) -> None:
         context.load_cert_chain(chain, key, password)
 
 
-def certificates(pem: bytes) -> list[Certificate]:
-    """The certificates of a PEM text. Raises BadCertificate."""
-    found = []
-    for part in pem.split(_BEGIN)[1:]:
-        body, end, _ = part.partition(_END)
-        if not end:
-            raise BadCertificate("a certificate without an end")
-        try:
-            der = ssl.PEM_cert_to_DER_cert((_BEGIN + body + _END).decode("ascii"))
-        except ValueError as error:
-            raise BadCertificate(str(error)) from None
-        found.append(Certificate(der))
-    if not found:
-        raise BadCertificate("there is no certificate in it")
-    return found
-
-
 @reads("envoy.config.core.v3.DataSource")
 def compile_data(reader: Reader | None, environ: Mapping[str, str]) -> bytes:
     """The content of a file, a text of the configuration, or an environment variable; b"" and a finding without."""
@@ -143,6 +132,11 @@ def compile_data(reader: Reader | None, environ: Mapping[str, str]) -> bytes:
     if not data:
         reader.fail("", "is empty")
     return data
+
+
+@reads("envoy.config.core.v3.DataSource")
+def _path(reader: Reader | None) -> str:
+    return (reader.text("filename") if reader is not None else "") or INLINE
 
 
 @reads(f"{_TLS}.CommonTlsContext")
@@ -221,11 +215,11 @@ def _compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> Key
     if not chain or not key or len(reader.errors.findings) > before:
         return None
     try:
-        leaf = certificates(chain)[0]
+        leaf = read_pem(chain)[0]
     except BadCertificate as error:
         reader.fail("certificate_chain", f"is no certificate in PEM: {error}")
         return None
-    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf)
+    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf, _path(reader.sub("certificate_chain")))
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
     except ssl.SSLError as error:
@@ -254,7 +248,8 @@ def _compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str,
         common.roots = compile_data(trusted, environ)
         try:
             if common.roots:
-                certificates(common.roots)
+                path = _path(trusted)
+                common.shown_roots = [(path, each) for each in read_pem(common.roots)]
         except BadCertificate as error:
             trusted.fail("", f"Failed to load trusted CA certificates: {error}")
             common.roots = b""

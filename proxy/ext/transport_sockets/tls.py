@@ -65,6 +65,7 @@ class DownstreamTls:
             first.sni_callback = choose_by_name(contexts)
         self.side = TlsSide(first, True, common.rules, TlsStats(scope))
         self.side.local = common.pairs[0].leaf
+        common.describe(self.side)
 
 
 class UpstreamTls:
@@ -104,4 +105,5 @@ def _upstream_side(common: CommonTls, scope: Scope) -> TlsSide:
     side = TlsSide(context, False, common.rules, TlsStats(scope))
     side.offers = bool(common.alpn)
     side.local = pair.leaf if pair is not None else None
+    common.describe(side)
     return side

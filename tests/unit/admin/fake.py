@@ -125,6 +125,7 @@ class FakeState:
         self.clusters = {name: Cluster(name) for name in ("back", "other")}
         self.listeners = [ListenerStatus("main", "127.0.0.1", 10000), ListenerStatus("six", "::1", 10001)]
         self.bootstrap = bootstrap_message()
+        self.tls_contexts: list[Any] = []
         self.options: dict[str, Any] = {"concurrency": 1, "drain_time": "600s"}
         self.node = Node(id="n1", cluster="c1", zone="z")
         self.runtime = Runtime()

@@ -10,7 +10,7 @@ from proxy.base.stream_info import ConnectionInfo, StreamInfo
 from proxy.base.tls_info import TlsInfo
 from proxy.base.x509 import Certificate
 from proxy.formatter import compile_format
-from tests.support.certs import Authority
+from tests.support.certs import Authority, serial_text
 
 PAIR = Authority().signs("peer", dns=("a.example", "b.example"), uri=("spiffe://a",))
 
@@ -33,7 +33,7 @@ def test_both_sides(side: str) -> None:
 
 
 def test_of_clients() -> None:
-    serial = f"{PAIR.parsed.serial_number:x}"
+    serial = serial_text(PAIR.parsed.serial_number)
     assert shown("%DOWNSTREAM_PEER_SERIAL% %DOWNSTREAM_PEER_CHAIN_SERIALS%") == f"{serial} {serial}"
     assert shown("%DOWNSTREAM_PEER_CERT%").startswith("-----BEGIN%20CERTIFICATE-----%0A")
 
