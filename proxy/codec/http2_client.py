@@ -139,9 +139,9 @@ class Http2ClientCodec(Http2Codec):
             self.stats.header_overflow.value += 1
         decoder = stream.decoder
         stream.reset_with(INTERNAL_ERROR_CODE)
-        self.on_response_done(stream, PROTOCOL_ERROR)
+        self.on_response_done(stream, REMOTE_RESET)  # as Envoy calls it
         if decoder is not None:
-            decoder.on_reset(PROTOCOL_ERROR, problem)
+            decoder.on_reset(REMOTE_RESET, problem)
         return True
 
     def _data(self, event: DataReceived) -> None:

@@ -6,7 +6,7 @@ CodecError from ``feed``; whatever ran then is reset by the connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import trait
 from ngh2 import DataReceived, NGH2Error, RequestReceived, Role, TrailersReceived
@@ -17,7 +17,6 @@ from proxy.base.errors import (
     CodecError,
 )
 from proxy.base.headers import HeaderMap, ResponseHeaders
-from proxy.codec.http1_options import UNEXPECTED_UNDERSCORE
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
 from proxy.codec.http2_head import read_request, read_trailers, too_large, write_response
 from proxy.codec.http2_settings import Http2Settings
@@ -26,6 +25,8 @@ from proxy.codec.http2_stream import INTERNAL_ERROR_CODE, NO_ERROR, PROTOCOL_ERR
 if TYPE_CHECKING:
     from proxy.codec.interface import StreamDecoder
     from proxy.stats.http2 import Http2Stats
+
+UNEXPECTED_UNDERSCORE: Final = b"http2.unexpected_underscore"
 
 
 @trait
@@ -151,12 +152,12 @@ class Http2ServerCodec(Http2Codec):
             self.born_blocked(stream)
         try:
             headers = read_request(received)
-            if settings.underscores is not None:
-                settings.underscores.apply(headers)
         except CodecError:
             self.on_violation(stream_id, self.streams.pop(stream_id))
             stream.reset_with(PROTOCOL_ERROR_CODE)
             self.left(stream)
+            return
+        if settings.underscores is not None and not self._take_underscores(stream, headers):
             return
         decoder = stream.decoder
         end = stream.read_done = event.end_stream
@@ -205,22 +206,24 @@ class Http2ServerCodec(Http2Codec):
         stream.field_bytes_in += wire
         if stream.decoder is not None:
             trailers = read_trailers(event.headers)
-            if self.settings.underscores is not None and not self._take_trailers(stream, trailers):
+            if self.settings.underscores is not None and not self._take_underscores(stream, trailers):
                 return
             if trailers.fields:
                 stream.decoder.decode_trailers(trailers)
             else:
                 stream.decoder.decode_data(b"", True)
 
-    def _take_trailers(self, stream: Http2Stream, trailers: HeaderMap) -> bool:
-        """Trailers with the underscores dealt with; False where they refuse the request."""
-        assert self.settings.underscores is not None and stream.decoder is not None
+    def _take_underscores(self, stream: Http2Stream, headers: HeaderMap) -> bool:
+        """A head or trailers with the underscores dealt with; False where they refuse the request, which is reset."""
+        assert self.settings.underscores is not None
         try:
-            self.settings.underscores.apply(trailers)
+            self.settings.underscores.apply(headers)
         except CodecError:
             decoder = stream.decoder
-            stream.reset_with(PROTOCOL_ERROR_CODE)
-            decoder.on_reset(DOWNSTREAM_REMOTE_RESET, UNEXPECTED_UNDERSCORE)
+            stream.reset_with(INTERNAL_ERROR_CODE)
+            self.reset_count += 1
+            if decoder is not None:
+                decoder.on_reset(DOWNSTREAM_REMOTE_RESET, UNEXPECTED_UNDERSCORE)
             return False
         return True
 

@@ -8,7 +8,6 @@ from typing import Final
 import ngh2
 
 from proxy.codec.http1_options import Underscores
-from proxy.codec.http1_weigh import MAX_RESPONSE_HEADERS_BYTES
 
 HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
@@ -86,8 +85,3 @@ class Http2Settings:
             MAX_CONCURRENT_STREAMS: self.max_concurrent_streams,
             INITIAL_WINDOW_SIZE: self.initial_stream_window_size,
         }
-
-
-def upstream_defaults() -> Http2Settings:
-    """A client's settings where nothing is configured."""
-    return Http2Settings(max_headers_bytes=MAX_RESPONSE_HEADERS_BYTES)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
 from proxy.codec.http1 import Http1Settings
+from proxy.codec.http2_settings import Http2Settings
 from proxy.upstream.http1_options import compile_spelling
 from proxy.upstream.http2_options import compile_http2_settings
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
-    from proxy.codec.http2_settings import Http2Settings
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 AUTO_NEEDS_ALPN: Final = "needs ALPN, and so TLS, which is not supported yet; write explicit_http_config"
@@ -90,7 +90,7 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
     if older is not None:
         options = _compile_common(older, max_requests)
     options = _compile_codec(cluster.sub("http_protocol_options"), options)
-    older_http2 = _compile_http2(cluster.sub("http2_protocol_options"), options.http1)
+    older_http2 = _compile_http2(cluster.sub("http2_protocol_options"), older)
     options = replace(options, http2=older_http2, follows_downstream=follows and older_http2 is not None)
     for key, entry in cluster.entries("typed_extension_protocol_options").items():
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
@@ -122,7 +122,7 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
     if explicit is not None:
         options = _compile_codec(explicit.sub("http_protocol_options"), options)
-        http2 = _compile_http2(explicit.sub("http2_protocol_options"), options.http1)
+        http2 = _compile_http2(explicit.sub("http2_protocol_options"), common)
     return replace(
         options,
         enable_trailers=trailers,
@@ -131,11 +131,23 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     )
 
 
-def _compile_http2(reader: Reader | None, http1: Http1Settings) -> Http2Settings | None:
-    """Set at all, even empty, it means HTTP/2. http1: has the limits that both have."""
+def _compile_http2(reader: Reader | None, common: Reader | None) -> Http2Settings | None:
+    """Set at all, even empty, it means HTTP/2. common: the HttpProtocolOptions with the limits that both have."""
     if reader is None:
         return None
-    return compile_http2_settings(reader, http1.max_response_headers_bytes, http1.max_headers_count)
+    most_bytes, most = _compile_limits(common, Http2Settings().max_headers_bytes)
+    return compile_http2_settings(reader, most_bytes, most)
+
+
+@reads("envoy.config.core.v3.HttpProtocolOptions")
+def _compile_limits(common: Reader | None, default_bytes: int) -> tuple[int, int]:
+    """The most bytes and fields of a response's head; the bytes by default are each codec's own."""
+    if common is None:
+        return default_bytes, Http1Settings().max_headers_count
+    kilobytes = common.wrapped("max_response_headers_kb", 0)
+    return kilobytes * 1024 or default_bytes, common.wrapped(
+        "max_headers_count", Http1Settings().max_headers_count
+    )
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
@@ -157,13 +169,8 @@ def _compile_http1(reader: Reader | None) -> bool:
 @reads("envoy.config.core.v3.HttpProtocolOptions")
 def _compile_common(reader: Reader, max_requests: int) -> HttpOptions:
     idle_timeout_s = reader.seconds("idle_timeout", _DEFAULT_IDLE_TIMEOUT_S)
-    settings = Http1Settings()
-    kilobytes = reader.wrapped("max_response_headers_kb", 0)
-    settings = replace(
-        settings,
-        max_response_headers_bytes=kilobytes * 1024 or settings.max_response_headers_bytes,
-        max_headers_count=reader.wrapped("max_headers_count", settings.max_headers_count),
-    )
+    most_bytes, most_fields = _compile_limits(reader, Http1Settings().max_response_headers_bytes)
+    settings = Http1Settings(max_response_headers_bytes=most_bytes, max_headers_count=most_fields)
     most = reader.wrapped("max_requests_per_connection", max_requests)
     duration_s = reader.seconds("max_connection_duration") or None
     return HttpOptions(idle_timeout_s or None, most, duration_s, http1=settings)

@@ -170,6 +170,27 @@ def split_preface(world: World) -> None:
         say(world, client.get("/h1"))
 
 
+def with_underscores(action: str) -> Callable[[World], Config]:
+    def made(world: World) -> Config:
+        hcm = {"common_http_protocol_options": {"headers_with_underscores_action": action}}
+        return world.bootstrap([virtual_host([route_to("one")])], hcm=hcm)
+
+    return made
+
+
+def underscored(world: World) -> None:
+    """In values, in names, in a trailer's name; each on a connection of its own, with a request behind it."""
+    for fields in ([("a-b", "a_b")], [("a_b", "1"), ("c", "2"), ("_d", "3")]):
+        with H2Client(world.front) as client:
+            say(world, client.get("/h1", headers=fields))
+            say(world, client.get("/h1/next"))
+    with H2Client(world.front) as client:
+        stream = client.start("/h1/trailed", "POST", end=False)
+        client.data(stream, b"then")
+        client.trailers(stream, [("x_tail", "ends")])
+        say(world, client.wait(stream))
+
+
 def follows(world: World) -> Config:
     routes = [route_to("two")]
     both: Config = {"http_protocol_options": {}, "http2_protocol_options": {}}
@@ -258,6 +279,24 @@ SCENARIOS = [
     ),
     Scenario("http2_cancelled", "the client gives a stream up", config, cancelled, UPSTREAMS, lines=3),
     Scenario("http2_window", "the first bytes in pieces", config, split_preface, UPSTREAMS, lines=1),
+    Scenario(
+        "http2_underscores_drop",
+        "headers_with_underscores_action: DROP_HEADER over HTTP/2",
+        with_underscores("DROP_HEADER"),
+        underscored,
+        {"one": http1},
+        lines=5,
+        expect=told(200, 200, 200, 200, 200),
+    ),
+    Scenario(
+        "http2_underscores_reject",
+        "headers_with_underscores_action: REJECT_REQUEST over HTTP/2",
+        with_underscores("REJECT_REQUEST"),
+        underscored,
+        {"one": http1},
+        lines=5,
+        expect=told(200, 200, 0, 200, 0),
+    ),
     Scenario(
         "http2_follows",
         "use_downstream_protocol_config: HTTP/2 for an HTTP/2 client",

@@ -25,6 +25,7 @@ COMPARED = re.compile(
     r"|upstream_cx_(total|http1_total|http2_total|active|overflow|connect_fail|connect_timeout|pool_overflow"
     r"|protocol_error|destroy|none_healthy|max_requests|max_duration_reached)|retry[_.]|membership_"
     r"|lb_healthy_panic|bind_errors|circuit_breakers\.)"
+    r"|http[12]\.(dropped_headers_with|requests_rejected_with)_"
     r"|http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
     r"|cluster\.[^.]+\.http2\.(rx_messaging_error|rx_reset|tx_reset|header_overflow|trailers|inbound_)"
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"

@@ -111,7 +111,7 @@ def test_heads_beyond_the_limits() -> None:
     _, seen, _ = asked(client)
     client.peer.send_headers(1, [*OK, *[(b"x%d" % number, b"y") for number in range(9)]], end_stream=True)
     client.exchange()
-    assert seen.resets[0][0] is PROTOCOL_ERROR and client.stats.header_overflow.value == 1
+    assert seen.resets[0][0] is REMOTE_RESET and client.stats.header_overflow.value == 1
 
 
 def test_the_hosts_limit_is_known() -> None:

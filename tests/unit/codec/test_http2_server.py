@@ -17,6 +17,7 @@ from hyperframe.frame import (
 
 from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, DOWNSTREAM_REMOTE_RESET, LOCAL_RESET
 from proxy.base.headers import HeaderMap, ResponseHeaders
+from proxy.codec.http1_options import Underscores
 from proxy.codec.http2_watch import UNKNOWN_FRAMES, Http2Flood
 from tests.unit.codec.http2_support import HEAD, Fields, Server
 
@@ -253,6 +254,27 @@ def test_heads_beyond_the_limits_cost_their_stream() -> None:
     ]
     assert server.stats.header_overflow.value == 1 and server.stats.header_list_size_too_large.value == 1
     assert server.recorders[2].ended and server.error is None
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_names_with_underscores(drops: bool) -> None:
+    counted: list[int] = []
+    server = served(underscores=Underscores(drops, counted.append))
+    server.request([*GET, (b"a_b", b"1"), (b"c-d", b"2")])
+    server.request(HEAD, end=False)
+    server.peer.send_headers(3, [(b"x_tail", b"1"), (b"x-tail", b"2")], end_stream=True)
+    server.request(GET)
+    server.exchange()
+    head, trailed, after = server.recorders
+    resets = [(event.stream_id, event.error_code) for event in server.heard(ev.StreamReset)]
+    assert counted == [1, 1] and server.error is None and after.ended
+    if drops:
+        assert (b"c-d", b"2") in head.heads[0].fields and (b"a_b", b"1") not in head.heads[0].fields
+        assert trailed.trailers is not None and trailed.trailers.fields == [(b"x-tail", b"2")]
+        assert resets == []
+    else:
+        assert head.resets == trailed.resets == [(DOWNSTREAM_REMOTE_RESET, b"http2.unexpected_underscore")]
+        assert resets == [(1, 2), (3, 2)]
 
 
 def test_forbidden_trailers_are_dropped() -> None:
