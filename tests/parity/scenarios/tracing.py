@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from tests.support.client import request
@@ -207,6 +208,27 @@ def denied(world: World) -> None:
     )
 
 
+def few(world: World) -> None:
+    """5 spans."""
+    world.talk(
+        request("GET", "/root"),
+        request("GET", "/multi", [*MULTI, SAMPLED]),
+        request("GET", "/503"),
+        request("POST", "/named", body=b"seven77"),
+        request("GET", "/404"),
+    )
+
+
+def are_dated(world: World) -> None:
+    """The ids of the roots begin with the seconds since 1970, in hex; a received id stays."""
+    now = int(time.time())
+    ids = {got.path: str(got.one("x-b3-traceid")) for got in world.upstreams["up"].requests}
+    assert ids.pop("/multi") == TRACE
+    assert len(ids) == 4
+    for trace_id in ids.values():
+        assert 0 <= now - int(trace_id[:8], 16) < 60, trace_id
+
+
 NEVER = {"random_sampling": {"value": 0}}
 WIDE = {"trace_id_128bit": True}
 #: our reporter sends larger batches over fewer requests
@@ -336,5 +358,32 @@ SCENARIOS = [
         upstreams={"up": [reply()]},
         lines=3,
         ignore_stats=BATCHES,
+    ),
+    *(
+        Scenario(
+            name=f"zipkin_split_{direction.lower()}",
+            title=f"Zipkin with split_spans_for_request, {direction}",
+            config=traced(direction, None, split_spans_for_request=True),
+            drive=few,
+            upstreams={"up": spans_script()},
+            lines=5,
+            spans=5,
+            ignore_stats=BATCHES,
+        )
+        for direction in ("INBOUND", "OUTBOUND")
+    ),
+    *(
+        Scenario(
+            name=f"zipkin_dated_{64 * (1 + wide)}",
+            title=f"Zipkin with timestamp_trace_ids, {64 * (1 + wide)} bit",
+            config=traced("INBOUND", None, timestamp_trace_ids=True, trace_id_128bit=wide),
+            drive=few,
+            upstreams={"up": spans_script()},
+            lines=5,
+            spans=5,
+            expect=are_dated,
+            ignore_stats=BATCHES,
+        )
+        for wide in (False, True)
     ),
 ]
