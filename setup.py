@@ -42,8 +42,6 @@ INTERPRETED = {
     "proxy/http/context.py",
     "proxy/http/filter_config.py",
     "proxy/http/hcm_config.py",
-    "proxy/network/tls.py",
-    "proxy/network/tls_transport.py",
     "proxy/router/compile_action.py",
     "proxy/router/compile_route.py",
     "proxy/stats/config.py",

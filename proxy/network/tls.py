@@ -21,6 +21,7 @@ INLINE: Final = "<inline>"
 
 #: (GeneralName tag, matcher of the name's exact bytes)
 SanMatcher = tuple[int, Callable[[bytes], bool]]
+_DER: Final = 2  # _ssl.ENCODING_DER
 _MOST_SESSIONS: Final = 64  # names whose sessions are kept for resumption
 
 
@@ -146,10 +147,7 @@ class TlsSide:
             info.peer = Certificate(der)
             inner: Any = tls
             sent = inner._sslobj.get_unverified_chain()  # public from Python 3.13 on
-            info.chain = [each if isinstance(each, bytes) else each.public_bytes(1) for each in sent or ()]
-            info.chain = [
-                ssl.PEM_cert_to_DER_cert(each) if isinstance(each, str) else each for each in info.chain
-            ]
+            info.chain = [each.public_bytes(_DER) for each in sent or ()]
         self.rules.check(info.peer, self.stats)
         self.stats.saw(info.version, info.cipher)
         if tls.session_reused:

@@ -92,12 +92,11 @@ class UpstreamConnection(UpstreamStream, Flushable):
             await open_connection(
                 self.dispatcher.loop, self._protocol, self.host, self.pool.cluster.bind_config
             )
+        except LocalFailure as ours:
+            self.pool.stats.bind_errors.value += ours.bind
+            self._connect_failed(True, ours.words)
         except OSError as error:
-            local = error.errno in LOCAL_ERRNOS
-            self._connect_failed(local, failure_words(error, self.host))
-        except LocalFailure as error:
-            self.pool.stats.bind_errors.value += error.bind
-            self._connect_failed(True, error.words)
+            self._connect_failed(error.errno in LOCAL_ERRNOS, failure_words(error, self.host))
         except asyncio.CancelledError:
             pass
         finally:
