@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -53,9 +54,25 @@ def to_ask(method: str, url: str, headers: tuple[str, ...], data: str, random: f
     return Ask(path, authority, method, pairs, data.encode(), random)
 
 
+def place(text: str, port: int) -> tuple[str, int]:
+    """ "ip", "ip:port" or "[ip]:port" as (ip, port). Raises click.BadParameter."""
+    host, colon, last = text.rpartition(":")
+    if not colon or (":" in host.strip("[]") and not host.startswith("[")):
+        host, last = text, str(port)
+    try:
+        number = int(last) if last.isascii() and last.isdigit() else -1
+        if not 0 <= number <= 65535:
+            raise ValueError
+        return str(ip_address(host.strip("[]"))), number
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form IP or IP:PORT") from None
+
+
 def choose_listener(engine: Engine, name: str | None, url: str) -> Any:
     """By name; else by the URL's port, when a listener has it; else the only one. Raises click.UsageError."""
-    listeners = [one for one in engine.listeners if getattr(one.filter, "hcm", None) is not None]
+    from proxy.explain.entrance import http_chains
+
+    listeners = [one for one in engine.listeners if http_chains(one)]
     known = ", ".join(f"{one.name} ({one.places[0].text})" for one in listeners) or "none"
     if name is not None:
         for one in listeners:
@@ -80,6 +97,12 @@ def choose_listener(engine: Engine, name: str | None, url: str) -> Any:
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="may be repeated")
 @click.option("-d", "--data", default="", metavar="TEXT", help="the request's body")
 @click.option("--listener", metavar="NAME", help="by default the one with the URL's port, or the only one")
+@click.option("--source", metavar="IP[:PORT]", help="the client's address; 127.0.0.1:40000 without it")
+@click.option(
+    "--destination", metavar="IP[:PORT]", help="what it connects to; without it the listener's address"
+)
+@click.option("--alpn", default="h2,http/1.1", show_default=True, metavar="NAMES",
+              help="what a client of https:// offers")  # fmt: skip
 @click.option("--random", type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0, show_default=True,
               help="what fractions and weights draw")  # fmt: skip
 @click.option("--expand-env", is_flag=True, help="replace ${NAME} and ${NAME:-default} in values of a file")
@@ -92,6 +115,9 @@ def command(
     headers: tuple[str, ...],
     data: str,
     listener: str | None,
+    source: str | None,
+    destination: str | None,
+    alpn: str,
     random: float,
     expand_env: bool,
     output: str,
@@ -102,6 +128,7 @@ def command(
     rewrites, timeouts, headers. Nothing is sent anywhere; the engine that serves runs in memory."""
     from proxy.cli.source import load_source, read_statuses
     from proxy.explain.engine import Engine
+    from proxy.explain.entrance import Client, host_name
     from proxy.explain.report import explain, with_live_hosts
     from proxy.explain.text import render
 
@@ -118,8 +145,17 @@ def command(
     except ConfigRefused as refused:
         print_findings(refused, sys.stderr)
         return 1
+    client = Client(
+        place(source, 40000) if source else Client().source,
+        place(destination, urlsplit(url).port or (443 if url.startswith("https:") else 80))
+        if destination
+        else None,
+        url.startswith("https:"),
+        host_name(ask.authority),
+        tuple(name.strip() for name in alpn.split(",") if name.strip()),
+    )
     chosen = choose_listener(engine, listener, url)
-    shown = explain(engine, chosen, engine.ask(chosen, ask))
+    shown = explain(engine, engine.ask(chosen, ask, client))
     if admin is not None:
         with_live_hosts(shown, read_statuses(admin))
     if output == "json":

@@ -14,12 +14,17 @@ from proxy.api.load import Loaded
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.explain.cases import Case
 from proxy.explain.engine import Ask, Engine, Outcome
-from proxy.explain.report import place_of, route_configuration
+from proxy.explain.entrance import Client, host_name, http_chains, manager_of
+from proxy.explain.report import chain_title, place_of, route_configuration
 from proxy.explain.why import Examiner
 from proxy.explain.wire import Head
 
 #: envoy.type.v3.FractionalPercent.DenominatorType
 _BASES = {0: 100, 1: 10_000, 2: 1_000_000}
+
+
+#: (listener, its filter chain's place, virtual host's place, route's place)
+_Key = tuple[str, int, int, int]
 
 
 class NoListener(Exception):
@@ -37,10 +42,10 @@ class Result:
 
 @dataclass(slots=True)
 class Coverage:
-    """Routes by listener, virtual host and place, and which of them a case has come to."""
+    """Routes by listener, filter chain, virtual host and place, and which of them a case has come to."""
 
-    routes: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    reached: set[tuple[str, int, int]] = field(default_factory=set)
+    routes: dict[_Key, str] = field(default_factory=dict)
+    reached: set[_Key] = field(default_factory=set)
 
     @property
     def percent(self) -> float:
@@ -66,14 +71,16 @@ class Checker:
             self._count_routes(listener)
 
     def _count_routes(self, listener: Any) -> None:
-        table = route_configuration(listener)
-        if table is None:
-            return
-        for at, host in enumerate(table.virtual_hosts):
-            for order, route in enumerate(host.routes):
-                title = f"{route.name} (#{order})" if route.name else f"#{order}"
-                words = f"{listener.name} > {host.name} > {title}"
-                self.coverage.routes[listener.name, at, order] = words
+        for place, chain in enumerate(listener.filter_chains):
+            table = route_configuration(manager_of(chain))
+            if table is None:
+                continue
+            title = chain_title(listener, chain)
+            where = f"{listener.name} > {title}" if title else listener.name
+            for at, host in enumerate(table.virtual_hosts):
+                for order, route in enumerate(host.routes):
+                    named = f"{route.name} (#{order})" if route.name else f"#{order}"
+                    self.coverage.routes[listener.name, place, at, order] = f"{where} > {host.name} > {named}"
 
     def _engine(self, internal: bool, runtime: str | None) -> Engine:
         engine = self._engines.get((internal, runtime))
@@ -91,12 +98,13 @@ class Checker:
             return Result(case, [str(error)], "")
         outcome = self._ask(engine, listener, case)
         host_at, route_at = place_of(outcome)
-        key = (listener.name, host_at, route_at)
         route = "no route"
         if host_at is not None and route_at is not None:
-            self.coverage.reached.add((listener.name, host_at, route_at))
-            route = self.coverage.routes.get((listener.name, host_at, route_at), str(key))
-        facts = Facts(listener, case, outcome)
+            place = listener.filter_chains.index(outcome.entrance.chain)
+            key = (listener.name, place, host_at, route_at)
+            self.coverage.reached.add(key)
+            route = self.coverage.routes.get(key, str(key))
+        facts = Facts(case, outcome)
         failures = []
         for name, expected in case.expected.items():
             actual = facts.of(name)
@@ -116,10 +124,15 @@ class Checker:
 
         One draw serves both here, so a weighted route is asked again, for its cluster, with the draw for its weights.
         """
-        outcome = engine.ask(listener, _ask(case, _denominator(listener)))
-        total = _total_weight(listener, outcome)
+        client = Client(tls=case.ssl, server_name=host_name(case.authority))
+        outcome = engine.ask(listener, _ask(case, 100), client)
+        table = route_configuration(outcome.entrance.manager)
+        base = _denominator(table)
+        if base != 100:
+            outcome = engine.ask(listener, _ask(case, base), client)
+        total = _total_weight(table, outcome)
         if total:
-            again = engine.ask(listener, _ask(case, total))
+            again = engine.ask(listener, _ask(case, total), client)
             if place_of(again) == place_of(outcome):
                 return again
         return outcome
@@ -131,7 +144,7 @@ def _shown(value: str | int) -> str:
 
 def _listener(engine: Engine, case: Case) -> Any:
     """By name, else the only HTTP listener."""
-    listeners = [one for one in engine.listeners if getattr(one.filter, "hcm", None) is not None]
+    listeners = [one for one in engine.listeners if http_chains(one)]
     chosen = [one for one in listeners if one.name == case.listener] if case.listener else listeners
     if len(chosen) != 1:
         known = ", ".join(one.name for one in listeners) or "none"
@@ -159,9 +172,8 @@ def _ask(case: Case, base: int) -> Ask:
     )
 
 
-def _route_message(listener: Any, outcome: Outcome) -> tuple[Any, Any]:
+def _route_message(table: Any, outcome: Outcome) -> tuple[Any, Any]:
     """(virtual host, route) of the configuration that were chosen; None for what was not."""
-    table = route_configuration(listener)
     host_at, route_at = place_of(outcome)
     if table is None or host_at is None:
         return None, None
@@ -169,17 +181,16 @@ def _route_message(listener: Any, outcome: Outcome) -> tuple[Any, Any]:
     return host, host.routes[route_at] if route_at is not None else None
 
 
-def _denominator(listener: Any) -> int:
+def _denominator(table: Any) -> int:
     """The largest of the table's runtime fractions."""
-    table = route_configuration(listener)
     hosts = table.virtual_hosts if table is not None else ()
     matches = [route.match for host in hosts for route in host.routes]
     fractions = [one.runtime_fraction.default_value for one in matches if one.HasField("runtime_fraction")]
     return max((_BASES.get(one.denominator, 100) for one in fractions), default=100)
 
 
-def _total_weight(listener: Any, outcome: Outcome) -> int:
-    _, route = _route_message(listener, outcome)
+def _total_weight(table: Any, outcome: Outcome) -> int:
+    _, route = _route_message(table, outcome)
     if route is None or not route.HasField("route") or not route.route.HasField("weighted_clusters"):
         return 0
     return sum(one.weight.value for one in route.route.weighted_clusters.clusters)
@@ -188,11 +199,11 @@ def _total_weight(listener: Any, outcome: Outcome) -> int:
 class Facts:
     """What a case can ask of an outcome, in router_check_tool's sense."""
 
-    def __init__(self, listener: Any, case: Case, outcome: Outcome) -> None:
+    def __init__(self, case: Case, outcome: Outcome) -> None:
         self._case = case
         self._outcome = outcome
-        self._host, self._route = _route_message(listener, outcome)
-        self._table = route_configuration(listener)
+        self._table = route_configuration(outcome.entrance.manager)
+        self._host, self._route = _route_message(self._table, outcome)
         stream = outcome.stream
         self._stream = stream
         self._chosen = stream.route if stream is not None else None

@@ -17,6 +17,7 @@ from proxy.base.clock import Clock
 from proxy.base.errors import ConfigRefused
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
+from proxy.explain.entrance import Client, Entrance, enter
 from proxy.explain.memory import MemoryLoop, MemoryResolver, MemoryTime, MemoryTransport
 from proxy.explain.prepare import prepare
 from proxy.explain.wire import Head, read_head, response_bytes
@@ -32,6 +33,7 @@ Pairs = list[tuple[str, str]]
 #: a rehearsal waits at most so long, in its own time (delays that filters inject, retries)
 PATIENCE_S = 600.0
 _TURNS = 50
+_CLIENT = Client()
 
 
 @dataclass(slots=True)
@@ -63,11 +65,12 @@ class Ask:
 class Outcome:
     """What became of a request.
 
-    seen: the head that routes were matched against; stream: the finished stream's facts; upstream: the head that a
+    entrance: how its connection came in; seen: the head that routes were matched against; stream: the finished stream's facts; upstream: the head that a
     host got, None when none did; response: what the client got, None when it got nothing (``held`` says why)
     """
 
     ask: Ask
+    entrance: Entrance
     stream: ActiveStream | None = None
     seen: RequestHeaders | None = None
     forwarded: RequestHeaders | None = None
@@ -145,18 +148,35 @@ class Engine:
         """The compiled listeners, in the order of the configuration."""
         return self.parts.listeners.listeners
 
-    def ask(self, listener: Any, ask: Ask) -> Outcome:
-        """Send one request to a listener and play its hosts. The listener must end in an HTTP connection manager."""
-        outcome = Outcome(ask)
+    def ask(self, listener: Any, ask: Ask, client: Client = _CLIENT) -> Outcome:
+        """Send one request to a listener and play its hosts."""
+        data = ask.data()
+        outcome = Outcome(ask, enter(listener, client, data))
+        chain = outcome.entrance.chain
+        if chain is None:
+            outcome.held = "no filter chain takes the connection: it is closed"
+        elif outcome.entrance.hcm is None:
+            outcome.held = "the filter chain has no HTTP connection manager: the request is bytes to it"
+        else:
+            self._send(outcome, data)
+        return outcome
+
+    def _send(self, outcome: Outcome, data: bytes) -> None:
+        """The request goes through its chain."""
+        ask, entrance = outcome.ask, outcome.entrance
+        listener, chain = entrance.listener, entrance.chain
+        assert chain is not None
         self._random = ask.random
-        observer = self._observer(listener)
+        observer = self._observer(entrance.hcm)
         observer.outcome = outcome
-        connection = listener.filter.new_connection(listener, self._dispatcher)
-        transport = MemoryTransport(("127.0.0.1", 40000), listener.address)
+        listener.filter_chain_name = chain.name
+        connection: Any = chain.filter.new_connection(listener, self._dispatcher)
+        transport = MemoryTransport(entrance.source, entrance.destination)
         connection.connection_made(cast(asyncio.BaseTransport, transport))
+        connection.info.requested_server_name = entrance.facts.server_name
         bugs = self._bugs.value
         try:
-            connection.data_received(ask.data())
+            connection.data_received(data)
             self._play(outcome, ask)
         finally:
             observer.outcome = None
@@ -165,10 +185,8 @@ class Engine:
             outcome.held = "the proxy failed: see its log" if self._bugs.value > bugs else "no response came"
         connection.connection_lost(None)
         self._dispatcher.flush()
-        return outcome
 
-    def _observer(self, listener: Any) -> _Observer:
-        hcm = listener.filter.hcm
+    def _observer(self, hcm: Any) -> _Observer:
         observer = self._observers.get(id(hcm))
         if observer is None:
             observer = self._observers[id(hcm)] = _Observer()

@@ -44,15 +44,20 @@ def prepare(
 def connection_managers(listener: Any) -> Iterator[tuple[Any, Any]]:
     """(the filter, its HttpConnectionManager) of a Listener's chains. What cannot be unpacked is passed over."""
     for chain in [*listener.filter_chains, *_default_chain(listener)]:
-        for one in chain.filters:
-            if not one.HasField("typed_config"):
-                continue
-            try:
-                config = unpack(one.typed_config)
-            except (UnknownType, BadPayload):
-                continue
-            if config.DESCRIPTOR.full_name == HCM:
-                yield one, config
+        yield from managers_of(chain)
+
+
+def managers_of(chain: Any) -> Iterator[tuple[Any, Any]]:
+    """The same of one FilterChain."""
+    for one in chain.filters:
+        if not one.HasField("typed_config"):
+            continue
+        try:
+            config = unpack(one.typed_config)
+        except (UnknownType, BadPayload):
+            continue
+        if config.DESCRIPTOR.full_name == HCM:
+            yield one, config
 
 
 def _default_chain(listener: Any) -> list[Any]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from proxy.explain.dump import address_text, health_text
 from proxy.explain.engine import Engine, Outcome
+from proxy.explain.entrance import Entrance, why_not
 from proxy.explain.memory import NOWHERE
-from proxy.explain.prepare import PLACE, connection_managers
+from proxy.explain.prepare import PLACE
 from proxy.explain.why import Condition, Examiner, to_json
 from proxy.explain.wire import Head
+from proxy.listener.filter_chain import FilterChain
 
 Explanation = dict[str, Any]
 #: of a RouteAction, shown as they are written
@@ -27,9 +29,11 @@ _SHOWN_OF_ACTION = (
 )
 
 
-def explain(engine: Engine, listener: Any, outcome: Outcome) -> Explanation:
+def explain(engine: Engine, outcome: Outcome) -> Explanation:
     """What became of a request and why."""
-    table = route_configuration(listener)
+    entrance = outcome.entrance
+    manager = entrance.manager
+    table = route_configuration(manager)
     shown: Explanation = {
         "request": {
             "method": outcome.ask.method,
@@ -37,9 +41,10 @@ def explain(engine: Engine, listener: Any, outcome: Outcome) -> Explanation:
             "path": outcome.ask.path,
             "headers": [list(pair) for pair in outcome.ask.headers],
         },
-        "listener": _listener(listener),
-        "filter_chain": listener.filter_chain_name,
-        "http_filters": filter_names(listener),
+        "listener": _listener(entrance.listener),
+        "filter_chain": chain_title(entrance.listener, entrance.chain),
+        "filter_chains_passed_over": _chains_passed_over(entrance),
+        "http_filters": filter_names(manager),
     }
     if table is not None:
         shown["route_config"] = table.name
@@ -51,19 +56,32 @@ def explain(engine: Engine, listener: Any, outcome: Outcome) -> Explanation:
     return {key: value for key, value in shown.items() if value not in ("", [], {}, None)}
 
 
-def route_configuration(listener: Any) -> Any:
-    """The listener's RouteConfiguration message, None when it has none."""
-    for _, manager in connection_managers(listener.message):
-        if manager.HasField("route_config"):
-            return manager.route_config
-    return None
+def route_configuration(manager: Any) -> Any:
+    """An HttpConnectionManager's RouteConfiguration message, None when there is none."""
+    return manager.route_config if manager is not None and manager.HasField("route_config") else None
 
 
-def filter_names(listener: Any) -> list[str]:
+def filter_names(manager: Any) -> list[str]:
     """The HTTP filters' names as configured, in order, without disabled ones."""
-    for _, manager in connection_managers(listener.message):
-        return [one.name for one in manager.http_filters if not one.disabled]
-    return []
+    return [one.name for one in manager.http_filters if not one.disabled] if manager is not None else []
+
+
+def chain_title(listener: Any, chain: FilterChain | None) -> str:
+    """A chain's name; where it has none, its place among several; "" for none."""
+    if chain is None or chain.name:
+        return chain.name if chain is not None else ""
+    if len(listener.filter_chains) == 1:
+        return ""
+    return f"#{listener.filter_chains.index(chain)}" if chain.criteria is not None else "the default one"
+
+
+def _chains_passed_over(entrance: Entrance) -> list[Explanation]:
+    listener, chosen = entrance.listener, entrance.chain
+    return [
+        {"name": chain_title(listener, one), "why": why_not(one.criteria, entrance.facts)}
+        for one in listener.filter_chains
+        if one is not chosen
+    ]
 
 
 def _listener(listener: Any) -> Explanation:

@@ -24,6 +24,10 @@ def _lines(shown: Explanation) -> Iterator[str]:
     yield f"listener      {listener['name']} ({listener['address']})"
     if "filter_chain" in shown:
         yield f"filter chain  {shown['filter_chain']}"
+    elif "filter_chains_passed_over" in shown:
+        yield "filter chain  none"
+    for other in shown.get("filter_chains_passed_over", ()):
+        yield f"  not {other['name']}: {other['why']}"
     if "http_filters" in shown:
         yield f"http filters  {', '.join(shown['http_filters'])}"
     if "route_config" in shown:

@@ -62,7 +62,7 @@ def test_the_reasons_fit_the_choice(engine: Engine, group: Group) -> None:
     listener = next(one for one in engine.listeners if one.name == group.name)
     for ask in group.asks[::9]:
         outcome = engine.ask(listener, ask_of(ask.path, ask.fields, ask.host, []))
-        shown = explain(engine, listener, outcome)
+        shown = explain(engine, outcome)
         host_at, route_at = place_of(outcome)
         if host_at is None:
             assert "virtual_host" not in shown
