@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.listener.accepting import Accepting, Inspector
 from proxy.listener.chain_match import ChainMatcher
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
     from proxy.listener.filter_chain import FilterChain
     from proxy.listener.overload import ConnectionLimit
     from proxy.listener.place import Place
+    from proxy.network.accepted import AcceptedConnection
     from proxy.network.dispatcher import Dispatcher
-    from proxy.network.downstream import DownstreamConnection
-    from proxy.network.downstream_http2 import Http2DownstreamConnection
     from proxy.network.tls import TlsSide
-
-    Connection: TypeAlias = DownstreamConnection | Http2DownstreamConnection
-
 
 UNLIMITED = 2**64 - 1
 
@@ -32,7 +28,7 @@ UNLIMITED = 2**64 - 1
 class NetworkFilter(Protocol):
     """A terminal network filter: what ``proxy.ext.filters.network`` classes offer."""
 
-    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> Connection:
+    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
         """The protocol object of one accepted connection."""
 
     def drain(self, begin: bool = True) -> None:
@@ -136,7 +132,7 @@ class Listener:
         self.direction = "UNSPECIFIED"  # traffic_direction
         self.backlog = 128
         self.reuse_port = True
-        self.connections: set[Connection] = set()
+        self.connections: set[AcceptedConnection] = set()
         self.filter: NetworkFilter
         self.filter_chain_name = ""
         self.filter_chains: list[FilterChain] = []
@@ -201,7 +197,7 @@ class Listener:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    def accept(self, connection: Connection) -> bool:
+    def accept(self, connection: AcceptedConnection) -> bool:
         """A connection has come; False refuses it."""
         stats = self.stats
         limit = self.limit
@@ -222,7 +218,7 @@ class Listener:
         stats.worker_active.value += 1
         return True
 
-    def replace(self, connection: Connection, successor: Connection) -> None:
+    def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""
         self.connections.discard(connection)
         self.connections.add(successor)
@@ -247,7 +243,7 @@ class Listener:
             self.waiting.discard(connection)
             self.stats.downstream_pre_cx_active.value -= 1
 
-    def closed(self, connection: Connection, length_s: float) -> None:
+    def closed(self, connection: AcceptedConnection, length_s: float) -> None:
         """A connection has gone."""
         if connection not in self.connections:
             return

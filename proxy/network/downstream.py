@@ -1,4 +1,5 @@
-"""DownstreamConnection: a client's socket and its codec. Room 1 of the corridor.
+"""DownstreamConnection: a client's socket and its HTTP/1 codec. Room 1 of the corridor. HTTP/2:
+``network.downstream_http2``; what both have in common: ``network.accepted``.
 
 uvloop calls ``connection_made``, ``data_received`` ...; the codec calls ``new_stream``. ``flush()`` is the only place
 that writes to the socket. Reading is held for two reasons, kept as bits: the codec has pipelined input it cannot take,
@@ -7,19 +8,15 @@ or a stream's upstream is slow.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import REMOTE_RESET, CodecError
-from proxy.base.stream_info import ConnectionInfo
 from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
-from proxy.http.stream_state import StreamConnection
-from proxy.network.addresses import address_text
-from proxy.network.dispatcher import Flushable
+from proxy.network.accepted import AcceptedConnection
 from proxy.network.downstream_http2 import Http2DownstreamConnection
 from proxy.network.keepalive import has_left
 
@@ -33,146 +30,44 @@ HOLD_STREAM: Final = 2
 HELD_LOOK_S: Final = (
     1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
 )
-LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
 log = logging.getLogger("connection")
 
 
-class DownstreamConnection(StreamConnection, ServerSink, Flushable):
-    """One accepted connection. Duck-typed asyncio.Protocol: no base class, so that slots hold."""
+class DownstreamConnection(AcceptedConnection, ServerSink):
+    """One accepted connection. is_http2: the preface has come: everything is another connection object's"""
 
-    __slots__ = (
-        # given at birth
-        "dispatcher",
-        "hcm",
-        "listener",
-        "transport",
-        # state
-        "stream",
-        "open",
-        "in_feed",
-        "held",
-        "closing",
-        "left",
-        "requests",
-        "is_http2",
-        # deadlines
-        "headers_deadline",
-        "idle_since",
-        "close_deadline",
-        "duration_deadline",
-        "unsent",
-    )
+    __slots__ = ("held", "in_feed", "is_http2", "stream")
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
-        self.listener = listener
-        self.hcm = hcm
-        self.dispatcher = dispatcher
-        self.transport: asyncio.Transport
-        self.info: ConnectionInfo
+        AcceptedConnection.__init__(self, listener, hcm, dispatcher)
         self.codec = Http1ServerCodec(self, hcm.codec_settings)
         self.stream: ActiveStream | None = None
-        self.open = False
-        self.dirty = False
         self.in_feed = False
-        self.write_blocked = False
         self.held = 0
-        self.closing = False
-        self.left = False  # the client ended the connection, not we
-        self.requests = 0
-        self.is_http2 = False  # the preface has come: everything is another connection object's
-        self.due = inf
-        self.headers_deadline = inf
-        self.idle_since = 0.0
-        self.close_deadline = inf
-        self.duration_deadline = inf
-        self.unsent = 0  # while closing: bytes that the client had not taken at the last look
+        self.is_http2 = False
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        now = self.dispatcher.clock.monotonic()
-        self.info = ConnectionInfo(
-            self.dispatcher.next_connection_id(),
-            address_text(transport.get_extra_info("peername")),
-            address_text(transport.get_extra_info("sockname")),
-            now,
-        )
-        self.info.listener_name = self.listener.name
-        self.info.filter_chain_name = self.listener.filter_chain_name
-        self.open = True
-        if not self.listener.accept(self):
-            self.transport.abort()
-            return
-        self.transport.set_write_buffer_limits(high=self.hcm.buffer_limit_bytes)
-        stats = self.hcm.stats
-        stats.downstream_cx_total.value += 1
-        stats.downstream_cx_active.value += 1
-        self.idle_since = now
-        self.duration_deadline = now + self.hcm.max_connection_duration_s
-        first = min(now + self.hcm.connection_idle_timeout_s, self.duration_deadline)
-        if first < inf:
-            self.watch(first)
-
-    def data_received(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
-        if self.closing:
-            return  # lingering: what still comes is thrown away
-        try:
-            self._feed(data)
-            self.dispatcher.flush()
-        except Exception as error:
-            self.fence(error)
 
     def eof_received(self) -> bool:
         """The client will send no more. Envoy gives such a client no reply, and neither do we."""
         try:
-            self._client_left()
+            self.count_end()
             self.codec.eof()
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.open = False
-        if self not in self.listener.connections:  # refused when it came
-            self.codec.detach()
-            return
-        stream = self.stream
-        stats = self.hcm.stats
-        try:
-            self._client_left()
-            if stream is not None:
-                stream.on_reset(REMOTE_RESET, b"downstream_remote_disconnect")
-            self.dispatcher.flush()
-        except Exception as error:
-            self.dispatcher.bug("a connection's end", error)
-        stats.downstream_cx_active.value -= 1
-        if self.requests:
-            stats.downstream_cx_http1_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
-        if self.left:
-            stats.downstream_cx_destroy_remote.value += 1
-        else:
-            stats.downstream_cx_destroy_local.value += 1
-        length_s = self.dispatcher.clock.monotonic() - self.info.started_at
-        stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
-        self.dispatcher.timers.forget(self)
-        self.listener.closed(self, length_s)
-        self.codec.detach()
+    def has_request(self) -> bool:
+        return self.stream is not None
 
-    def _client_left(self) -> None:
-        """The connection ends: count once who ended it, and whether in the middle of a request."""
-        stats = self.hcm.stats
-        if self.left:
-            return
-        self.left = not self.closing
+    def reset_requests(self) -> None:
         if self.stream is not None:
-            stats.downstream_cx_destroy_active_rq.value += 1
-            if self.left:
-                stats.downstream_cx_destroy_remote_active_rq.value += 1
+            self.stream.on_reset(REMOTE_RESET, b"downstream_remote_disconnect")
+
+    def detach(self) -> None:
+        self.codec.detach()
 
     def pause_writing(self) -> None:
         self.write_blocked = True
@@ -198,7 +93,9 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         self.hcm.stats.downstream_rq_http1_total.value += 1
         self.requests += 1
         if self.requests == 1:
-            self._is_http1()
+            # What should have been one counts too: Envoy makes its codec no earlier.
+            self.hcm.stats.downstream_cx_http1_total.value += 1
+            self.count_protocol(self.hcm.stats.downstream_cx_http1_active)
         self.headers_deadline = inf
         if self.requests == self.hcm.max_requests_per_connection:
             self.hcm.stats.downstream_cx_max_requests_reached.value += 1
@@ -209,12 +106,6 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
             stream.duration_deadline = stream.started_at + self.hcm.max_stream_duration_s
             self.watch(stream.duration_deadline)
         return stream
-
-    def _is_http1(self) -> None:
-        """The first request has come (or what should have been one): Envoy makes its codec no earlier."""
-        stats = self.hcm.stats
-        stats.downstream_cx_http1_total.value += 1
-        stats.downstream_cx_http1_active.value += 1
 
     def on_preface(self) -> bool:
         """The connection begins like HTTP/2. False: that is not wanted here, or not the beginning."""
@@ -246,12 +137,6 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         if not self.dirty:
             self.touch()
 
-    def touch(self) -> None:
-        """There is output, or a reason to look at the connection once the turn is over."""
-        if not self.dirty:
-            self.dirty = True
-            self.dispatcher.dirty.append(self)
-
     def flush(self) -> None:
         """Write the codec's output; then close, or take the next pipelined request."""
         self.dirty = False
@@ -272,13 +157,9 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         """The stream can take request bytes again."""
         self._release(HOLD_STREAM)
 
-    def watch(self, when: float) -> None:
-        """Look at this connection's deadlines no later than ``when``."""
-        self.dispatcher.timers.watch(self, when)
-
     # -- between requests ----------------------------------------------------------------------------------------
 
-    def _feed(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         codec = self.codec
         self.in_feed = True
         try:
@@ -319,7 +200,7 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
             self._close_gently()
         elif codec.blocked:
             if not self.write_blocked:  # else resume_writing comes back here through a flush
-                self._feed(b"")
+                self.feed(b"")
         elif not codec.has_input:
             self._close_gently()  # draining
 
@@ -341,50 +222,15 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
             self.codec.goaway()
 
     def _close_gently(self) -> None:
-        """Close once all is written. If the client may still be sending, wait for it to stop, at most
-        delayed_close_timeout, so that a reset cannot destroy the reply it has not read yet."""
+        """Close once all is written; at once where the client cannot be sending."""
         if self.closing or not self.open:
             return
         self.closing = True
-        self.idle_since = self.dispatcher.clock.monotonic()
-        self.unsent = self.transport.get_write_buffer_size()
-        if self.codec.fully_read or not self.hcm.delayed_close_timeout_s:
-            self.transport.close()
-            if not self.unsent:
-                return
-        else:
-            if self.held:
-                self.held = 0
-                self.transport.resume_reading()
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-        self.close_deadline = self.idle_since + (self.hcm.delayed_close_timeout_s or 1.0)
-        self.watch(self.close_deadline)
-
-    def _linger(self, now: float) -> float:
-        """Closing for a while already. A client that still takes our last bytes may be slow, but not idle for longer
-        than a stream may be; one that has them all, or takes none, is left."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent < self.unsent:
-            self.unsent = unsent
-            self.idle_since = now
-        elif not unsent or now >= self.idle_since + min(self.hcm.stream_idle_timeout_s, LAST_BYTES_S):
-            self.hcm.stats.downstream_cx_delayed_close_timeout.value += 1
-            self.abort()
-            return inf
-        self.close_deadline = now + (self.hcm.delayed_close_timeout_s or 1.0)
-        return self.close_deadline
-
-    def abort(self) -> None:
-        """Close at once, dropping what is not written."""
-        self.closing = True
-        if self.open:
-            self.transport.abort()
-
-    def fence(self, error: Exception) -> None:
-        """Our own mistake: this connection is closed, no other suffers."""
-        self.dispatcher.bug("a downstream connection", error)
-        self.abort()
+        at_once = self.codec.fully_read or not self.hcm.delayed_close_timeout_s
+        if self.held and not at_once:
+            self.held = 0
+            self.transport.resume_reading()
+        self.close_written(at_once)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -393,7 +239,7 @@ class DownstreamConnection(StreamConnection, ServerSink, Flushable):
         again = inf
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            return self._linger(now)
+            return self.linger(now)
         if self.held and not self.closing and has_left(self.transport.get_extra_info("socket")):
             self.transport.abort()  # not abort(): it is the client who ends it
             return inf

@@ -1,6 +1,6 @@
 """Http2DownstreamConnection: a client's socket that speaks HTTP/2, with many streams.
 
-As ``network.downstream.DownstreamConnection``, which it takes the place of where the preface is seen (codec_type AUTO)
+It takes the place of a ``network.downstream.DownstreamConnection`` where the preface is seen (codec_type AUTO)
 or HTTP/2 is configured. Each stream is its own ``DownstreamStream``: the connection and the codec as an ActiveStream
 sees them. Reading is never held for a stream: its window is; only a burst of requests pauses the socket for a turn.
 """
@@ -10,147 +10,83 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, REMOTE_RESET, CodecError
-from proxy.base.stream_info import ConnectionInfo
-from proxy.base.timers import Timed
 from proxy.codec.http2_server import Http2ServerCodec, Http2ServerSink, Http2ServerStream
 from proxy.codec.http2_watch import Http2Flood
 from proxy.http.stream import ActiveStream
-from proxy.network.addresses import address_text
-from proxy.network.dispatcher import Flushable
+from proxy.network.accepted import AcceptedConnection
 from proxy.network.downstream_stream import DownstreamStream
 
 if TYPE_CHECKING:
+    from proxy.base.stream_info import ConnectionInfo
     from proxy.http.connection_manager import ConnectionManager
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
 
-PREMATURE_S: Final = (
-    1.0  # a stream reset sooner than this is premature (overload.premature_reset_min_stream_lifetime_seconds)
-)
-PREMATURE_MIN: Final = (
-    250  # so many of them, and more than half of all: half of premature_reset_total_stream_count
-)
-
-LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
+#: A stream reset sooner than this is premature (overload.premature_reset_min_stream_lifetime_seconds).
+PREMATURE_S: Final = 1.0
+#: So many of them, and more than half of all: half of premature_reset_total_stream_count.
+PREMATURE_MIN: Final = 250
 
 log = logging.getLogger("connection")
 
 
-class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
-    """One accepted connection. Duck-typed asyncio.Protocol.
+class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
+    """One accepted connection. Its codec is ``http2``; each stream has its own ``codec``, as streams see it.
 
     active: streams whose request is not finished; draining: no further streams are wanted
     """
 
     __slots__ = (
         "active",
-        "close_deadline",
         "closed_streams",
-        "closing",
-        "codec",
-        "dirty",
-        "dispatcher",
         "drain_deadline",
         "draining",
-        "duration_deadline",
-        "hcm",
-        "headers_deadline",
-        "idle_since",
-        "info",
-        "left",
-        "listener",
-        "open",
+        "http2",
         "ping_deadline",
         "pong_deadline",
         "premature",
-        "requests",
         "resuming",
-        "transport",
-        "unsent",
     )
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
-        self.listener = listener
-        self.hcm = hcm
-        self.dispatcher = dispatcher
-        self.transport: asyncio.Transport
-        self.info: ConnectionInfo
-        self.codec = Http2ServerCodec(self, hcm.http2_settings, hcm.http2_stats())
-        self.codec.on_ping_ack = self.on_pong
+        AcceptedConnection.__init__(self, listener, hcm, dispatcher)
+        self.http2 = Http2ServerCodec(self, hcm.http2_settings, hcm.http2_stats())
+        self.http2.on_ping_ack = self.on_pong
         self.active: set[ActiveStream] = set()
-        self.open = self.dirty = self.closing = self.left = self.draining = self.resuming = False
-        self.requests = self.premature = self.closed_streams = 0
-        self.unsent = 0  # while closing: bytes that the client had not taken at the last look
-        self.due = inf
-        self.idle_since = 0.0
-        self.close_deadline = self.duration_deadline = self.drain_deadline = inf
-        self.headers_deadline = self.ping_deadline = self.pong_deadline = inf
+        self.draining = self.resuming = False
+        self.premature = self.closed_streams = 0
+        self.drain_deadline = self.ping_deadline = self.pong_deadline = inf
 
     # -- beginnings ----------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted, HTTP/2 by configuration."""
-        now = self.dispatcher.clock.monotonic()
-        info = ConnectionInfo(
-            self.dispatcher.next_connection_id(),
-            address_text(transport.get_extra_info("peername")),
-            address_text(transport.get_extra_info("sockname")),
-            now,
-        )
-        info.listener_name = self.listener.name
-        info.filter_chain_name = self.listener.filter_chain_name
-        self.transport = cast(asyncio.Transport, transport)
-        self.open = True
-        if not self.listener.accept(self):
-            self.transport.abort()
-            return
-        self.transport.set_write_buffer_limits(high=self.hcm.buffer_limit_bytes)
-        self.hcm.stats.downstream_cx_total.value += 1
-        self.hcm.stats.downstream_cx_active.value += 1
-        self._begin(info, now + self.hcm.max_connection_duration_s)
 
     def take_over(
         self, transport: asyncio.Transport, info: ConnectionInfo, duration_deadline: float, data: bytes
     ) -> None:
         """The connection has turned out to be HTTP/2; ``data``: everything that has come on it."""
         self.transport = transport
-        self.open = True
-        self._begin(info, duration_deadline)
-        transport.set_protocol(self)  # type: ignore[arg-type]  # duck-typed, as everywhere here
-        self._feed(data)
-
-    def _begin(self, info: ConnectionInfo, duration_deadline: float) -> None:
         self.info = info
-        stats = self.hcm.stats
-        stats.downstream_cx_http2_total.value += 1
-        stats.downstream_cx_http2_active.value += 1
-        now = self.idle_since = self.dispatcher.clock.monotonic()
-        self.duration_deadline = duration_deadline
+        self.open = True
+        self.begin(self.dispatcher.clock.monotonic(), duration_deadline)
+        transport.set_protocol(self)  # type: ignore[arg-type]  # duck-typed, as everywhere here
+        self.feed(data)
+
+    def begin(self, now: float, duration_deadline: float) -> None:
+        AcceptedConnection.begin(self, now, duration_deadline)
+        self.hcm.stats.downstream_cx_http2_total.value += 1
+        self.count_protocol(self.hcm.stats.downstream_cx_http2_active)
         interval_s = self.hcm.http2_settings.keepalive_interval_s
         if interval_s:
             self.ping_deadline = now + interval_s
-        first = min(now + self.hcm.connection_idle_timeout_s, duration_deadline, self.ping_deadline)
-        if first < inf:
-            self.watch(first)
+            self.watch(self.ping_deadline)
         self.touch()
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
-        if self.closing:
-            return  # lingering: what still comes is thrown away
-        try:
-            self._feed(data)
-            self.dispatcher.flush()
-        except Exception as error:
-            self.fence(error)
-
-    def _feed(self, data: bytes) -> None:
-        codec = self.codec
+    def feed(self, data: bytes) -> None:
+        codec = self.http2
         try:
             codec.feed(data)
         except CodecError as error:
@@ -175,7 +111,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         if self.closing or not self.open:
             return
         try:
-            self._feed(b"")
+            self.feed(b"")
             if not self.resuming and self.open and not self.transport.is_closing():
                 self.transport.resume_reading()
             self.dispatcher.flush()
@@ -194,35 +130,14 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         """The client will send no more; Envoy ends such a connection, and so do we."""
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.open = False
-        stats = self.hcm.stats
-        try:
-            self._count_end()
-            self._reset_all(b"downstream_remote_disconnect", False)
-            self.dispatcher.flush()
-        except Exception as error:
-            self.dispatcher.bug("a connection's end", error)
-        stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http2_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
-        if self.left:
-            stats.downstream_cx_destroy_remote.value += 1
-        else:
-            stats.downstream_cx_destroy_local.value += 1
-        length_s = self.dispatcher.clock.monotonic() - self.info.started_at
-        stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
-        self.dispatcher.timers.forget(self)
-        self.listener.closed(self, length_s)
-        self.codec.detach()
+    def has_request(self) -> bool:
+        return bool(self.active)
 
-    def _count_end(self) -> None:
-        stats = self.hcm.stats
-        self.left = not self.closing
-        if self.active:
-            stats.downstream_cx_destroy_active_rq.value += 1
-            if self.left:
-                stats.downstream_cx_destroy_remote_active_rq.value += 1
+    def reset_requests(self) -> None:
+        self._reset_all(b"downstream_remote_disconnect", False)
+
+    def detach(self) -> None:
+        self.http2.detach()
 
     def _reset_all(self, details: bytes, ours: bool) -> None:
         """Every request that runs ends here. ours: for a broken protocol."""
@@ -231,10 +146,10 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
 
     def pause_writing(self) -> None:
         """The client reads too slowly: output stays in the codec, where streams block one by one."""
-        self.codec.paused = True
+        self.http2.paused = True
 
     def resume_writing(self) -> None:
-        self.codec.paused = False
+        self.http2.paused = False
         self.touch()
         self.dispatcher.flush()
 
@@ -260,7 +175,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
             self.watch(stream.idle_deadline)
         return own
 
-    def stream_done(self, own: Http2ServerStream, stream: ActiveStream) -> None:
+    def request_done(self, own: Http2ServerStream, stream: ActiveStream) -> None:
         """A request is answered or given up; what is left of it is reset."""
         self.active.discard(stream)
         self.closed_streams += 1
@@ -292,33 +207,26 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
             self.hcm.stats.downstream_rq_too_many_premature_resets.value += 1
             self._cut_off(b"too_many_premature_resets")
 
-    def touch(self) -> None:
-        """There is output, or a reason to look at the connection once the turn is over."""
-        if not self.dirty:
-            self.dirty = True
-            self.dispatcher.dirty.append(self)
-
     def flush(self) -> None:
         """Write the codec's output; then close if nothing is left to do."""
         self.dirty = False
-        codec = self.codec
+        codec = self.http2
         try:
             output = codec.take_output()
         except CodecError as error:
             self._refuse(error)
             output = codec.take_output()
-        if output and self.open:
-            # The only write in this room: a peer may leave at any moment, and that is not an error.
-            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
-            self.transport.write(output)
+        self._write(output)
         if codec.dead and not self.closing:
             self._cut_off(b"codec_error")
         elif not self.active and not self.closing and (codec.closing or self.draining or self.hcm.draining):
             self._finish_drain()
 
-    def watch(self, when: float) -> None:
-        """Look at this connection's deadlines no later than ``when``."""
-        self.dispatcher.timers.watch(self, when)
+    def _write(self, output: bytes) -> None:
+        """The only write in this room: a peer may leave at any moment, and that is not an error."""
+        if output and self.open:
+            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
+            self.transport.write(output)
 
     def on_pong(self) -> None:
         """Our PING was answered."""
@@ -333,7 +241,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
         if log.isEnabledFor(logging.DEBUG):
             peer = self.info.direct_remote_address
             log.debug("[C%d] %s: %s", self.info.connection_id, peer, error.details.decode())
-        self._count_end()
+        self.count_end()
         self.left = False
         self._reset_all(error.details, True)
         self._close_gently()
@@ -341,7 +249,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
     def _cut_off(self, details: bytes) -> None:
         """Close at once; what runs ends with it."""
         self.closing = True
-        self.codec.dead = True
+        self.http2.dead = True
         self._reset_all(details, True)
         if self.open:
             self.transport.abort()
@@ -357,7 +265,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
             return
         self.draining = True
         if self.active:
-            self.codec.shutdown_notice()
+            self.http2.shutdown_notice()
             self.drain_deadline = self.dispatcher.clock.monotonic() + self.hcm.drain_timeout_s
             self.watch(self.drain_deadline)
         self.touch()
@@ -365,13 +273,9 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
     def _finish_drain(self) -> None:
         """All requests are answered: GOAWAY, then the end. It says which streams were served, so that a client may
         send what crossed it again."""
-        if self.codec.sending:
+        if self.http2.sending:
             return
-        self.codec.goaway()
-        output = self.codec.take_output()
-        if output and self.open:
-            self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
-            self.transport.write(output)
+        self.http2.goaway()
         self._close_gently()
 
     def _close_gently(self) -> None:
@@ -380,59 +284,23 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
             return
         self.closing = True
         self.headers_deadline = self.ping_deadline = self.pong_deadline = self.drain_deadline = inf
-        output = self.codec.take_output()
-        if output:
-            self.transport.write(output)
-        self.idle_since = self.dispatcher.clock.monotonic()
-        self.unsent = self.transport.get_write_buffer_size()
-        if not self.hcm.delayed_close_timeout_s:
-            self.transport.close()
-            if not self.unsent:
-                return
-        elif self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.close_deadline = self.idle_since + (self.hcm.delayed_close_timeout_s or 1.0)
-        self.watch(self.close_deadline)
-
-    def _linger(self, now: float) -> float:
-        """Closing for a while already. A client that still takes our last bytes may be slow; one that has them all, or
-        takes none for long, is left (as over HTTP/1)."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent < self.unsent:
-            self.unsent = unsent
-            self.idle_since = now
-        elif not unsent or now >= self.idle_since + min(self.hcm.stream_idle_timeout_s, LAST_BYTES_S):
-            self.hcm.stats.downstream_cx_delayed_close_timeout.value += 1
-            self.abort()
-            return inf
-        self.close_deadline = now + (self.hcm.delayed_close_timeout_s or 1.0)
-        return self.close_deadline
-
-    def abort(self) -> None:
-        """Close at once, dropping what is not written."""
-        self.closing = True
-        if self.open:
-            self.transport.abort()
-
-    def fence(self, error: Exception) -> None:
-        """Our own mistake: this connection is closed, no other suffers."""
-        self.dispatcher.bug("a downstream connection", error)
-        self.abort()
+        self._write(self.http2.take_output())
+        self.close_written(False)
 
     # -- time ----------------------------------------------------------------------------------------------------
 
     def on_due(self, now: float) -> float:
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            return self._linger(now)
+            return self.linger(now)
         if self.closing:
             return self.close_deadline
         again = inf
         for stream in tuple(self.active):
             again = min(again, stream.check_deadlines(now))
-        if self.codec.sending:
+        if self.http2.sending:
             again = min(again, self._check_flushes(now))
-        if not self.active and not self.codec.sending:
+        if not self.active and not self.http2.sending:
             idle = self.idle_since + self.hcm.connection_idle_timeout_s
             if now >= idle:
                 stats.downstream_cx_idle_timeout.value += 1
@@ -447,7 +315,7 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
             self.start_drain()
         if now >= self.drain_deadline:
             self.drain_deadline = inf
-            self.codec.goaway()
+            self.http2.goaway()
             self.touch()
         if now >= self.headers_deadline:
             self.headers_deadline = inf
@@ -461,10 +329,10 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
     def _check_flushes(self, now: float) -> float:
         """Responses that are whole but that the client's window does not let out: given up after a while."""
         again = inf
-        for stream in tuple(self.codec.sending):
+        for stream in tuple(self.http2.sending):
             deadline = stream.flush_deadline
             if now >= deadline:
-                self.codec.stats.tx_flush_timeout.value += 1
+                self.http2.stats.tx_flush_timeout.value += 1
                 stream.reset_with(2)
                 self.touch()
             else:
@@ -473,11 +341,11 @@ class Http2DownstreamConnection(Timed, Http2ServerSink, Flushable):
 
     def _keep_alive(self, now: float) -> None:
         if now >= self.pong_deadline:
-            self.codec.stats.keepalive_timeout.value += 1
+            self.http2.stats.keepalive_timeout.value += 1
             self._cut_off(b"http2_ping_timeout")
         elif now >= self.ping_deadline:
             settings = self.hcm.http2_settings
-            self.codec.ping()
+            self.http2.ping()
             self.touch()
             self.ping_deadline = now + settings.keepalive_interval_s
             if settings.keepalive_timeout_s and self.pong_deadline == inf:

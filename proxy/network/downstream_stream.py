@@ -21,7 +21,7 @@ class DownstreamCodec(Http2ServerStream):
     __slots__ = ("connection",)
 
     def __init__(self, connection: Http2DownstreamConnection) -> None:
-        Http2ServerStream.__init__(self, connection.codec)
+        Http2ServerStream.__init__(self, connection.http2)
         self.connection = connection
 
     def goaway(self) -> None:
@@ -68,7 +68,7 @@ class DownstreamStream(StreamConnection, StreamWatcher):
     def stream_done(self, stream: ActiveStream) -> None:
         """The request is answered or given up."""
         self.request = None
-        self.connection.stream_done(self.own, stream)
+        self.connection.request_done(self.own, stream)
 
     def on_blocked(self) -> None:
         self.write_blocked = True
@@ -81,4 +81,4 @@ class DownstreamStream(StreamConnection, StreamWatcher):
             self.request.on_write_unblocked()
 
     def on_over(self, reason: ResetReason | None) -> None:
-        """A server's streams are over when their requests are: see stream_done."""
+        """A server's streams are over when their requests are: see request_done."""

@@ -28,6 +28,7 @@ from tests.support.config import (
     virtual_host,
 )
 from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.h2_client import H2Client
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream, reply
@@ -151,6 +152,24 @@ def test_https_and_keep_alive(upstream: Upstream) -> None:
         assert second.sock.session_reused
         assert proxy.stats()[f"{scope}.session_reused"] == 1
         second.close()
+
+
+@pytest.mark.parametrize("codec_type", ["AUTO", "HTTP2"])
+def test_http2(upstream: Upstream, kind: type[Outrider] | type[Envoy], codec_type: str) -> None:
+    port = free_port()
+    plain = http_listener(port, [virtual_host([route_to("up")])], hcm={"codec_type": codec_type})
+    listener = secured(plain, downstream_tls(SERVER, common={"alpn_protocols": ["h2", "http/1.1"]}))
+    context = client_context()
+    context.set_alpn_protocols(["h2"])
+    with running([listener], [cluster("up", upstream.port)], kind) as proxy:
+        with H2Client(
+            port, secure=lambda sock: context.wrap_socket(sock, server_hostname="front.example")
+        ) as client:
+            response = client.get("/")
+            assert (response.status, response.body) == (200, b"from the upstream")
+            assert upstream.requests[0].one("x-forwarded-proto") == "https"
+            assert proxy.stats()["http.front.downstream_cx_http2_active"] == 1
+            assert proxy.stats()["http.front.downstream_cx_ssl_active"] == 1
 
 
 def test_large_bodies_pass_whole(upstream: Upstream) -> None:

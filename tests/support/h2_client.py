@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -71,10 +71,13 @@ class H2Client:
         auto_window: bool = True,
         settings: dict[int, int] | None = None,
         segments: Sequence[int] = (),
+        secure: Callable[[socket.socket], socket.socket] | None = None,
     ) -> None:
-        """segments: cut the preface into pieces of these sizes, a moment between each."""
+        """segments: cut the preface into pieces of these sizes, a moment between each; secure: does the TLS handshake."""
         self.sock = socket.create_connection(("127.0.0.1", port), timeout_s)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if secure is not None:
+            self.sock = secure(self.sock)
         self.timeout_s = timeout_s
         self.port = self.sock.getsockname()[1]
         config = H2Configuration(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -60,6 +60,26 @@ def test_the_runtime_limits_a_listeners_connections():
     assert another.responses()[-1].status == 200
     talk.client.closes()
     assert not talk.connects().is_closed, "one has gone"
+
+
+@pytest.mark.parametrize("codec_type", ["AUTO", "HTTP2"])
+def test_a_refused_connection_is_none_of_the_managers(codec_type):
+    talk = Transcript(hcm={"codec_type": codec_type})
+    talk.overrides(envoy__resource_limits__listener__front__connection_limit="1")
+    refused = talk.connects()
+    talk.loop.run()
+    assert refused.is_closed
+    assert talk.stats["http.front.downstream_cx_active"] == talk.stats["http.front.downstream_cx_total"] == 1
+    assert talk.stats["http.front.downstream_cx_destroy"] == 0
+
+
+@pytest.mark.parametrize("codec_type", ["AUTO", "HTTP2"])
+def test_the_client_of_a_unix_socket_has_our_address(codec_type):
+    talk = Transcript(hcm={"codec_type": codec_type}, peer=cast(Any, ""))
+    talk.listener.pipes["127.0.0.1:10000"] = "/run/front"
+    talk.connects()
+    named = [each.info.direct_remote_address for each in talk.listener.connections]
+    assert sorted(named) == ["-", "/run/front"]
 
 
 def test_the_runtime_limits_the_connections_of_all_listeners():

@@ -15,6 +15,7 @@ from proxy.network.downstream_http2 import Http2DownstreamConnection
 
 if TYPE_CHECKING:
     from proxy.listener.listener import Listener
+    from proxy.network.accepted import AcceptedConnection
     from proxy.network.dispatcher import Dispatcher
 
 
@@ -26,9 +27,7 @@ class HttpConnectionManagerFilter:
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.hcm = compile_connection_manager(config, context, context.scope)
 
-    def new_connection(
-        self, listener: Listener, dispatcher: Dispatcher
-    ) -> DownstreamConnection | Http2DownstreamConnection:
+    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
         """The protocol object of one accepted connection. One that may speak either is HTTP/1 until its preface."""
         if self.hcm.is_http2:
             return Http2DownstreamConnection(listener, self.hcm, dispatcher)
