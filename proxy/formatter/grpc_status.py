@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from proxy.base.headers import CONTENT_TYPE, HeaderMap
 from proxy.base.stream_info import StreamInfo
@@ -45,7 +46,7 @@ def grpc_status(stream: StreamInfo) -> int | None:
 def response_grpc_status(stream: StreamInfo) -> int | None:
     """What a gRPC client would make of the response, whatever the request was; None without a response."""
     for holder in (stream.response_trailers, stream.response_headers):
-        status = _read_status(holder)
+        status = read_grpc_status(holder)
         if status is not None:
             return status
     return HTTP_TO_GRPC.get(stream.status, UNKNOWN) if stream.status else None
@@ -66,11 +67,17 @@ def is_grpc(content_type: bytes) -> bool:
     )
 
 
-def _read_status(headers: HeaderMap | None) -> int | None:
+def read_grpc_status(headers: HeaderMap | None) -> int | None:
+    """What ``grpc-status`` says there; None without it, UNKNOWN when it is no number."""
     value = None if headers is None else headers.get(b"grpc-status")
     if value is None or not value.isdigit() or len(value) > 10:
         return None if value is None else UNKNOWN
     return int(value)
+
+
+def grpc_message(headers: HeaderMap) -> str:
+    """What ``grpc-message`` says there, its percent-encoding undone."""
+    return unquote_to_bytes(headers.get(b"grpc-message") or b"").decode("utf-8", "replace")
 
 
 def grpc_status_operator(command: Command, context: FormatContext, absent: Any) -> Slot:

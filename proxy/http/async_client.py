@@ -1,6 +1,7 @@
 """Requests that the proxy itself sends through a configured cluster: span collectors, later ext_authz, JWKS.
 
-The same clusters, pools, breakers and codecs as for traffic; no filters, no retries, one answer per request.
+The same clusters, pools, breakers and codecs as for traffic; no filters, no retries, one answer per request. gRPC calls
+are ``proxy.http.grpc_stream``'s.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import UpstreamBytes
 from proxy.base.timers import Timed
+from proxy.http.grpc_stream import MESSAGE_LIMIT_BYTES, GrpcStream, UnaryCall
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
+    from proxy.base.headers import Field
     from proxy.base.timers import TimerWheel
+    from proxy.http.grpc_stream import GrpcReceiver, OnReply
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
     from proxy.upstream.manager import ClusterManager
@@ -114,7 +118,7 @@ class AsyncCall(Timed, Owner):
 
 
 class AsyncClient:
-    """Implements ``proxy.http.context.HttpClient``. ``calls``: what is under way."""
+    """Implements ``proxy.http.context.HttpClient``. ``calls``: what is under way and will end by its deadline."""
 
     __slots__ = ("calls", "clock", "clusters", "local_address", "timers")
 
@@ -125,7 +129,7 @@ class AsyncClient:
         self.clusters = clusters
         self.timers = timers
         self.clock = clock
-        self.calls: set[AsyncCall] = set()
+        self.calls: set[Timed] = set()
 
     def send(
         self, cluster: str, headers: RequestHeaders, body: bytes, timeout_s: float, on_done: OnDone
@@ -160,6 +164,34 @@ class AsyncClient:
         headers.set(b"x-forwarded-for", before + b"," + self.local_address if before else self.local_address)
         call = AsyncCall(self, self.clock.monotonic() + timeout_s, forget, keeps=False)
         self._start(call, headers, body, target, host, trailers)
+
+    def grpc_stream(
+        self,
+        cluster: str,
+        method: bytes,
+        receiver: GrpcReceiver,
+        metadata: tuple[Field, ...] = (),
+        timeout_s: float = 0.0,
+        authority: bytes = b"",
+        limit_bytes: int = MESSAGE_LIMIT_BYTES,
+    ) -> GrpcStream:
+        """See ``HttpClient.grpc_stream``."""
+        return GrpcStream(self, cluster, method, receiver, metadata, timeout_s, authority, limit_bytes)
+
+    def grpc_call(
+        self,
+        cluster: str,
+        method: bytes,
+        message: bytes,
+        timeout_s: float,
+        on_reply: OnReply,
+        metadata: tuple[Field, ...] = (),
+        authority: bytes = b"",
+    ) -> None:
+        """See ``HttpClient.grpc_call``."""
+        stream = self.grpc_stream(cluster, method, UnaryCall(on_reply), metadata, timeout_s, authority)
+        stream.start()
+        stream.send_last(message)
 
     def _start(
         self,
