@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.parity.scenarios.routing import name_script
 from tests.support.client import request
-from tests.support.config import Config, route_to, virtual_host
+from tests.support.config import Config, virtual_host
 from tests.support.messages import Headers
 from tests.support.parity.scenario import Scenario, World, told
 
