@@ -14,13 +14,13 @@ from proxy.base.errors import ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import UpstreamBytes
 from proxy.base.timers import Timed
-from proxy.http.grpc_stream import MESSAGE_LIMIT_BYTES, GrpcStream, UnaryCall
+from proxy.http.grpc_stream import GrpcStream, UnaryCall
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
-    from proxy.base.headers import Field
     from proxy.base.timers import TimerWheel
+    from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcReceiver, OnReply
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
@@ -166,30 +166,14 @@ class AsyncClient:
         self._start(call, headers, body, target, host, trailers)
 
     def grpc_stream(
-        self,
-        cluster: str,
-        method: bytes,
-        receiver: GrpcReceiver,
-        metadata: tuple[Field, ...] = (),
-        timeout_s: float = 0.0,
-        authority: bytes = b"",
-        limit_bytes: int = MESSAGE_LIMIT_BYTES,
+        self, service: GrpcService, method: bytes, receiver: GrpcReceiver, timeout_s: float = 0.0
     ) -> GrpcStream:
         """See ``HttpClient.grpc_stream``."""
-        return GrpcStream(self, cluster, method, receiver, metadata, timeout_s, authority, limit_bytes)
+        return GrpcStream(self, service, method, receiver, timeout_s)
 
-    def grpc_call(
-        self,
-        cluster: str,
-        method: bytes,
-        message: bytes,
-        timeout_s: float,
-        on_reply: OnReply,
-        metadata: tuple[Field, ...] = (),
-        authority: bytes = b"",
-    ) -> None:
+    def grpc_call(self, service: GrpcService, method: bytes, message: bytes, on_reply: OnReply) -> None:
         """See ``HttpClient.grpc_call``."""
-        stream = self.grpc_stream(cluster, method, UnaryCall(on_reply), metadata, timeout_s, authority)
+        stream = self.grpc_stream(service, method, UnaryCall(on_reply), service.timeout_s)
         stream.start()
         stream.send_last(message)
 

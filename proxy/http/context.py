@@ -11,10 +11,11 @@ from proxy.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
     from proxy.base.clock import Clock
-    from proxy.base.headers import Field, HeaderMap, RequestHeaders
+    from proxy.base.headers import HeaderMap, RequestHeaders
     from proxy.base.ids import Ids
     from proxy.base.registry import Registry
     from proxy.base.timers import TimerWheel
+    from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcReceiver, GrpcStream
     from proxy.stats.store import Scope, Store
     from proxy.upstream.manager import ClusterManager
@@ -48,26 +49,16 @@ class HttpClient(Protocol):
         """Send a copy of a client's request and forget it. Takes ``headers`` over. Never raises."""
 
     def grpc_stream(
-        self,
-        cluster: str,
-        method: bytes,
-        receiver: GrpcReceiver,
-        metadata: tuple[Field, ...] = (),
-        timeout_s: float = 0.0,
-        authority: bytes = b"",
-        limit_bytes: int = 4 * 1024 * 1024,
+        self, service: GrpcService, method: bytes, receiver: GrpcReceiver, timeout_s: float = 0.0
     ) -> GrpcStream:
-        """A gRPC call of any kind, not started yet (``GrpcStream.start``)."""
+        """A gRPC call of any kind, not started yet (``GrpcStream.start``). timeout_s: 0.0 for none"""
 
     def grpc_call(
         self,
-        cluster: str,
+        service: GrpcService,
         method: bytes,
         message: bytes,
-        timeout_s: float,
         on_reply: Callable[[int, bytes, str], None],
-        metadata: tuple[Field, ...] = (),
-        authority: bytes = b"",
     ) -> None:
         """A unary gRPC call. ``on_reply(status, message, text)`` is called exactly once, be it before this returns."""
 

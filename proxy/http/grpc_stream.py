@@ -1,6 +1,6 @@
 """gRPC calls that the proxy itself makes to a configured cluster: streams of messages both ways, and unary calls.
 
-    stream = client.grpc_stream("xds", b"/service/Method", receiver)
+    stream = client.grpc_stream(GrpcService("xds"), b"/package.Service/Method", receiver)
     stream.start()
     stream.send(message)        # any number of times, also before there is a connection
     stream.end()                # no further message from us
@@ -29,13 +29,12 @@ from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.http.async_client import AsyncClient
+    from proxy.http.grpc_service import GrpcService
 
 DEADLINE_EXCEEDED: Final = 4
 RESOURCE_EXHAUSTED: Final = 8
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
-
-MESSAGE_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
 #: (status, message, text): the message is b"" unless status is 0
 OnReply = Callable[[int, bytes, str], None]
@@ -75,37 +74,31 @@ class CallBytes(UpstreamBytes):
 class GrpcStream(Timed, Owner):
     """One call. blocked: the host reads too slowly, so that further messages wait in memory: better send later.
 
-    method: b"/package.Service/Method"; metadata: header fields to send; timeout_s: of the whole call, 0.0 for none;
-    authority: b"" for the cluster's name; limit_bytes: of one message that is received
+    method: b"/package.Service/Method"; timeout_s: of the whole call, 0.0 for none
     """
 
     __slots__ = (
-        *("_authority", "_client", "_cluster", "_deadline", "_metadata", "_method", "_reader", "_receiver"),
-        *("_request", "_timeout_s", "_answered", "blocked"),
+        *("_answered", "_client", "_deadline", "_method", "_reader", "_receiver", "_request", "_service"),
+        *("_timeout_s", "blocked"),
     )
 
     def __init__(
         self,
         client: AsyncClient,
-        cluster: str,
+        service: GrpcService,
         method: bytes,
         receiver: GrpcReceiver,
-        metadata: tuple[Field, ...] = (),
         timeout_s: float = 0.0,
-        authority: bytes = b"",
-        limit_bytes: int = MESSAGE_LIMIT_BYTES,
     ) -> None:
         self.due = inf
         self.blocked = False
         self._client = client
-        self._cluster = cluster
+        self._service = service
         self._method = method
-        self._authority = authority
-        self._metadata = metadata
         self._receiver: GrpcReceiver | None = receiver
         self._timeout_s = timeout_s
         self._deadline = inf
-        self._reader = FrameReader(limit_bytes)
+        self._reader = FrameReader(service.limit_bytes)
         self._request: UpstreamRequest | None = None
         self._answered = False
 
@@ -119,9 +112,10 @@ class GrpcStream(Timed, Owner):
     def start(self) -> None:
         """Ask for a connection. Where there is no such cluster or no host, the receiver hears so before this returns."""
         client = self._client
-        target = client.clusters.get(self._cluster)
+        name = self._service.cluster
+        target = client.clusters.get(name)
         if target is None:
-            self._over(UNAVAILABLE, f"there is no cluster '{self._cluster}'")
+            self._over(UNAVAILABLE, f"there is no cluster '{name}'")
             return
         host = target.choose_host(None)
         if host is None:
@@ -160,14 +154,16 @@ class GrpcStream(Timed, Owner):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _head(self) -> RequestHeaders:
+        service = self._service
         fields: list[Field] = [(b"te", b"trailers")]
         if self._timeout_s:
             fields.append((b"grpc-timeout", b"%dm" % max(1, round(self._timeout_s * 1000.0))))
         fields.append((b"content-type", b"application/grpc"))
-        fields += self._metadata
-        fields.append((b"x-envoy-internal", b"true"))
-        fields.append((b"x-forwarded-for", self._client.local_address))
-        authority = self._authority or self._cluster.encode()
+        fields += service.metadata
+        if service.says_envoy:
+            fields.append((b"x-envoy-internal", b"true"))
+            fields.append((b"x-forwarded-for", self._client.local_address))
+        authority = service.authority or service.cluster.encode()
         return RequestHeaders(b"POST", self._method, authority, b"http", fields)
 
     def _leave(self) -> UpstreamRequest | None:

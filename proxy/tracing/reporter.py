@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.base.timers import Alarm
+from proxy.tracing.destination import BUSY, REFUSED, SILENT, TAKEN
 
 if TYPE_CHECKING:
-    from proxy.base.headers import RequestHeaders
     from proxy.http.context import FactoryContext
     from proxy.stats.store import Scope
+    from proxy.tracing.destination import Destination
     from proxy.tracing.span import Span
 
 FLUSH_AT: Final = 100
@@ -29,10 +30,11 @@ FLUSH_INTERVAL_S: Final = 0.5
 BATCH_LIMIT: Final = 200
 IN_FLIGHT_LIMIT: Final = 4
 QUEUE_LIMIT: Final = 4096
-TIMEOUT_S: Final = 5.0
 RETRY_AFTER_S: Final = 1.0
 SLICE_S: Final = 0.0005
 LAST_SLICE_S: Final = 60.0  # at the end of the process nobody is held up
+PASSING: Final = (BUSY, SILENT)
+WORDS: Final = {REFUSED: "refused", BUSY: "refused, for now", SILENT: "the collector did not answer"}
 CHUNK: Final = 20  # spans encoded between two looks at the clock
 
 log = logging.getLogger("tracing")
@@ -41,39 +43,38 @@ log = logging.getLogger("tracing")
 class Encoder(Protocol):
     """The back end's side of a report."""
 
-    #: the configured cluster that holds the collector
-    cluster: str
-    timeout_s: float
-
-    def encode_spans(self, spans: list[Span]) -> list[bytes]:
+    def encode_spans(self, spans: list[Span]) -> list[Any]:
         """Each span, encoded."""
 
-    def body(self, spans: list[bytes]) -> bytes:
+    def body(self, spans: list[Any]) -> Any:
         """One report of encoded spans."""
-
-    def headers(self) -> RequestHeaders:
-        """A fresh request head for one report, framing left to the client."""
-
-    def is_accepted(self, status: int) -> bool:
-        """Whether the collector took the report."""
 
 
 class Reporter:
-    """The queue of one collector. ``scope``: where its counters stand ("tracing.zipkin."); limit: spans that wait."""
+    """The queue of one collector. ``scope``: where its counters stand ("tracing.zipkin."); limit: spans that wait.
+
+    What encoder and destination hand to each other (bytes, but for exporters that are not ours) is theirs to know.
+    """
 
     __slots__ = (
-        *("alarm", "by_size", "clock", "clusters", "encoder", "flush_at", "http_client"),
+        *("alarm", "by_size", "clock", "clusters", "destination", "encoder", "flush_at", "http_client"),
         *("in_flight", "limit", "parts", "queue"),
         *("reports_dropped", "reports_failed", "reports_retried", "reports_sent", "retries", "timers"),
         *("reports_skipped_no_cluster", "spans_dropped", "spans_sent", "timer_flushed"),
     )
 
     def __init__(
-        self, encoder: Encoder, context: FactoryContext, scope: Scope, limit: int = QUEUE_LIMIT
+        self,
+        encoder: Encoder,
+        destination: Destination,
+        context: FactoryContext,
+        scope: Scope,
+        limit: int = QUEUE_LIMIT,
     ) -> None:
         self.limit = limit
         self.flush_at = min(FLUSH_AT, limit)
         self.encoder = encoder
+        self.destination = destination
         self.clock = context.clock
         self.clusters = context.clusters
         self.http_client = context.http_client
@@ -81,7 +82,7 @@ class Reporter:
         self.alarm = Alarm(context.timers, self._on_alarm)
         self.by_size = False
         self.queue: deque[Span] = deque()
-        self.parts: list[bytes] = []  # of the batch that is being encoded
+        self.parts: list[Any] = []  # of the batch that is being encoded
         self.retries: list[Report] = []
         self.in_flight = 0  # reports that were sent or wait for their second try
         self.spans_sent = scope.counter("spans_sent")
@@ -156,7 +157,8 @@ class Reporter:
     def _send_batch(self) -> None:
         batch, self.parts = self.parts, []
         self.spans_sent.value += len(batch)
-        if self.clusters.get(self.encoder.cluster) is None:
+        cluster = self.destination.cluster
+        if cluster and self.clusters.get(cluster) is None:
             self.reports_skipped_no_cluster.value += 1
             return
         self.in_flight += 1
@@ -167,10 +169,9 @@ class Reporter:
             self.retries.remove(report)
             report.send()
 
-    def _settle(self, report: Report, status: int) -> None:
-        """A report was answered (status 0: it was not)."""
-        passing = status == 0 or status == 429 or status >= 500
-        if passing and not report.is_second:
+    def _settle(self, report: Report, outcome: int) -> None:
+        """A report was answered, or nobody has."""
+        if outcome in PASSING and not report.is_second:
             report.is_second = True
             self.reports_retried.value += 1
             self.retries.append(report)
@@ -178,14 +179,14 @@ class Reporter:
             report.alarm.at(self.clock.monotonic() + RETRY_AFTER_S)
             return
         self.in_flight -= 1
-        if self.encoder.is_accepted(status):
+        if outcome == TAKEN:
             self.reports_sent.value += 1
             return
-        if status == 0:
+        if outcome == SILENT:
             self.reports_failed.value += 1
         else:
             self.reports_dropped.value += 1
-        log.debug("a report of spans was lost: %s", status or "the collector did not answer")
+        log.debug("a report of spans was lost: %s", WORDS[outcome])
 
 
 class Report:
@@ -193,23 +194,21 @@ class Report:
 
     __slots__ = ("alarm", "body", "is_second", "reporter")
 
-    def __init__(self, reporter: Reporter, body: bytes) -> None:
+    def __init__(self, reporter: Reporter, body: Any) -> None:
         self.reporter = reporter
         self.body = body
         self.is_second = False
         self.alarm: Alarm | None = None
 
     def send(self) -> None:
-        encoder = self.reporter.encoder
-        self.reporter.http_client.send(
-            encoder.cluster, encoder.headers(), self.body, encoder.timeout_s, self.on_done
-        )
+        reporter = self.reporter
+        reporter.destination.send(reporter.http_client, self.body, self.on_done)
 
     def again(self) -> None:
         """The wait is over."""
         self.alarm = None
         self.reporter._on_retry(self)
 
-    def on_done(self, status: int, body: bytes) -> None:
-        """The collector has answered; status 0: it has not."""
-        self.reporter._settle(self, status)
+    def on_done(self, outcome: int) -> None:
+        """See ``proxy.tracing.destination``."""
+        self.reporter._settle(self, outcome)

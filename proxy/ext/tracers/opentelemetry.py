@@ -1,7 +1,6 @@
-"""OpenTelemetry: spans as OTLP, posted to a collector in a configured cluster (envoy.config.trace.v3.OpenTelemetryConfig).
+"""OpenTelemetry: spans as OTLP to a collector in a configured cluster (envoy.config.trace.v3.OpenTelemetryConfig).
 
-Only over HTTP: ``grpc_service`` is refused until there is a gRPC client; the encoder's body is the message that one
-would frame.
+Over HTTP, as protobuf, or over gRPC: the same message, posted or called with.
 """
 
 from __future__ import annotations
@@ -9,23 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy import __version__
-from proxy.tracing.collector import Collector, compile_service
+from proxy.http.grpc_service import compile_grpc_service
+from proxy.tracing.collector import TIMEOUT_S, Collector, compile_service
+from proxy.tracing.destination import GrpcDestination, HttpDestination
 from proxy.tracing.otlp import OtlpEncoder
 from proxy.tracing.reporter import Reporter
 from proxy.tracing.tracer import APART, compile_sampler
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
-    from proxy.base.headers import RequestHeaders
     from proxy.http.context import FactoryContext
-    from proxy.tracing.span import Span
+    from proxy.tracing.destination import Destination
     from proxy.tracing.tracer import TraceSampler
 
 NAME = "outrider"
 DEFAULT_SERVICE = "unknown_service:outrider"
 USER_AGENT = f"OTel-OTLP-Exporter-outrider/{__version__}".encode()
 DEFAULT_CACHE = 1024
-NOT_YET = "there is no gRPC client here yet; http_service is supported"
+EXPORT = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class OpenTelemetryTracer:
@@ -44,25 +44,18 @@ class OpenTelemetryTracer:
         self.always_server = False
         sampler = reader.sub("sampler")
         self.sampler: TraceSampler | None = compile_sampler(sampler, context) if sampler is not None else None
-        reader.unsupported("grpc_service", NOT_YET)
-        reader.unsupported("exporter", "exporters are not supported yet; http_service is")
+        reader.unsupported("exporter", "exporters are not supported yet; http_service and grpc_service are")
         limit = reader.wrapped("max_cache_size", DEFAULT_CACHE) or DEFAULT_CACHE
         resource = compile_resource(reader, context)
         base = {"node_id": context.node.id, "zone": context.node.zone, "component": "proxy"}
         scope = NAME if reader.wrapped("set_instrumentation_scope", True) else ""
         spans = OtlpEncoder(resource, scope, __version__, base)
-        service = reader.sub("http_service")
-        if service is None:
-            if not reader.has("grpc_service") and not reader.has("exporter"):
-                reader.fail("http_service", "is missing: there is nobody to send spans to")
-            collector = Collector("", b"", b"")
-        else:
-            collector = compile_service(service, context, loses=True)
-        key = ("opentelemetry", collector.key(), spans.head, scope, limit)
+        destination, place = compile_destination(reader, context)
+        key = ("opentelemetry", place, spans.head, scope, limit)
         reporter: Reporter | None = context.shared.get(key)
         if reporter is None:
             scope_of = context.stats.scope("tracing.opentelemetry")
-            reporter = Reporter(OtlpReports(collector, spans), context, scope_of, limit)
+            reporter = Reporter(spans, destination, context, scope_of, limit)
             context.shared[key] = reporter
         self.reporter = reporter
         self.report = reporter.report
@@ -72,32 +65,25 @@ class OpenTelemetryTracer:
         self.reporter.flush()
 
 
-class OtlpReports:
-    """The Encoder of a Reporter: OTLP over HTTP, in protobuf."""
-
-    __slots__ = ("cluster", "collector", "spans", "timeout_s")
-
-    def __init__(self, collector: Collector, spans: OtlpEncoder) -> None:
-        self.collector = collector
-        self.cluster = collector.cluster
-        self.timeout_s = collector.timeout_s
-        self.spans = spans
-
-    def encode_spans(self, spans: list[Span]) -> list[bytes]:
-        """See Encoder.encode_spans."""
-        return self.spans.encode_spans(spans)
-
-    def body(self, spans: list[bytes]) -> bytes:
-        """See Encoder.body."""
-        return self.spans.body(spans)
-
-    def headers(self) -> RequestHeaders:
-        """See Encoder.headers."""
-        return self.collector.head((b"content-type", b"application/x-protobuf"), (b"user-agent", USER_AGENT))
-
-    def is_accepted(self, status: int) -> bool:
-        """OTLP answers 200."""
-        return 200 <= status < 300
+def compile_destination(reader: Reader, context: FactoryContext) -> tuple[Destination, tuple[object, ...]]:
+    """Where reports go, and a key: equal ones go to the same place in the same way."""
+    http = reader.sub("http_service")
+    grpc = reader.sub("grpc_service")
+    if grpc is not None:
+        if http is not None:
+            reader.fail("grpc_service", "there can be http_service or grpc_service, not both")
+            reader.settle("http_service")
+        service = compile_grpc_service(grpc, context, TIMEOUT_S, loses=True)
+        service.metadata = (*service.metadata, (b"user-agent", USER_AGENT))
+        return GrpcDestination(service, EXPORT), ("grpc", service.key())
+    if http is None:
+        if not reader.has("exporter"):
+            reader.fail("http_service", "is missing: there is nobody to send spans to")
+        collector = Collector("", b"", b"")
+    else:
+        collector = compile_service(http, context, loses=True)
+    fields = ((b"content-type", b"application/x-protobuf"), (b"user-agent", USER_AGENT))
+    return HttpDestination(collector, *fields), ("http", collector.key())
 
 
 def compile_resource(reader: Reader, context: FactoryContext) -> dict[str, str]:

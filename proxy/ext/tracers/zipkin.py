@@ -14,13 +14,13 @@ from proxy.base.headers import CLIENT_TRACE_ID, CONTENT_TYPE
 from proxy.formatter.flags import format_flags
 from proxy.tracing.collector import Collector, check_cluster, compile_service
 from proxy.tracing.context import DEBUG
+from proxy.tracing.destination import HttpDestination
 from proxy.tracing.reporter import Reporter
 from proxy.tracing.span_tags import address_without_port, grpc_status, is_grpc, span_tags, text, url_of
 from proxy.tracing.tracer import NARROW, NARROW_DATED, WIDE, WIDE_DATED
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
-    from proxy.base.headers import RequestHeaders
     from proxy.http.context import FactoryContext
     from proxy.tracing.span import Span
     from proxy.tracing.tracer import TraceSampler
@@ -101,7 +101,8 @@ def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter
     key = ("zipkin", encoder.key())
     reporter: Reporter | None = context.shared.get(key)
     if reporter is None:
-        reporter = Reporter(encoder, context, context.stats.scope("tracing.zipkin"))
+        destination = HttpDestination(encoder.collector, (b"content-type", b"application/json"))
+        reporter = Reporter(encoder, destination, context, context.stats.scope("tracing.zipkin"))
         context.shared[key] = reporter
     return reporter
 
@@ -109,7 +110,7 @@ def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter
 class ZipkinEncoder:
     """Spans to JSON (the Encoder of a Reporter)."""
 
-    __slots__ = ("base_tags", "cluster", "collector", "endpoint", "plain", "shared", "timeout_s")
+    __slots__ = ("base_tags", "collector", "endpoint", "plain", "shared")
 
     def __init__(
         self,
@@ -118,8 +119,6 @@ class ZipkinEncoder:
         shared: bool,
     ) -> None:
         self.collector = collector
-        self.cluster = collector.cluster
-        self.timeout_s = collector.timeout_s
         self.shared = shared
         address = context.local_address
         self.endpoint: dict[str, str | int] = {"ipv6" if ":" in address else "ipv4": address, "port": 0}
@@ -147,14 +146,6 @@ class ZipkinEncoder:
     def key(self) -> tuple[object, ...]:
         """Equal keys: the same reports to the same place."""
         return (self.collector.key(), self.shared)
-
-    def headers(self) -> RequestHeaders:
-        """See Encoder.headers."""
-        return self.collector.head((b"content-type", b"application/json"))
-
-    def is_accepted(self, status: int) -> bool:
-        """Zipkin answers 202; others that speak its API answer 200 or 204."""
-        return 200 <= status < 300
 
     def encode_spans(self, spans: list[Span]) -> list[bytes]:
         """See Encoder.encode_spans: JSON objects."""

@@ -9,6 +9,7 @@ from h2 import events as ev
 
 from proxy.base.headers import ResponseHeaders
 from proxy.codec.grpc import FrameReader, frame
+from proxy.http.grpc_service import GrpcService
 from proxy.http.grpc_stream import GrpcReceiver, GrpcStream
 from tests.support.config import Config
 from tests.support.transcript import REFUSED, Transcript
@@ -16,6 +17,7 @@ from tests.unit.codec.http2_support import peer
 
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 GRPC = (b"content-type", b"application/grpc")
+SERVICE = GrpcService("a", timeout_s=5.0)
 
 
 def http2(**more: Any) -> Config:
@@ -60,8 +62,9 @@ class Setting:
         self.events: list[ev.Event] = []
         self.read = 0
 
-    def call(self, cluster: str = "a", **more: Any) -> GrpcStream:
-        stream = self.talk.parts.client.grpc_stream(cluster, b"/s.S/M", self.receiver, **more)
+    def call(self, cluster: str = "a", timeout_s: float = 0.0, **service: Any) -> GrpcStream:
+        client = self.talk.parts.client
+        stream = client.grpc_stream(GrpcService(cluster, **service), b"/s.S/M", self.receiver, timeout_s)
         self.receiver.stream = stream
         stream.start()
         self.settle()
@@ -136,7 +139,7 @@ def test_messages_both_ways() -> None:
 
 def test_what_is_sent_before_the_connection_waits_for_it() -> None:
     setting = Setting()
-    stream = setting.talk.parts.client.grpc_stream("a", b"/s.S/M", setting.receiver)
+    stream = setting.talk.parts.client.grpc_stream(GrpcService("a"), b"/s.S/M", setting.receiver)
     stream.start()
     for number in range(3):
         stream.send(b"%d" % number)
@@ -233,7 +236,7 @@ def test_nobody_there() -> None:
     setting.call("unknown")
     assert setting.receiver.heard[-1] == (14, "there is no cluster 'unknown'")
     nobody = Transcript(hosts=0, a=http2())
-    stream = nobody.parts.client.grpc_stream("a", b"/s.S/M", setting.receiver)
+    stream = nobody.parts.client.grpc_stream(GrpcService("a"), b"/s.S/M", setting.receiver)
     stream.start()
     assert setting.receiver.heard[-1] == (14, "no healthy upstream")
     assert not stream.is_open
@@ -275,7 +278,7 @@ def test_a_host_that_reads_slowly_is_noticed() -> None:
 def test_a_unary_call() -> None:
     setting = Setting()
     replies: list[Any] = []
-    setting.talk.parts.client.grpc_call("a", b"/s.S/M", b"ask", 5.0, lambda *reply: replies.append(reply))
+    setting.talk.parts.client.grpc_call(SERVICE, b"/s.S/M", b"ask", lambda *reply: replies.append(reply))
     setting.settle()
     assert setting.sent() == [b"ask"]
     setting.answers()
@@ -288,7 +291,7 @@ def test_a_unary_call() -> None:
 def test_a_unary_call_wants_one_message() -> None:
     setting = Setting()
     replies: list[Any] = []
-    setting.talk.parts.client.grpc_call("a", b"/s.S/M", b"ask", 5.0, lambda *reply: replies.append(reply))
+    setting.talk.parts.client.grpc_call(SERVICE, b"/s.S/M", b"ask", lambda *reply: replies.append(reply))
     setting.settle()
     setting.answers((b"grpc-status", b"0"), end=True)
     assert replies == [(13, b"", "0 messages instead of one")]

@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from proxy.base.headers import RequestHeaders
+from proxy.tracing.collector import Collector
+from proxy.tracing.destination import HttpDestination
 from proxy.tracing.reporter import (
     BATCH_LIMIT,
     CHUNK,
@@ -21,12 +22,11 @@ from proxy.tracing.reporter import (
 from proxy.tracing.span import Span
 from tests.unit.tracing.world import World
 
+COLLECTOR = HttpDestination(Collector("zipkin", b"zipkin", b"/"))
+
 
 class CountingEncoder:
     """A span is one byte."""
-
-    cluster = "zipkin"
-    timeout_s = 5.0
 
     def encode_spans(self, spans: list[Span]) -> list[bytes]:
         return [b"s"] * len(spans)
@@ -34,19 +34,15 @@ class CountingEncoder:
     def body(self, spans: list[bytes]) -> bytes:
         return b"".join(spans)
 
-    def headers(self) -> RequestHeaders:
-        return RequestHeaders(b"POST", b"/", b"zipkin")
-
-    def is_accepted(self, status: int) -> bool:
-        return status == 202
-
 
 class Reporting(World):
     """A reporter and what it sends."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.reporter = Reporter(CountingEncoder(), self.context, self.stats.scope("tracing.zipkin"))
+        self.reporter = Reporter(
+            CountingEncoder(), COLLECTOR, self.context, self.stats.scope("tracing.zipkin")
+        )
 
     def report(self, count: int) -> None:
         span = cast(Span, object())
@@ -223,7 +219,9 @@ def test_encoding_stops_when_its_time_is_up_and_the_batch_stays_one() -> None:
 
 def test_a_small_limit_sends_before_it_drops() -> None:
     world = Reporting()
-    world.reporter = Reporter(CountingEncoder(), world.context, world.stats.scope("tracing.zipkin"), 5)
+    world.reporter = Reporter(
+        CountingEncoder(), COLLECTOR, world.context, world.stats.scope("tracing.zipkin"), 5
+    )
     world.report(5)
     world.pass_time(0.05)
     assert world.sizes == [5]

@@ -46,6 +46,8 @@ class FakeClient:
         self.status: int | None = 202
         self.sent: list[tuple[str, RequestHeaders, bytes, float]] = []
         self.waiting: list[Callable[[int, bytes], None]] = []
+        self.grpc_status = 0
+        self.called: list[tuple[Any, bytes, bytes]] = []
 
     def send(
         self,
@@ -60,6 +62,18 @@ class FakeClient:
             self.waiting.append(on_done)
         else:
             on_done(self.status, b"")
+
+    def grpc_stream(self, service: Any, method: bytes, receiver: Any, timeout_s: float = 0.0) -> Any:
+        raise AssertionError("tracers make unary calls")
+
+    def grpc_call(
+        self, service: Any, method: bytes, message: bytes, on_reply: Callable[[int, bytes, str], None]
+    ) -> None:
+        self.called.append((service, method, message))
+        on_reply(self.grpc_status, b"", "")
+
+    def mirror(self, *request: Any) -> None:
+        raise AssertionError("tracers mirror nothing")
 
 
 class FakeClusters:

@@ -25,8 +25,14 @@ def static(**attributes: str) -> dict[str, Any]:
     return {"name": "s", "typed_config": {"@type": name, "attributes": attributes}}
 
 
+CLUSTER = {"envoy_grpc": {"cluster_name": "zipkin"}}
+
+
 def compiled(world: World, direction: str = "INBOUND", tracing: Any = None, **more: Any) -> HttpTracing:
-    return world.compile(opentelemetry("zipkin", tracing, **more), direction)
+    config = opentelemetry("zipkin", tracing, **more)
+    typed = config["provider"]["typed_config"]
+    config["provider"]["typed_config"] = {name: value for name, value in typed.items() if value is not None}
+    return world.compile(config, direction)
 
 
 def spans(world: World, tracing: HttpTracing) -> list[dict[str, Any]]:
@@ -90,7 +96,7 @@ def test_the_plain_way_is_used_for_a_usual_request() -> None:
     span = stream.span
     world.end(tracing, stream)
     assert tracing.tracer is not None
-    encoder = tracing.tracer.reporter.encoder.spans  # type: ignore[attr-defined]
+    encoder = tracing.tracer.reporter.encoder  # type: ignore[attr-defined]
     assert encoder.encode_plain(span)
 
 
@@ -191,10 +197,55 @@ def test_no_more_spans_wait_than_max_cache_size() -> None:
     assert len(spans(world, tracing)) == 3
 
 
+def grpc(**more: Any) -> dict[str, Any]:
+    """What makes ``compiled`` report over gRPC."""
+    return {
+        "http_service": None,
+        "grpc_service": {**({} if "google_grpc" in more else CLUSTER), **more},
+    }
+
+
+def test_over_grpc() -> None:
+    world = World()
+    metadata = [{"key": "X-Key", "value": "a%b"}]
+    tracing = compiled(world, **grpc(timeout="2s", initial_metadata=metadata))
+    assert not findings(world)
+    stream = world.stream()
+    tracing.start(stream)
+    world.end(tracing, stream)
+    tracing.flush()
+    ((service, method, message),) = world.client.called
+    assert (service.cluster, service.timeout_s) == ("zipkin", 2.0)
+    assert service.metadata[0] == (b"x-key", b"a%b")
+    assert method == b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+    (span,) = otlp_spans(message)
+    assert span["name"] == "ingress"
+    assert world.counter("tracing.opentelemetry.reports_sent") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "tries", "counter"),
+    [(14, 2, "reports_failed"), (8, 2, "reports_dropped"), (3, 1, "reports_dropped"), (0, 1, "reports_sent")],
+)
+def test_grpc_statuses(status: int, tries: int, counter: str) -> None:
+    world = World()
+    world.client.grpc_status = status
+    tracing = compiled(world, **grpc())
+    stream = world.stream()
+    tracing.start(stream)
+    world.end(tracing, stream)
+    world.pass_time(5)
+    assert len(world.client.called) == tries
+    assert world.counter(f"tracing.opentelemetry.{counter}") == 1
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"grpc_service": {"envoy_grpc": {"cluster_name": "zipkin"}}}, "no gRPC client here yet"),
+        ({"grpc_service": {"envoy_grpc": {"cluster_name": "zipkin"}}}, "not both"),
+        (grpc(envoy_grpc={"cluster_name": "nobody"}), "unknown cluster 'nobody'"),
+        (grpc(google_grpc={"target_uri": "a:1", "stat_prefix": "x"}), "envoy_grpc is supported"),
+        (grpc(retry_policy={"num_retries": 1}), "retries of gRPC calls of our own are not configurable"),
         (
             {"sampler": sampler("Dynatrace", tenant="t")},
             "DynatraceSamplerConfig is not supported; supported: ",
@@ -217,8 +268,5 @@ def test_no_more_spans_wait_than_max_cache_size() -> None:
 )
 def test_what_is_refused(more: dict[str, Any], message: str) -> None:
     world = World()
-    config = opentelemetry("zipkin", **more)
-    typed = config["provider"]["typed_config"]
-    config["provider"]["typed_config"] = {name: value for name, value in typed.items() if value is not None}
-    world.compile(config)
+    compiled(world, **more)
     assert any(message in finding for _, finding in findings(world)), findings(world)
