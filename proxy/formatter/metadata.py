@@ -21,7 +21,9 @@ def _upstream_host(stream: StreamInfo) -> Any:
 
 
 def _cluster(stream: StreamInfo) -> Any:
-    return getattr(getattr(stream.upstream_host, "cluster", None), "metadata", None)
+    # http.stream has the cluster as soon as it is chosen, before a host is; this room knows the record only
+    cluster = getattr(stream, "cluster", None) or getattr(stream.upstream_host, "cluster", None)
+    return getattr(cluster, "metadata", None)
 
 
 def _route(stream: StreamInfo) -> Any:

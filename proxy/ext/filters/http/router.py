@@ -347,12 +347,12 @@ class Router(Tries, Owner):
                 headers.known |= X_ENVOY
         route = stream.route
         assert route is not None
+        stream.details = b"via_upstream"
         if route.response_ops:
             stream.response_headers = headers  # what %RESP()% reads
             route.finalize_response(headers, stream)
         if route.virtual_host.include_attempt_count_in_response:
             headers.set(b"x-envoy-attempt-count", b"%d" % stream.attempt_count)
-        stream.details = b"via_upstream"
         if end:
             self._response_complete(stream, request)
         stream.encode_headers(headers, end)

@@ -477,3 +477,16 @@ def test_operators_find_the_real_objects():
     talk.client(b"GET / HTTP/1.1\r\nhost: a\r\nx-request-id: abc\r\n\r\n")
     talk.upstream(0).replies()
     assert [talk.client_saw.one(name) for name in values] == ["abc", "v", "127.0.0.1:9001"]
+
+
+def test_operators_of_the_cluster_and_of_details_have_values_in_header_values():
+    ask = [{"header": {"key": "x-cluster", "value": "%CLUSTER_METADATA(k:z)%"}}]
+    told = [{"header": {"key": "x-details", "value": "%RESPONSE_CODE_DETAILS%"}}]
+    talk = Transcript(
+        {**route(), "request_headers_to_add": ask, "response_headers_to_add": told},
+        a={"metadata": {"filter_metadata": {"k": {"z": "v"}}}},
+    )
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert talk.upstream(0).request.one("x-cluster") == "v"
+    talk.upstream(0).replies()
+    assert talk.client_saw.one("x-details") == "via_upstream"
