@@ -218,6 +218,11 @@ class Listener:
         stats.worker_active.value += 1
         return True
 
+    def introduce(self, info: ConnectionInfo) -> None:
+        """Tell a connection that is just made where it has come in."""
+        info.listener_name = self.name
+        info.filter_chain_name = self.filter_chain_name
+
     def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""
         self.connections.discard(connection)

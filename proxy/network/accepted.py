@@ -1,6 +1,7 @@
-"""AcceptedConnection: a client's connection whatever it speaks: how it begins, is counted, closes and ends.
+"""AcceptedConnection: a client's connection, whatever it carries: how it begins, lingers, closes and ends.
 
-``network.downstream`` (HTTP/1, and whoever turns out to speak HTTP/2) and ``network.downstream_http2`` extend it.
+``network.http_connection`` extends it for those that speak HTTP, ``network.raw_connection`` for those whose bytes are
+taken as they are.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from proxy.network.addresses import address_text
 from proxy.network.dispatcher import Flushable
 
 if TYPE_CHECKING:
-    from proxy.http.connection_manager import ConnectionManager
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
-    from proxy.stats.store import Gauge
 
 LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a client that takes nothing
 
@@ -26,7 +25,7 @@ LAST_BYTES_S: Final = 300.0  # how long at most a closing connection waits for a
 class AcceptedConnection(StreamConnection, Flushable):
     """Duck-typed asyncio.Protocol: no base class of asyncio's, so that slots hold.
 
-    protocol_active: downstream_cx_http1_active or downstream_cx_http2_active, None until it is known which
+    gated: network filters stand before it, which say when ``on_new_connection`` is due
     left: the client ended the connection, not we; unsent: while closing: bytes that the client had not taken at the
     last look
     """
@@ -34,33 +33,29 @@ class AcceptedConnection(StreamConnection, Flushable):
     __slots__ = (
         # given at birth
         "dispatcher",
-        "hcm",
         "listener",
         "transport",
+        "gated",
         # state
         "open",
         "closing",
         "left",
-        "protocol_active",
-        "requests",
         "unsent",
         # deadlines
-        "headers_deadline",
         "idle_since",
         "close_deadline",
         "duration_deadline",
     )
 
-    def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
+    def __init__(self, listener: Listener, dispatcher: Dispatcher) -> None:
         self.listener = listener
-        self.hcm = hcm
         self.dispatcher = dispatcher
         self.transport: asyncio.Transport
         self.info: ConnectionInfo
+        self.gated = False
         self.open = self.dirty = self.closing = self.left = self.write_blocked = False
-        self.protocol_active: Gauge | None = None
-        self.requests = self.unsent = 0
-        self.due = self.headers_deadline = self.close_deadline = self.duration_deadline = inf
+        self.unsent = 0
+        self.due = self.close_deadline = self.duration_deadline = inf
         self.idle_since = 0.0
 
     # -- the beginning -------------------------------------------------------------------------------------------
@@ -74,46 +69,23 @@ class AcceptedConnection(StreamConnection, Flushable):
             address_text(transport.get_extra_info("sockname")),
             now,
         )
-        self.info.listener_name = self.listener.name
-        self.info.filter_chain_name = self.listener.filter_chain_name
+        self.listener.introduce(self.info)
         self.open = True
         if not self.listener.accept(self):
             self.transport.abort()
             return
-        self.transport.set_write_buffer_limits(high=self.hcm.buffer_limit_bytes)
-        stats = self.hcm.stats
-        stats.downstream_cx_total.value += 1
-        stats.downstream_cx_active.value += 1
-        self.begin(now, now + self.hcm.max_connection_duration_s)
+        self.on_accepted(now)
+        if not self.gated:
+            self.on_new_connection()
 
-    def begin(self, now: float, duration_deadline: float) -> None:
-        """Its time runs from now on."""
-        self.idle_since = now
-        self.duration_deadline = duration_deadline
-        first = min(now + self.hcm.connection_idle_timeout_s, duration_deadline)
-        if first < inf:
-            self.watch(first)
+    def on_accepted(self, now: float) -> None:
+        """It is one of the listener's: count it, begin its deadlines (Envoy's initializeReadFilterCallbacks)."""
+        raise NotImplementedError
 
-    def count_protocol(self, active: Gauge) -> None:
-        """It is known what the client speaks."""
-        self.protocol_active = active
-        active.value += 1
+    def on_new_connection(self) -> None:
+        """Its turn has come; bytes follow (Envoy's ReadFilter::onNewConnection)."""
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
-
-    def data_received(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
-        if self.closing:
-            return  # lingering: what still comes is thrown away
-        try:
-            self.feed(data)
-            self.dispatcher.flush()
-        except Exception as error:
-            self.fence(error)
-
-    def feed(self, data: bytes) -> None:
-        """Bytes to the codec, whose complaints are answered; b"" goes on with what waits."""
-        raise NotImplementedError
 
     def touch(self) -> None:
         """There is output, or a reason to look at the connection once the turn is over."""
@@ -128,36 +100,36 @@ class AcceptedConnection(StreamConnection, Flushable):
     # -- closing -------------------------------------------------------------------------------------------------
 
     def close_idle(self) -> None:
-        """Draining: a connection without a request closes now, others after theirs."""
+        """Draining: what has nothing to do closes now, others when they have done it."""
         raise NotImplementedError
 
-    def close_written(self, at_once: bool) -> None:
-        """Close once all is written. Unless ``at_once`` the client may still be sending: wait for it to stop, at most
-        delayed_close_timeout, so that a reset cannot destroy what it has not read yet."""
+    def close_once_written(self, wait_s: float) -> bool:
+        """Close, once all is written: look after ``wait_s`` how far it is (``linger``). Whether it is closed now."""
         self.idle_since = self.dispatcher.clock.monotonic()
         self.unsent = self.transport.get_write_buffer_size()
-        if at_once or not self.hcm.delayed_close_timeout_s:
-            self.transport.close()
-            if not self.unsent:
-                return
-        elif self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.close_deadline = self.idle_since + (self.hcm.delayed_close_timeout_s or 1.0)
+        self.transport.close()
+        if not self.unsent:
+            return True
+        self.look_again(self.idle_since, wait_s)
+        return False
+
+    def look_again(self, now: float, wait_s: float) -> None:
+        """It is closing; see to it after ``wait_s`` that it comes to an end."""
+        self.close_deadline = now + wait_s
         self.watch(self.close_deadline)
 
-    def linger(self, now: float) -> float:
-        """Closing for a while already; when to look again. A client that still takes our last bytes may be slow, but
-        not idle for longer than a stream may be; one that has them all, or takes none, is left."""
+    def linger(self, now: float, wait_s: float, patience_s: float) -> bool:
+        """Closing for a while already; False: it has ended now. A client that still takes our last bytes may be slow,
+        but not idle for longer than ``patience_s``; one that has them all, or takes none, is left."""
         unsent = self.transport.get_write_buffer_size()
         if unsent < self.unsent:
             self.unsent = unsent
             self.idle_since = now
-        elif not unsent or now >= self.idle_since + min(self.hcm.stream_idle_timeout_s, LAST_BYTES_S):
-            self.hcm.stats.downstream_cx_delayed_close_timeout.value += 1
+        elif not unsent or now >= self.idle_since + min(patience_s, LAST_BYTES_S):
             self.abort()
-            return inf
-        self.close_deadline = now + (self.hcm.delayed_close_timeout_s or 1.0)
-        return self.close_deadline
+            return False
+        self.close_deadline = now + wait_s
+        return True
 
     def abort(self) -> None:
         """Close at once, dropping what is not written."""
@@ -172,51 +144,30 @@ class AcceptedConnection(StreamConnection, Flushable):
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def has_request(self) -> bool:
-        """Whether a request runs."""
-        raise NotImplementedError
-
-    def reset_requests(self) -> None:
-        """The client has gone: what runs ends."""
-        raise NotImplementedError
-
-    def detach(self) -> None:
-        """Cut the codec's links."""
-        raise NotImplementedError
-
-    def count_end(self) -> None:
-        """The connection ends: count once who ended it, and whether in the middle of a request."""
-        if self.left:
-            return
-        self.left = not self.closing
-        if self.has_request():
-            stats = self.hcm.stats
-            stats.downstream_cx_destroy_active_rq.value += 1
-            if self.left:
-                stats.downstream_cx_destroy_remote_active_rq.value += 1
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         if self not in self.listener.connections:  # refused when it came
             self.detach()
             return
         try:
-            self.count_end()
-            self.reset_requests()
+            self.on_lost(exc)
             self.dispatcher.flush()
         except Exception as error:
             self.dispatcher.bug("a connection's end", error)
-        stats = self.hcm.stats
-        stats.downstream_cx_active.value -= 1
-        if self.protocol_active is not None:
-            self.protocol_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
-        if self.left:
-            stats.downstream_cx_destroy_remote.value += 1
-        else:
-            stats.downstream_cx_destroy_local.value += 1
         length_s = self.dispatcher.clock.monotonic() - self.info.started_at
-        stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
+        self.count_end(length_s)
         self.dispatcher.timers.forget(self)
         self.listener.closed(self, length_s)
         self.detach()
+
+    def on_lost(self, exc: Exception | None) -> None:
+        """The connection has gone: what runs on it ends."""
+        raise NotImplementedError
+
+    def count_end(self, length_s: float) -> None:
+        """It has ended, after ``length_s``."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Cut links."""
+        raise NotImplementedError

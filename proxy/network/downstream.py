@@ -1,5 +1,5 @@
 """DownstreamConnection: a client's socket and its HTTP/1 codec. Room 1 of the corridor. HTTP/2:
-``network.downstream_http2``; what both have in common: ``network.accepted``.
+``network.downstream_http2``; what both have in common: ``network.http_connection``.
 
 uvloop calls ``connection_made``, ``data_received`` ...; the codec calls ``new_stream``. ``flush()`` is the only place
 that writes to the socket. Reading is held for two reasons, kept as bits: the codec has pipelined input it cannot take,
@@ -16,8 +16,8 @@ from proxy.base.errors import REMOTE_RESET, CodecError
 from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
-from proxy.network.accepted import AcceptedConnection
 from proxy.network.downstream_http2 import Http2DownstreamConnection
+from proxy.network.http_connection import HttpConnection
 from proxy.network.keepalive import has_left
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ HELD_LOOK_S: Final = (
 log = logging.getLogger("connection")
 
 
-class DownstreamConnection(AcceptedConnection, ServerSink):
+class DownstreamConnection(HttpConnection, ServerSink):
     """One accepted connection. is_http2: the preface has come: everything is another connection object's"""
 
     __slots__ = ("held", "in_feed", "is_http2", "stream")
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
-        AcceptedConnection.__init__(self, listener, hcm, dispatcher)
+        HttpConnection.__init__(self, listener, hcm, dispatcher)
         self.codec = Http1ServerCodec(self, hcm.codec_settings)
         self.stream: ActiveStream | None = None
         self.in_feed = False
@@ -52,7 +52,7 @@ class DownstreamConnection(AcceptedConnection, ServerSink):
     def eof_received(self) -> bool:
         """The client will send no more. Envoy gives such a client no reply, and neither do we."""
         try:
-            self.count_end()
+            self.count_leaver()
             self.codec.eof()
             self.dispatcher.flush()
         except Exception as error:
@@ -239,7 +239,7 @@ class DownstreamConnection(AcceptedConnection, ServerSink):
         again = inf
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            return self.linger(now)
+            return self.go_on_closing(now)
         if self.held and not self.closing and has_left(self.transport.get_extra_info("socket")):
             self.transport.abort()  # not abort(): it is the client who ends it
             return inf

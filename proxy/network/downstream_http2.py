@@ -16,8 +16,8 @@ from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, REMOTE_RESET, CodecErro
 from proxy.codec.http2_server import Http2ServerCodec, Http2ServerSink, Http2ServerStream
 from proxy.codec.http2_watch import Http2Flood
 from proxy.http.stream import ActiveStream
-from proxy.network.accepted import AcceptedConnection
 from proxy.network.downstream_stream import DownstreamStream
+from proxy.network.http_connection import HttpConnection
 
 if TYPE_CHECKING:
     from proxy.base.stream_info import ConnectionInfo
@@ -33,7 +33,7 @@ PREMATURE_MIN: Final = 250
 log = logging.getLogger("connection")
 
 
-class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
+class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     """One accepted connection. Its codec is ``http2``; each stream has its own ``codec``, as streams see it.
 
     active: streams whose request is not finished; draining: no further streams are wanted
@@ -52,7 +52,7 @@ class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
     )
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
-        AcceptedConnection.__init__(self, listener, hcm, dispatcher)
+        HttpConnection.__init__(self, listener, hcm, dispatcher)
         self.http2 = Http2ServerCodec(self, hcm.http2_settings, hcm.http2_stats())
         self.http2.on_ping_ack = self.on_pong
         self.active: set[ActiveStream] = set()
@@ -74,7 +74,7 @@ class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
         self.feed(data)
 
     def begin(self, now: float, duration_deadline: float) -> None:
-        AcceptedConnection.begin(self, now, duration_deadline)
+        HttpConnection.begin(self, now, duration_deadline)
         self.hcm.stats.downstream_cx_http2_total.value += 1
         self.count_protocol(self.hcm.stats.downstream_cx_http2_active)
         interval_s = self.hcm.http2_settings.keepalive_interval_s
@@ -241,7 +241,7 @@ class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
         if log.isEnabledFor(logging.DEBUG):
             peer = self.info.direct_remote_address
             log.debug("[C%d] %s: %s", self.info.connection_id, peer, error.details.decode())
-        self.count_end()
+        self.count_leaver()
         self.left = False
         self._reset_all(error.details, True)
         self._close_gently()
@@ -292,7 +292,7 @@ class Http2DownstreamConnection(AcceptedConnection, Http2ServerSink):
     def on_due(self, now: float) -> float:
         stats = self.hcm.stats
         if now >= self.close_deadline:
-            return self.linger(now)
+            return self.go_on_closing(now)
         if self.closing:
             return self.close_deadline
         again = inf
