@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 PYTEST := $(BIN)/python -m pytest
 # Debian packages that some tests and the benchmark want; without them those tests skip and say so.
-DEBIAN := wrk nginx prometheus nghttp2-client
+DEBIAN := wrk nginx prometheus nghttp2-client iptables nftables iproute2
 JOBS ?= 2
 ARGS ?=
 SUITE ?=

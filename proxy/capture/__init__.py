@@ -1,0 +1,1 @@
+"""Traffic captured in the kernel: iptables or nftables rules that send a pod's connections to the proxy."""

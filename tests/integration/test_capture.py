@@ -1,0 +1,247 @@
+"""Rules of ``outrider iptables`` in real kernels' namespaces: who takes which connection, and that none escapes.
+
+The proxy is played by listeners that say where a connection was going.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.netns import APP_UID, PROXY_UID, Namespace, why_not
+
+MISSING = why_not("iptables", "nft", "setpriv")
+pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+
+ROOT = Path(__file__).resolve().parents[2]
+PEER = [sys.executable, "-SP", str(ROOT / "tests" / "support" / "capture_peer.py")]
+OUTRIDER = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-P", "-m", "proxy", "iptables"]
+POD, WORLD = "10.9.0.2", "10.9.0.1"
+POD6, WORLD6 = "fd00:9::2", "fd00:9::1"
+BACKENDS = [
+    pytest.param(name, marks=pytest.mark.skipif(shutil.which(command) is None, reason=f"needs {command}"))
+    for name, command in (
+        ("iptables-nft", "iptables-nft-restore"),
+        ("iptables-legacy", "iptables-legacy-restore"),
+        ("nft", "nft"),
+    )
+]
+
+
+class Net:
+    """A pod and the world, each a namespace, with listeners in both."""
+
+    def __init__(self, stack: ExitStack, inbound: str = "15006") -> None:
+        self.pod = stack.enter_context(Namespace())
+        self.world = stack.enter_context(Namespace())
+        self.pod.connect(self.world, "eth0", f"{POD}/24", f"{POD6}/64")
+        self.world.run("ip", "addr", "add", f"{WORLD}/24", "dev", "eth0")
+        self.world.run("ip", "addr", "add", f"{WORLD6}/64", "dev", "eth0", "nodad")
+        self.pod.run("ip", "route", "add", "default", "via", WORLD)
+        self.pod.run("ip", "-6", "route", "add", "default", "via", WORLD6)
+        self._stack = stack
+        # the proxy of TPROXY holds CAP_NET_ADMIN, here as root: its own connections are made by ``ask`` as its user
+        self.serve(self.pod, "15001", inbound)
+        self.serve(self.pod, "8080", "15020", "9999")
+        self.serve(self.world, "80", "8443", "3306")
+
+    def serve(self, where: Namespace, *ports: str) -> None:
+        process = where.popen([*PEER, "serve", *ports])
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        assert process.stdout is not None
+        self._stack.callback(process.stdout.close)
+        assert process.stdout.readline() == "serving\n"
+
+    def outrider(self, *arguments: str, expect: int = 0) -> str:
+        done = self.pod.run(*OUTRIDER, *arguments, expect=expect)
+        return done.stdout
+
+    def ask(self, where: Namespace, uid: int, *calls: tuple) -> list[str]:
+        text = json.dumps([[ip, port, source[0] if source else None] for ip, port, *source in calls])
+        return where.run(*PEER, "ask", uid=uid, text=text).stdout.splitlines()
+
+    def rules(self, backend: str) -> str:
+        if backend == "nft":
+            return self.pod.run("nft", "list", "ruleset").stdout
+        saved = [self.pod.run(f"{name}-save").stdout for name in (backend, backend.replace("ip", "ip6", 1))]
+        lines = "\n".join(saved).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("#"))
+
+
+@pytest.fixture
+def net():
+    with ExitStack() as stack:
+        yield Net(stack)
+
+
+def arrived(answers: list[str]) -> list[str]:
+    """Where: the port, and where the connection was going; the peer's address is left out."""
+    return [answer.rpartition(" ")[0] for answer in answers]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_takes_which_connection(net: Net, backend: str):
+    """The table of Istio's rules, row by row."""
+    use = ("--backend", backend, "-o", "3306", "-x", "198.51.100.0/24")
+    net.outrider("apply", *use)
+    assert "traffic is captured" in net.outrider("check", *use)
+
+    inbound = net.ask(net.world, APP_UID, (POD, 8080), (POD, 15020), (POD, 15006), (POD6, 8080))
+    assert arrived(inbound) == [
+        f"15006 {POD} 8080",
+        f"15020 {POD} 15020",
+        f"15006 {POD} 15006",
+        f"15006 {POD6} 8080",
+    ]
+
+    app = net.ask(
+        net.pod,
+        APP_UID,
+        (WORLD, 80),
+        (WORLD, 3306),
+        ("127.0.0.1", 9999),
+        (POD, 8080),
+        ("192.0.2.9", 7),
+        (WORLD6, 80),
+    )
+    assert arrived(app) == [
+        f"15001 {WORLD} 80",  # captured
+        f"3306 {WORLD} 3306",  # an excluded port
+        "9999 127.0.0.1 9999",  # itself at localhost
+        f"8080 {POD} 8080",  # itself at its own address
+        "15001 192.0.2.9 7",  # nobody's address
+        f"15001 {WORLD6} 80",
+    ]
+
+    proxy = net.ask(
+        net.pod,
+        PROXY_UID,
+        (WORLD, 80),
+        (POD, 8080),
+        (POD, 8080, "127.0.0.6"),
+        ("127.0.0.1", 8080),
+        (WORLD6, 80),
+    )
+    assert arrived(proxy) == [
+        f"80 {WORLD} 80",  # its own traffic
+        f"15006 {POD} 8080",  # its own pod, by the inbound side
+        f"8080 {POD} 8080",  # its inbound side to the application
+        "8080 127.0.0.1 8080",
+        f"80 {WORLD6} 80",
+    ]
+    inbound6 = net.ask(net.pod, PROXY_UID, (POD6, 8080), (POD6, 8080, "::6"))
+    assert arrived(inbound6) == [f"15006 {POD6} 8080", f"8080 {POD6} 8080"]
+
+    net.outrider("clean", *use)
+    assert arrived(net.ask(net.pod, APP_UID, (WORLD, 80))) == [f"80 {WORLD} 80"]
+    assert "ISTIO" not in net.rules(backend) and "OUTRIDER" not in net.rules(backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tproxy_keeps_the_clients_address(backend: str):
+    """And the destination is the socket's own: no NAT is asked."""
+    with ExitStack() as stack:
+        net = Net(stack, inbound="15006t")
+        use = ("--backend", backend, "-m", "TPROXY", "--ipv6", "off")
+        net.outrider("apply", *use)
+        net.outrider("apply", *use)
+        assert "traffic is captured" in net.outrider("check", *use)
+        answers = net.ask(net.world, APP_UID, (POD, 8080), (POD, 15020))
+        assert answers == [f"15006 {POD} 8080 {WORLD}", f"15020 {POD} 15020 {WORLD}"]
+        assert net.pod.run("ip", "rule").stdout.count("lookup 133") == 1
+        net.outrider("clean", *use)
+        assert "lookup 133" not in net.pod.run("ip", "rule").stdout
+        assert net.ask(net.world, APP_UID, (POD, 8080)) == [f"8080 {POD} 8080 {WORLD}"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_applied_twice_is_applied_once_and_other_options_leave_nothing_behind(net: Net, backend: str):
+    many = (
+        "-c",
+        "eth8",
+        "-k",
+        "eth7",
+        "--redirect-dns",
+        "--capture-all-dns",
+        "--drop-invalid",
+        "--ipv6",
+        "off",
+    )
+    net.outrider("apply", "--backend", backend, *many)
+    once = net.rules(backend)
+    net.outrider("apply", "--backend", backend, *many)
+    assert net.rules(backend) == once
+    assert "traffic is captured" in net.outrider("check", "--backend", backend, *many)
+    assert (
+        "missing" in net.outrider("check", "--backend", backend, "-d", "1", "--ipv6", "off", expect=1)
+        or backend == "nft"
+    )
+
+    net.outrider("apply", "--backend", backend, "--ipv6", "off")
+    assert "eth8" not in net.rules(backend) and "eth7" not in net.rules(backend)
+    net.outrider("clean", "--backend", backend)
+    net.outrider("apply", "--backend", backend, "--ipv6", "off")
+    assert "traffic is captured" in net.outrider("check", "--backend", backend, "--ipv6", "off")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_escapes_while_rules_are_applied_again(net: Net, backend: str):
+    net.outrider("apply", "--backend", backend, "--ipv6", "off")
+    client = net.pod.popen([*PEER, "loop", WORLD, "80", "2.5"], uid=APP_UID)
+    try:
+        for port in ("1", "2", "3", "4"):  # other rules each time
+            net.outrider("apply", "--backend", backend, "--ipv6", "off", "-o", port)
+        answers = json.loads(client.communicate(timeout=30)[0])
+    finally:
+        client.kill()
+        client.wait()
+    assert set(answers) == {"15001"} and answers["15001"] > 50
+
+
+def test_rules_of_others_stay(net: Net):
+    for command in (("-A", "OUTPUT", "-d", "203.0.113.7/32", "-j", "RETURN"), ("-N", "THEIRS")):
+        net.pod.run("iptables", "-t", "nat", *command)
+    net.outrider("apply", "-c", "eth9", "--ipv6", "off")
+    net.outrider("clean")
+    saved = net.pod.run("iptables-save").stdout
+    assert "-A OUTPUT -d 203.0.113.7/32 -j RETURN" in saved and ":THEIRS" in saved
+    assert "eth9" not in saved
+
+
+def test_show_changes_nothing_and_check_says_what_is_missing(net: Net):
+    before = net.rules("iptables-nft")
+    shown = net.outrider("show", "--ipv6", "on")
+    assert "-A ISTIO_OUTPUT -d ::1/128 -j RETURN" in shown and "# ip -6 addr replace ::6/128 dev lo" in shown
+    assert net.outrider("apply", "--dry-run", "--ipv6", "on") == shown
+    assert net.rules("iptables-nft") == before
+    missing = net.outrider("check", "--ipv6", "off", "--probe-timeout", "0.2s", expect=1)
+    assert "IPv4 nat OUTPUT: missing: -j ISTIO_OUTPUT\n" in missing
+    assert "FAILED: outbound IPv4" in missing and "FAILED: inbound IPv4" in missing
+    assert missing.endswith("traffic is NOT captured as asked\n")
+    net.outrider("apply", "--ipv6", "off")
+    net.pod.run(
+        "iptables", "-t", "nat", "-D", "ISTIO_OUTPUT", "-o", "lo", "-s", "127.0.0.6/32", "-j", "RETURN"
+    )
+    assert "nat ISTIO_OUTPUT: missing: -o lo -s 127.0.0.6/32 -j RETURN" in net.outrider(
+        "check", "--ipv6", "off", expect=1
+    )
+    assert "with" not in net.outrider("apply", "--ipv6", "off", "--run-validation")
+
+
+def test_the_application_cannot_get_past_as_the_user_it_is(net: Net):
+    """Only the proxy's user and group get out; every other is captured, root too."""
+    net.outrider("apply", "--ipv6", "off")
+    for uid in (0, APP_UID, 1000, PROXY_UID + 1):
+        assert arrived(net.ask(net.pod, uid, (WORLD, 80))) == [f"15001 {WORLD} 80"]
+
+
+def test_dns_goes_to_the_resolver_beside_the_proxy(net: Net):
+    net.serve(net.pod, "15053")
+    net.outrider("apply", "--redirect-dns", "--capture-all-dns", "--ipv6", "off")
+    assert arrived(net.ask(net.pod, APP_UID, ("192.0.2.53", 53))) == ["15053 192.0.2.53 53"]

@@ -1,0 +1,90 @@
+"""Network namespaces made by a test: nothing of the machine's own network is touched, and all is gone with a process.
+
+A namespace lives as long as its holder, a sleeping process of ours. Needs root, unshare, nsenter and iproute2.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+PROXY_UID = 1337
+#: a user that is neither root nor the proxy
+APP_UID = 65534
+
+
+def why_not(*commands: str) -> str:
+    """Why a test that needs namespaces and these commands cannot run here, "" when it can."""
+    if os.geteuid() != 0:
+        return "needs root, to make network namespaces"
+    absent = [name for name in ("unshare", "nsenter", "ip", *commands) if shutil.which(name) is None]
+    if absent:
+        return f"needs {', '.join(absent)} (make system-deps: iproute2, iptables, nftables)"
+    made = subprocess.run(["unshare", "-n", "true"], capture_output=True)
+    return "" if made.returncode == 0 else f"no network namespaces here: {made.stderr.decode().strip()}"
+
+
+class Namespace:
+    """One network namespace, with loopback up. A context manager."""
+
+    def __init__(self) -> None:
+        self._holder = subprocess.Popen(
+            ["unshare", "-n", "--kill-child", "sh", "-c", "ip link set lo up && echo up && exec sleep 1000"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == "up\n", "no network namespace"
+        self.pid = self._holder.pid
+
+    def command(self, *argv: str, uid: int | None = None) -> list[str]:
+        """How to run a command inside, as that user and its group."""
+        enter = ["nsenter", "-t", str(self.pid), "-n", "--"]
+        if uid is not None:
+            enter += ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+        return [*enter, *argv]
+
+    def run(
+        self, *argv: str, uid: int | None = None, text: str | None = None, expect: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to its end; its exit code is checked unless ``expect`` is None."""
+        done = subprocess.run(
+            self.command(*argv, uid=uid), input=text, capture_output=True, text=True, timeout=30
+        )
+        assert expect is None or done.returncode == expect, f"{argv}: {done.stdout}{done.stderr}"
+        return done
+
+    def popen(self, argv: Sequence[str], uid: int | None = None) -> subprocess.Popen[str]:
+        """Start a command inside; its standard output is a pipe."""
+        return subprocess.Popen(
+            self.command(*argv, uid=uid), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        )
+
+    def connect(self, other: Namespace, name: str, *addresses: str, peer: str = "") -> None:
+        """A cable to another namespace: interface ``name`` here with the addresses, ``peer`` there, both up."""
+        peer = peer or name
+        cable = ["ip", "link", "add", name, "netns", str(self.pid), "type", "veth"]
+        subprocess.run([*cable, "peer", "name", peer, "netns", str(other.pid)], check=True)
+        for address in addresses:
+            self.run("ip", "addr", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+        self.run("ip", "link", "set", name, "up")
+        other.run("ip", "link", "set", peer, "up")
+
+    def close(self) -> None:
+        """The namespace goes."""
+        self._holder.kill()
+        self._holder.wait()
+        if self._holder.stdout is not None:
+            self._holder.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
