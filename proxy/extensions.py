@@ -16,6 +16,31 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.filters.http.router:Router",
     ),
     (
+        "envoy.filters.http.compressor",
+        "envoy.extensions.filters.http.compressor.v3.Compressor",
+        "proxy.ext.filters.http.compressor.filter:CompressorFilter",
+    ),
+    (
+        "envoy.filters.http.compressor",
+        "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
+        "proxy.ext.filters.http.compressor.per_route:CompressorPerRoute",
+    ),
+    (
+        "envoy.compression.gzip.compressor",
+        "envoy.extensions.compression.gzip.compressor.v3.Gzip",
+        "proxy.ext.compressors.gzip:Gzip",
+    ),
+    (
+        "envoy.compression.brotli.compressor",
+        "envoy.extensions.compression.brotli.compressor.v3.Brotli",
+        "proxy.ext.compressors.brotli:Brotli",
+    ),
+    (
+        "envoy.compression.zstd.compressor",
+        "envoy.extensions.compression.zstd.compressor.v3.Zstd",
+        "proxy.ext.compressors.zstd:Zstd",
+    ),
+    (
         "outrider.filters.http.python",
         "outrider.filters.http.python.v1.Python",
         "proxy.ext.filters.http.python:PythonFilter",

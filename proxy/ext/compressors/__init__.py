@@ -1,0 +1,1 @@
+"""Compressor libraries: what filters that compress bodies are given by name."""
