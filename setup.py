@@ -37,6 +37,7 @@ INTERPRETED = {
     "proxy/ext/filters/http/python/side.py",
     "proxy/ext/filters/listener/http_inspector.py",  # listener filters extend an interpreted class
     "proxy/ext/filters/listener/tls_inspector.py",
+    "proxy/ext/stats_sinks/statsd.py",  # coroutines, sockets
     "proxy/ext/transport_sockets/common_tls.py",
     "proxy/ext/transport_sockets/tls.py",
     "proxy/http/context.py",

@@ -111,6 +111,16 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.access_loggers.stdout:StderrAccessLog",
     ),
     (
+        "envoy.stat_sinks.statsd",
+        "envoy.config.metrics.v3.StatsdSink",
+        "proxy.ext.stats_sinks.statsd:StatsdSink",
+    ),
+    (
+        "envoy.stat_sinks.dog_statsd",
+        "envoy.config.metrics.v3.DogStatsdSink",
+        "proxy.ext.stats_sinks.statsd:DogStatsdSink",
+    ),
+    (
         "envoy.load_balancing_policies.round_robin",
         "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         "proxy.ext.load_balancers.round_robin:RoundRobin",

@@ -30,6 +30,7 @@ from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format,
 from proxy.server.options import DEFAULTS
 from proxy.server.runtime_disk import DISK
 from proxy.stats.config import compile_stats_config
+from proxy.stats.sink import StatsSink
 from proxy.stats.store import Store
 from proxy.stats.tags import Tag
 from proxy.tracing.resource import resource_attributes
@@ -71,6 +72,7 @@ class Parts:
     flush_interval_s: float
     log_format: str  # --log-format's pattern, or the bootstrap's own
     runtime: Runtime
+    sinks: list[StatsSink]
 
 
 def own_address(version: str = "v4") -> str:
@@ -187,6 +189,7 @@ def _compile(
     _warn_of_idle_tracing(root, context)
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
+    sinks = [sink for each in root.each("stats_sinks") if (sink := _compile_sink(each, context)) is not None]
     compile_rest(root)
     log_format = compile_log_format(
         root.sub("application_log_config"), options.log_format, DEFAULTS.log_format
@@ -206,6 +209,7 @@ def _compile(
         flush_s,
         log_format,
         runtime,
+        sinks,
     )
 
 
@@ -231,7 +235,22 @@ def _refuse(reader: Reader) -> None:
         "dynamic_resources",
         "xDS is not supported yet: listeners and clusters must stand in static_resources",
     )
-    reader.unsupported("stats_sinks", "stats sinks are not supported yet; /stats/prometheus is")
+
+
+@reads("envoy.config.metrics.v3.StatsSink")
+def _compile_sink(reader: Reader, context: FactoryContext) -> StatsSink | None:
+    reader.text("name")
+    config = reader.any("typed_config")
+    if config is None:
+        if not reader.has("typed_config"):
+            reader.fail("typed_config", context.registry.untyped("a statistics sink", reader.text("name")))
+        return None
+    if not context.registry.has(config.type_name):
+        unknown = context.registry.unknown("statistics sink", config.type_name, "envoy.stat_sinks.")
+        reader.unsupported("typed_config", f"{unknown}; /stats/prometheus is there without one")
+        return None
+    made: StatsSink = context.registry.resolve(config.type_name)(config, context)
+    return made
 
 
 @reads("envoy.config.metrics.v3.StatsConfig")

@@ -28,6 +28,7 @@ from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.dry import DryStore
+from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Server:
         self.parts: Parts = compile_bootstrap(
             loaded, options, self.dispatcher, self.store, os.environ, AiodnsResolver()
         )
+        self.feed = SinkFeed(self.store, self.parts.sinks)
         self.watcher = FileWatcher(loop)
         self.admin: AdminServer | None = None
         self.admin_address: tuple[str, int] | None = None
@@ -146,11 +148,13 @@ class Server:
     def _flush_stats(self) -> None:
         self._uptime.set(int(self.clock.wall() - self.started_at))
         self._connections.set(self.parts.listeners.connections)
+        self.feed.flush()
         self.store.flush()
         self._flush_alarm.at(self.clock.monotonic() + self.parts.flush_interval_s)
 
     def _fold_stats(self) -> None:
         self.store.fold()
+        self.feed.record()
         self._fold_alarm.at(self.clock.monotonic() + 1.0)
 
     def on_signal(self) -> None:
@@ -196,6 +200,7 @@ class Server:
         if self.admin is not None:
             await self.admin.close()
         self.watcher.close()
+        self.feed.close()
         parts.clusters.drain()
         parts.clusters.close()
         close_all(parts.context)

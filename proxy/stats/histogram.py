@@ -89,6 +89,7 @@ class Histogram:
         "_buckets",
         "_count",
         "_interval",
+        "_kept",
         "_pending",
         "_sum",
         "_young",
@@ -108,12 +109,29 @@ class Histogram:
         self._buckets: list[int] = []  # disjoint, one more than bounds; empty until something was recorded
         self._sum: float = 0.0
         self._count = 0
+        self._kept: list[float] | None = None  # single values for statistics sinks; None: there are none
+
+    def keep_values(self) -> None:
+        """From now on ``take_kept`` gives what was recorded."""
+        if self._kept is None:
+            self._kept = []
+
+    def take_kept(self) -> list[float]:
+        """What was recorded since the last time, in order."""
+        self.fold()
+        kept = self._kept
+        if not kept:
+            return []
+        self._kept = []
+        return kept
 
     def fold(self) -> None:
         """Move pending values into buckets, bins, sum and count. Values that are no numbers of this world are dropped."""
         if not self._pending:
             return
         pending = Counter(self._pending)
+        if self._kept is not None:
+            self._kept += self._pending
         self._pending.clear()
         buckets = self._buckets = self._buckets or [0] * (len(self.bounds) + 1)
         bins, young = dict(self._bins), dict(self._young)

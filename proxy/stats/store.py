@@ -116,7 +116,7 @@ class Store:
 
     __slots__ = (
         *("_codes", "_counters", "gauges", "histograms", "texts"),
-        *("bounds_for", "limit", "matcher", "overflow", "page_writer", "size", "tags"),
+        *("_keeps_values", "bounds_for", "limit", "matcher", "overflow", "page_writer", "size", "tags"),
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -125,6 +125,7 @@ class Store:
         self.gauges: dict[str, Gauge] = {}
         self.texts: dict[str, TextReadout] = {}
         self.histograms: dict[str, Histogram] = {}
+        self._keeps_values = False
         self.limit = limit
         self.size = 0
         self.matcher: Callable[[str], bool] | None = None
@@ -191,7 +192,16 @@ class Store:
         if found is not None:
             return found
         bounds = self.bounds_for(name) if self.bounds_for is not None else DEFAULT_BOUNDS
-        return self._keep(self.histograms, name, Histogram(unit, bounds))
+        made = self._keep(self.histograms, name, Histogram(unit, bounds))
+        if self._keeps_values and name in self.histograms:
+            made.keep_values()
+        return made
+
+    def keep_values(self) -> None:
+        """There are statistics sinks: histograms that are listed keep single values for them (stats/sink.py)."""
+        self._keeps_values = True
+        for histogram in self.histograms.values():
+            histogram.keep_values()
 
     def alias(self, name: str, histogram: Histogram) -> None:
         """Show a histogram under a second name, for two stats that are always recorded together."""

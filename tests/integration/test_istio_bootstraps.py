@@ -16,18 +16,12 @@ FILES = sorted(FOLDER.glob("*_golden.json"))
 pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
 
 EVERYWHERE = {"dynamic_resources"}
-COMPRESSORS = {
-    f"static_resources.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[{at}]"
-    for at in range(3)
-}
 #: what one file has more than the others
 MORE = {
-    "running_golden.json": {"stats_sinks"},
     "tracing_tls_golden.json": {
         "static_resources.clusters[4].transport_socket.typed_config.common_tls_context.combined_validation_context"
     },
 }
-WITHOUT_COMPRESSORS = {"stats_compression_golden.json"}
 
 
 def findings(path: Path) -> list[ConfigError]:
@@ -47,8 +41,7 @@ def test_everything_is_read_and_what_is_unsupported_is_named(path: Path) -> None
         assert text.startswith((f'"{last}"', "{")), (one, text)
     paths = [one.path for one in found]
     assert len(set(paths)) == len(paths), "each is named once"
-    expected = EVERYWHERE | MORE.get(path.name, set())
-    assert set(paths) == (expected if path.name in WITHOUT_COMPRESSORS else expected | COMPRESSORS)
+    assert set(paths) == EVERYWHERE | MORE.get(path.name, set())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))

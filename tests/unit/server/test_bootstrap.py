@@ -44,11 +44,14 @@ def test_admin():
     assert (parts.admin.ip, parts.admin.port) == ("127.0.0.1", 9901)
 
 
+HYSTRIX = {"@type": "type.googleapis.com/envoy.config.metrics.v3.HystrixSink"}
+
+
 @pytest.mark.parametrize(
     "config, path",
     [
         ({"dynamic_resources": {"ads_config": {"api_type": "GRPC"}}}, "dynamic_resources"),
-        ({"stats_sinks": [{"name": "envoy.stat_sinks.statsd"}]}, "stats_sinks"),
+        ({"stats_sinks": [{"name": "h", "typed_config": HYSTRIX}]}, "stats_sinks[0].typed_config"),
         ({"static_resources": {"secrets": [{"name": "s"}]}}, "static_resources.secrets"),
     ],
 )
