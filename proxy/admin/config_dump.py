@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.admin.clusters import host_address
 from proxy.admin.config_mask import BadMask, apply_mask
 from proxy.admin.patterns import BadPattern, compile_filter
-from proxy.admin.state import AdminState, Cluster, Endpoint, Host, Reply, Request, json_reply
+from proxy.admin.state import AdminState, Cluster, Discovered, Endpoint, Host, Reply, Request, json_reply
 from proxy.api.pool import UnknownType, pool, unpack
 from proxy.api.redact import redact
 
@@ -96,12 +96,22 @@ def _dumps(state: AdminState, accepts: Accepts | None, include_eds: bool) -> lis
     """In Envoy's order. Empty lists are left out, as proto JSON does."""
     updated = _timestamp(state.started_at)
     bootstrap: Any = state.bootstrap
+    found = [each for each in state.discovered if accepts is None or accepts(each.name)]
     resources = bootstrap.static_resources
     routes = [config for listener in resources.listeners for config in _route_configs(listener)]
 
     def static(dump: str, field: str, key: str, entries: Iterable[Any]) -> Dump:
         kept = [entry for entry in entries if accepts is None or accepts(entry.name)]
-        return _dump(dump, field, [{key: _typed(entry), "last_updated": updated} for entry in kept])
+        named = dump == "Secrets"
+        said = [
+            {
+                **({"name": entry.name} if named else {}),
+                key: _typed(entry),
+                "last_updated": updated,
+            }
+            for entry in kept
+        ]
+        return _dump(dump, field, said) | discovered_parts(found, dump)
 
     clusters = [cluster for cluster in state.clusters.values() if accepts is None or accepts(cluster.name)]
     endpoints = (
@@ -116,6 +126,56 @@ def _dumps(state: AdminState, accepts: Accepts | None, include_eds: bool) -> lis
         static("Routes", "static_route_configs", "route_config", routes),
         static("Secrets", "static_secrets", "secret", resources.secrets),
     ]
+
+
+def discovered_parts(found: Sequence[Discovered], kind: str) -> Dump:
+    """dynamic_active_clusters and the like of one section."""
+    parts: Dump = {}
+    for each in found:
+        if each.kind == kind:
+            field = _FIELDS[kind].format(state=each.state)
+            parts.setdefault(field, []).append(_PRINTERS[kind](each))
+    return parts
+
+
+def _state(each: Discovered, key: str) -> Dump:
+    """version_info, the resource, last_updated: what all of them have."""
+    said: Dump = {"version_info": each.version} if each.version else {}
+    if each.message is not None:
+        said[key] = _typed(each.message)
+    return {**said, "last_updated": _timestamp(each.updated_at)}
+
+
+def _error(each: Discovered) -> Dump:
+    if each.error is None:
+        return {}
+    return {
+        "error_state": {"last_update_attempt": _timestamp(each.error[1]), "details": each.error[0]},
+    }
+
+
+def _listener(each: Discovered) -> Dump:
+    said: Dump = {"name": each.name}
+    if each.message is not None:
+        said[f"{each.state}_state"] = _state(each, "listener")
+    return said | _error(each)
+
+
+#: section → the list a resource stands in
+_FIELDS = {
+    "Clusters": "dynamic_{state}_clusters",
+    "Endpoints": "dynamic_endpoint_configs",
+    "Listeners": "dynamic_listeners",
+    "Routes": "dynamic_route_configs",
+    "Secrets": "dynamic_{state}_secrets",
+}
+_PRINTERS: dict[str, Callable[[Discovered], Dump]] = {
+    "Clusters": lambda each: _state(each, "cluster") | _error(each),
+    "Endpoints": lambda each: _state(each, "endpoint_config"),
+    "Listeners": _listener,
+    "Routes": lambda each: _state(each, "route_config"),
+    "Secrets": lambda each: {"name": each.name, **_state(each, "secret")},
+}
 
 
 def _dump(kind: str, field: str = "", entries: Sequence[Dump] = ()) -> Dump:

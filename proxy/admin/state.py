@@ -33,6 +33,23 @@ class ListenerStatus(NamedTuple):
     more: tuple[tuple[str, int | None], ...] = ()  # additional_addresses
 
 
+class Discovered(NamedTuple):
+    """A resource that came while we run.
+
+    kind: "Clusters", "Endpoints", "Listeners", "Routes" or "Secrets", as the sections of /config_dump
+    state: "active", "warming" or "draining"; message: as it came; None: nothing usable has come
+    updated_at: wall-clock seconds; error: (why the last update was refused, when), None when it was not
+    """
+
+    kind: str
+    name: str
+    state: str
+    version: str
+    updated_at: float
+    message: Any
+    error: tuple[str, float] | None = None
+
+
 class Locality(Protocol):
     """core.v3.Locality of a host; texts, "" when unset."""
 
@@ -124,6 +141,8 @@ class AdminState(Protocol):
     def listeners(self) -> Sequence[ListenerStatus]: ...
     @property
     def tls_contexts(self) -> Sequence[TlsContext]: ...
+    @property
+    def discovered(self) -> Sequence[Discovered]: ...
     @property
     def bootstrap(self) -> Message: ...
     @property

@@ -392,6 +392,13 @@ def unread(root: Reader) -> list[ConfigError]:
     return [root.finding(path, "is not supported", "unsupported") for path in root.unread()]
 
 
+def finish(root: Reader) -> list[ConfigError]:
+    """Everything is compiled: all findings, set fields that nobody read among them."""
+    for finding in unread(root):
+        root.errors.add(finding)
+    return root.errors.findings
+
+
 def _unread_children(child: Any) -> Iterator[str]:
     if isinstance(child, Reader):
         yield from child.unread()

@@ -29,7 +29,6 @@ MEANINGLESS = (
     ("--ignore-unknown-dynamic-fields", False),
     ("--log-format-escaped", False),
     ("--log-stacktrace-single-entry", False),
-    ("--reject-unknown-dynamic-fields", False),
     ("--skip-deprecated-logs", False),
     ("--skip-hot-restart-on-no-parent", False),
     ("--skip-hot-restart-parent-stats", False),
@@ -39,7 +38,9 @@ MEANINGLESS = (
 )
 MAX_SECONDS = 2**32 - 1  # Envoy's flags are uint32
 #: of the meaningless, the ones that ask for what we do anyway: no warning
-QUIET = frozenset(("--disable-hot-restart", "--skip-deprecated-logs", "--cpuset-threads"))
+QUIET = frozenset(
+    ("--disable-hot-restart", "--ignore-unknown-dynamic-fields", "--skip-deprecated-logs", "--cpuset-threads")
+)
 
 
 def seconds(text: str) -> float:
@@ -114,6 +115,8 @@ def parser() -> argparse.ArgumentParser:
     add("--local-address-ip-version", choices=("v4", "v6"), default="v4")
     add("--allow-unknown-static-fields", "--allow-unknown-fields", action="store_true",
         help="unknown fields are warnings")  # fmt: skip
+    add("--reject-unknown-dynamic-fields", action="store_true",
+        help="unknown fields refuse an update of what comes while we run")  # fmt: skip
     add("--expand-env", action="store_true",
         help="replace ${NAME} and ${NAME:-default} in values of the bootstrap")  # fmt: skip
     add("--restart-epoch", type=int, default=0, metavar="N")
@@ -164,6 +167,7 @@ def to_options(args: argparse.Namespace) -> Options:
         local_address_ip_version=args.local_address_ip_version,
         allow_unknown_static_fields=args.allow_unknown_static_fields,
         expand_env=args.expand_env,
+        reject_unknown_dynamic_fields=args.reject_unknown_dynamic_fields,
         restart_epoch=args.restart_epoch,
         base_id=args.base_id,
         stats_tags=args.stats_tag,
@@ -179,6 +183,7 @@ def command_line_options(args: argparse.Namespace) -> dict[str, object]:
         "config_path": args.config_path or "",
         "config_yaml": args.config_yaml or "",
         "allow_unknown_static_fields": args.allow_unknown_static_fields,
+        "reject_unknown_dynamic_fields": args.reject_unknown_dynamic_fields,
         "admin_address_path": args.admin_address_path or "",
         "local_address_ip_version": args.local_address_ip_version,
         "log_level": args.log_level,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.base.init import InitManager
 from proxy.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
+    from proxy.api.discovery import Secrets, Sources
     from proxy.api.reader import Reader
     from proxy.base.clock import Clock
     from proxy.base.headers import HeaderMap, RequestHeaders
@@ -134,3 +136,6 @@ class FactoryContext:
         ""  # of the bootstrap file, to which file names of our own messages are relative; "": where we are
     )
     tasks: Tasks | None = None  # runs coroutines of filters; None: nobody does
+    sources: Sources | None = None  # makes subscriptions of what comes while we run; None: nobody does
+    secrets: Secrets | None = None  # certificates and the like by name; None: there are none
+    init: InitManager = field(default_factory=lambda: InitManager("Server"))  # waits for what is being built

@@ -161,8 +161,7 @@ def _compile_transport_socket(reader: Reader | None, context: FactoryContext) ->
         message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
         reader.unsupported("", message)
         return None
-    environ = context.environ or {}
-    made = context.registry.resolve(DOWNSTREAM_TLS)(config, context.scope, environ, context.clock.wall())
+    made = context.registry.resolve(DOWNSTREAM_TLS)(config, context.scope, context, context.init)
     side: TlsSide | None = made.side
     return side
 

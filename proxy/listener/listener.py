@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.base.init import InitManager
 from proxy.listener.accepting import Accepting, Inspector
 from proxy.listener.chain_match import ChainMatcher
 from proxy.network.tls_transport import TlsTransport
@@ -89,6 +90,7 @@ class Listener:
     bound: as the system gave them (port 0), port None for unix sockets
     filter_chains: all of them, the default one last; filter: the first one's terminal filter. chooses: listener filters or several chains
     decide for each connection, by ``inspectors`` and ``chains``; else ``tls`` and ``filter`` take them all
+    init: waits for its routes and certificates, where they do not stand in the configuration
     waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
     """
 
@@ -107,6 +109,7 @@ class Listener:
         "filter_chain_name",
         "filter_chains",
         "filters_timeout_s",
+        "init",
         "inspectors",
         "limit",
         "message",
@@ -134,6 +137,7 @@ class Listener:
         self.reuse_port = True
         self.connections: set[AcceptedConnection] = set()
         self.filter: NetworkFilter
+        self.init = InitManager(f"Listener {name}")
         self.filter_chain_name = ""
         self.filter_chains: list[FilterChain] = []
         self.tls: TlsSide | None = None

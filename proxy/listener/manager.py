@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.api.reader import Reader, reads
+from proxy.base.init import InitTarget
 from proxy.http.context import FactoryContext
 from proxy.listener.compile_chains import compile_chains
 from proxy.listener.listener import UNLIMITED, Listener, ListenerStats
@@ -68,6 +69,7 @@ class ListenerManager:
                 reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
         self._added.value += 1
+        context.init.add(warming(listener))
         return listener
 
     def bind(self, context: FactoryContext) -> None:
@@ -121,6 +123,14 @@ class ListenerManager:
             listener.abort()
 
 
+def warming(listener: Listener) -> InitTarget:
+    """What waits for a listener until it has its routes and certificates."""
+    target = InitTarget(
+        f"Listener-init-target {listener.name}", lambda: listener.init.initialize(target.ready)
+    )
+    return target
+
+
 @reads(LISTENER)
 def compile_listener(
     reader: Reader, context: FactoryContext, dispatcher: Dispatcher, limit: ConnectionLimit | None = None
@@ -138,7 +148,7 @@ def compile_listener(
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
-    own = replace(context, scope=scope, direction=listener.direction)
+    own = replace(context, scope=scope, direction=listener.direction, init=listener.init)
     bypasses = reader.flag(
         "bypass_overload_manager"
     )  # the limit of connections is all there is of that manager

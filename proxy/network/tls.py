@@ -78,7 +78,8 @@ class TlsSide:
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
     local: our certificate; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
     and of each trusted one; server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
-    offers: alpn_protocols are configured; sessions: kept for resumption by SNI, None where none are kept
+    offers: alpn_protocols are configured; offered: the protocol offered where none are; sessions: kept for resumption
+    by SNI, None where none are kept; is_ready: False until certificates and roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
     """
 
     __slots__ = (
@@ -86,10 +87,13 @@ class TlsSide:
         "context",
         "cx_active",
         "cx_total",
+        "is_ready",
         "is_server",
         "local",
         "names_host",
+        "offered",
         "offers",
+        "release",
         "roots",
         "rules",
         "server_name",
@@ -101,18 +105,33 @@ class TlsSide:
     def __init__(self, context: ssl.SSLContext, is_server: bool, rules: PeerRules, stats: TlsStats) -> None:
         self.context = context
         self.is_server = is_server
+        self.is_ready = True
         self.rules = rules
         self.stats = stats
         self.verifies = context.verify_mode != ssl.CERT_NONE
         self.server_name = ""
         self.names_host = False
         self.offers = False
+        self.offered = ""
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
         self.chains: list[tuple[str, Certificate]] = []
         self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
+        self.release: Callable[[], None] | None = None
+
+    def renew(self, context: ssl.SSLContext, rules: PeerRules) -> None:
+        """Other certificates or roots, for handshakes that begin from now on; sessions of before are not resumed."""
+        self.context = context
+        self.rules = rules
+        self.verifies = context.verify_mode != ssl.CERT_NONE
+        self.is_ready = True
+        if self.sessions is not None:
+            self.sessions = {}
+        if self.offered:
+            context.set_alpn_protocols([self.offered])
+        self.stats.ssl_context_update_by_sds.value += 1
 
     def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str) -> ssl.SSLObject:
         """A connection's TLS, nothing said yet."""
@@ -122,12 +141,15 @@ class TlsSide:
     def offer(self, protocol: str) -> None:
         """The protocol to offer by ALPN where none is configured ("http/1.1", "h2")."""
         if not self.offers:
+            self.offered = protocol
             self.context.set_alpn_protocols([protocol])
 
     def keep(self, tls: ssl.SSLObject, server_name: str) -> None:
         """The peer may have given us what resumes this session."""
         sessions = self.sessions
-        if sessions is not None and (server_name in sessions or len(sessions) < _MOST_SESSIONS):
+        if sessions is None or tls.context is not self.context:
+            return  # of a context of before: OpenSSL resumes a session in its own context only
+        if server_name in sessions or len(sessions) < _MOST_SESSIONS:
             sessions[server_name] = tls.session
 
     def shaken(self, tls: ssl.SSLObject) -> TlsInfo:
@@ -168,10 +190,18 @@ class TlsSide:
             self.stats.connection_error.value += 1
         return tls_error(reason or "UNKNOWN")
 
+    def unready(self) -> str:
+        """Counts a connection that came before its certificates and says why it fails."""
+        self.stats.secrets_not_ready.value += 1
+        return NOT_SUPPLIED
+
     def refused(self, error: TlsRefused) -> str:
         """Why a handshake that came about was of no use."""
         return tls_error("CERTIFICATE_VERIFY_FAILED", error.words)
 
+
+#: why there is no handshake before SDS has given what it needs
+NOT_SUPPLIED: Final = "TLS_error:_Secret_is_not_supplied_by_SDS"
 
 #: BoringSSL's numbers of reasons, where OpenSSL has the same reason by name.
 _REASONS: Final = {

@@ -67,8 +67,12 @@ class TlsTransport:
             side.cx_total.value += 1
             side.cx_active.value += 1
             self.connection.connection_made(self)
-        else:
+            if not side.is_ready:
+                self._fail(side.unready(), aborts=False)
+        elif side.is_ready:
             self._shake()
+        else:
+            self._fail(side.unready(), aborts=True)
 
     def data_received(self, data: bytes) -> None:
         self._in.write(data)

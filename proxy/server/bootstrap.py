@@ -23,6 +23,7 @@ from proxy.listener.manager import ListenerManager
 from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runtime
 from proxy.network.connector import SocketConnector
 from proxy.network.dispatcher import Dispatcher
+from proxy.network.file_watch import FileWatcher
 from proxy.network.tasks import LoopTasks
 from proxy.runtime.config import compile_layers
 from proxy.runtime.runtime import Runtime
@@ -37,6 +38,8 @@ from proxy.tracing.resource import resource_attributes
 from proxy.upstream.context import UpstreamContext
 from proxy.upstream.dns_config import compile_bootstrap_resolver
 from proxy.upstream.manager import ClusterManager
+from proxy.xds.secrets import SecretManager
+from proxy.xds.sources import ConfigSources
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -73,6 +76,8 @@ class Parts:
     log_format: str  # --log-format's pattern, or the bootstrap's own
     runtime: Runtime
     sinks: list[StatsSink]
+    watcher: FileWatcher
+    secrets: SecretManager
 
 
 def own_address(version: str = "v4") -> str:
@@ -141,6 +146,9 @@ def _compile(
     node = _compile_node(root.sub("node"), options)
     layers = compile_layers(root.sub("layered_runtime"), node.cluster, DISK)
     runtime = Runtime(layers, store.scope("runtime"), _report_layer)
+    watcher = FileWatcher(dispatcher.loop)
+    sources = ConfigSources(watcher, clock, options.reject_unknown_dynamic_fields)
+    secrets = SecretManager(sources, store, clock)
     upstream = UpstreamContext(
         clock=clock,
         timers=dispatcher.timers,
@@ -152,6 +160,8 @@ def _compile(
         runtime=runtime,
         default_resolver=compile_bootstrap_resolver(root),
         environ=environ,
+        sources=sources,
+        secrets=secrets,
     )
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)
@@ -174,6 +184,8 @@ def _compile(
         runtime=runtime,
         folder=str(Path(options.config_path or loaded.locator.file).parent),
         tasks=LoopTasks(dispatcher),
+        sources=sources,
+        secrets=secrets,
     )
     listeners = ListenerManager(dispatcher, context)
     listeners.limit = compile_overload(root.sub("overload_manager"))
@@ -185,7 +197,7 @@ def _compile(
     context.tracing_provider = tracing.sub("http") if tracing is not None else None
     resources = root.sub("static_resources")
     if resources is not None:
-        _compile_resources(resources, clusters, listeners, context)
+        _compile_resources(resources, clusters, listeners, context, secrets)
     _warn_of_idle_tracing(root, context)
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
@@ -210,6 +222,8 @@ def _compile(
         log_format,
         runtime,
         sinks,
+        watcher,
+        secrets,
     )
 
 
@@ -261,11 +275,18 @@ def _compile_stats(reader: Reader | None, store: Store, tags: tuple[Tag, ...]) -
 
 @reads(f"{BOOTSTRAP}.StaticResources")
 def _compile_resources(
-    reader: Reader, clusters: ClusterManager, listeners: ListenerManager, context: FactoryContext
+    reader: Reader,
+    clusters: ClusterManager,
+    listeners: ListenerManager,
+    context: FactoryContext,
+    secrets: SecretManager,
 ) -> None:
+    for secret in reader.each("secrets"):
+        secrets.add_static(secret)
     clusters.compile(reader.each("clusters"))
     for listener in reader.each("listeners"):
         listeners.add(listener, context)
+    secrets.finish()
 
 
 @reads("envoy.config.core.v3.Node")

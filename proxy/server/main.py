@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import proxy
 from proxy.access_log.log_file import close_all, reopen_all
-from proxy.admin.state import ListenerStatus
+from proxy.admin.state import Discovered, ListenerStatus
 from proxy.api.load import Loaded, load_bootstrap
 from proxy.base.clock import Clock
 from proxy.base.timers import Alarm
 from proxy.listener.place import Place
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.dns import AiodnsResolver
-from proxy.network.file_watch import FileWatcher
 from proxy.runtime.layers import DiskLayer
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
@@ -65,7 +64,6 @@ class Server:
             loaded, options, self.dispatcher, self.store, os.environ, AiodnsResolver()
         )
         self.feed = SinkFeed(self.store, self.parts.sinks)
-        self.watcher = FileWatcher(loop)
         self.admin: AdminServer | None = None
         self.admin_address: tuple[str, int] | None = None
         self.ready = asyncio.Event()
@@ -99,6 +97,9 @@ class Server:
         parts.clusters.start()
         self.dispatcher.flush()
         await warm.wait()
+        initialized = asyncio.Event()
+        parts.context.init.initialize(initialized.set)
+        await initialized.wait()
         if self._draining:
             return  # told to stop before it began
         await parts.listeners.serve()
@@ -121,7 +122,7 @@ class Server:
         runtime = self.parts.runtime
         for layer in runtime.layers:
             if isinstance(layer, DiskLayer):
-                self.watcher.watch(layer.symlink_root, runtime.reload)
+                self.parts.watcher.watch(layer.symlink_root, runtime.reload)
         runtime.reload()
 
     async def _start_admin(self, ip: str, port: int) -> None:
@@ -199,8 +200,9 @@ class Server:
         await self._send_last_spans()
         if self.admin is not None:
             await self.admin.close()
-        self.watcher.close()
         self.feed.close()
+        parts.secrets.close()
+        parts.watcher.close()
         parts.clusters.drain()
         parts.clusters.close()
         close_all(parts.context)
@@ -240,7 +242,21 @@ class Server:
         found = [chain.tls for chain in chains if chain.tls is not None]
         for cluster in self.parts.clusters.clusters.values():
             found += cluster.sockets.sides()
-        return found
+        return [side for side in found if side.is_ready]
+
+    @property
+    def discovered(self) -> Sequence[Discovered]:
+        return [
+            Discovered(
+                "Secrets",
+                secret.name,
+                "warming" if secret.message is None else "active",
+                secret.version,
+                secret.updated_at,
+                secret.shown,
+            )
+            for secret in self.parts.secrets.secrets.values()
+        ]
 
     @property
     def bootstrap(self) -> Message:

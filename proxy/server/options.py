@@ -32,6 +32,7 @@ class Options:
     admin_address_path: str | None = None
     local_address_ip_version: str = "v4"
     allow_unknown_static_fields: bool = False
+    reject_unknown_dynamic_fields: bool = False
     expand_env: bool = False  # ours: ${NAME} in values of the bootstrap
     restart_epoch: int = 0
     base_id: int = 0

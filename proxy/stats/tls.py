@@ -17,10 +17,17 @@ class TlsStats:
         "handshake",
         "no_certificate",
         "scope",
+        "secrets_not_ready",
         "session_reused",
+        "ssl_context_update_by_sds",
     )
 
-    def __init__(self, above: Scope) -> None:
+    def __init__(self, above: Scope, is_server: bool) -> None:
+        factory = above.scope("server_ssl_socket_factory" if is_server else "client_ssl_socket_factory")
+        self.ssl_context_update_by_sds = factory.counter("ssl_context_update_by_sds")
+        downstream = factory.counter("downstream_context_secrets_not_ready")
+        upstream = factory.counter("upstream_context_secrets_not_ready")
+        self.secrets_not_ready = downstream if is_server else upstream
         scope = self.scope = above.scope("ssl")
         self.connection_error = scope.counter("connection_error")
         self.fail_verify_cert_hash = scope.counter("fail_verify_cert_hash")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
+from proxy.base.init import InitManager
 from proxy.stats.http2 import Http2StatsOnDemand
 from proxy.upstream.balancing import compile_balancing
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
@@ -74,7 +75,7 @@ class Cluster:
     idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
     keepalive: None is off; bind_config: where connections come from, None for anywhere
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
-    answer or failure); on_ready: called then; on_updated: called when they change later
+    answer or failure) and so is all else that ``init`` waits for; on_ready: called then; on_updated: called when they change later
     maintenance: the share of requests (0..1) to be refused, by the runtime; runtime: what keeps us as it says
     """
 
@@ -93,6 +94,7 @@ class Cluster:
         "hosts",
         "http2_stats",
         "idle_timeout_s",
+        "init",
         "initialized",
         "keepalive",
         "maintenance",
@@ -146,6 +148,7 @@ class Cluster:
         self.clock = context.clock
         self.hosts: list[Host] = []
         self.initialized = False
+        self.init = InitManager(f"Cluster {config.name}")
         self.on_ready: Callable[[Cluster], None] | None = None
         self.on_updated: Callable[[Cluster], None] | None = None
         self._selector = HostSelector(make_balancer, config.policy, self.stats, context.ids)
@@ -208,12 +211,15 @@ class Cluster:
         self._selector.set_policy(policy)
 
     def on_initialized(self) -> None:
-        """The hosts are known for the first time."""
-        if not self.initialized:
-            self.initialized = True
+        """The hosts are known for the first time; certificates that come by SDS may still be on their way."""
+        if not self.init.begun:
             self._show_membership()
-            if self.on_ready is not None:
-                self.on_ready(self)
+            self.init.initialize(self._on_warm)
+
+    def _on_warm(self) -> None:
+        self.initialized = True
+        if self.on_ready is not None:
+            self.on_ready(self)
 
     def stop(self) -> None:
         """Removed, or the program ends: no more discovery, every host drains."""
@@ -259,7 +265,7 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
         message=reader.message,
     )
     cluster = Cluster(config, make_balancer, context)
-    cluster.sockets = compile_transport_sockets(reader, context, cluster.scope)
+    cluster.sockets = compile_transport_sockets(reader, context, cluster.scope, cluster.init)
     if not config.http.follows_downstream:
         cluster.sockets.offer("h2" if config.http.http2 is not None else "http/1.1")
     return cluster

@@ -10,6 +10,7 @@ from proxy.runtime.runtime import Runtime
 from proxy.upstream.dns import SYSTEM_RESOLVER
 
 if TYPE_CHECKING:
+    from proxy.api.discovery import Secrets, Sources
     from proxy.base.clock import Clock
     from proxy.base.ids import Ids
     from proxy.base.registry import Registry
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class UpstreamContext:
     """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers.
-    default_resolver: how clusters look names up that say nothing of it. environ: environment variables."""
+    default_resolver: how clusters look names up that say nothing of it. environ: environment variables.
+    sources: make subscriptions of what comes while we run; secrets: certificates and the like by name"""
 
     clock: Clock
     timers: TimerWheel
@@ -34,3 +36,5 @@ class UpstreamContext:
     runtime: Runtime = field(default_factory=Runtime)
     default_resolver: ResolverOptions = SYSTEM_RESOLVER
     environ: Mapping[str, str] = field(default_factory=dict)
+    sources: Sources | None = None
+    secrets: Secrets | None = None

@@ -9,6 +9,7 @@ from proxy.api.reader import reads
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
+    from proxy.base.init import InitManager
     from proxy.network.tls import TlsSide
     from proxy.stats.store import Scope
     from proxy.upstream.context import UpstreamContext
@@ -53,17 +54,22 @@ class TransportSockets:
 
 
 @reads("envoy.config.cluster.v3.Cluster")
-def compile_transport_sockets(cluster: Reader, context: UpstreamContext, scope: Scope) -> TransportSockets:
-    """scope: ``cluster.<name>.``"""
-    sockets = TransportSockets(_compile_socket(cluster.sub("transport_socket"), context, scope))
+def compile_transport_sockets(
+    cluster: Reader, context: UpstreamContext, scope: Scope, init: InitManager
+) -> TransportSockets:
+    """scope: ``cluster.<name>.``; init: waits for certificates that come by SDS"""
+    sockets = TransportSockets(_compile_socket(cluster.sub("transport_socket"), context, scope, init))
     for each in cluster.each("transport_socket_matches"):
         name, match = each.text("name"), each.struct("match")
-        sockets.matches.append((name, match, _compile_socket(each.sub("transport_socket"), context, scope)))
+        made = _compile_socket(each.sub("transport_socket"), context, scope, init)
+        sockets.matches.append((name, match, made))
     return sockets
 
 
 @reads("envoy.config.core.v3.TransportSocket")
-def _compile_socket(reader: Reader | None, context: UpstreamContext, scope: Scope) -> TransportSocket:
+def _compile_socket(
+    reader: Reader | None, context: UpstreamContext, scope: Scope, init: InitManager
+) -> TransportSocket:
     if reader is None:
         return TransportSocket()
     name = reader.text("name")
@@ -75,6 +81,6 @@ def _compile_socket(reader: Reader | None, context: UpstreamContext, scope: Scop
         message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
         reader.unsupported("", message)
         return TransportSocket()
-    made = context.registry.resolve(UPSTREAM_TLS)(config, scope, context.environ, context.clock.wall())
+    made = context.registry.resolve(UPSTREAM_TLS)(config, scope, context, init)
     side: TlsSide | None = made.side
     return TransportSocket(side)

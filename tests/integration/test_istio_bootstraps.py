@@ -20,6 +20,7 @@ EVERYWHERE = {"dynamic_resources"}
 MORE = {
     "tracing_tls_golden.json": {
         "static_resources.clusters[4].transport_socket.typed_config.common_tls_context.combined_validation_context"
+        ".validation_context_sds_secret_config.sds_config.api_config_source"
     },
 }
 

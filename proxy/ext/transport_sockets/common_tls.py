@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads
-from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate, read_pem, san_text
-from proxy.network.tls import INLINE, PeerRules, SanMatcher, TlsSide
+from proxy.base.x509 import BadCertificate, Certificate, read_pem
+from proxy.network.tls import INLINE, PeerRules, TlsSide
+
+if TYPE_CHECKING:
+    from proxy.api.discovery import Secret, Secrets
+    from proxy.base.clock import Clock
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 _VERSIONS: Final = {
@@ -31,7 +34,17 @@ _CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
     "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
 )
-_KINDS: Final = {"EMAIL": EMAIL, "DNS": DNS, "URI": URI, "IP_ADDRESS": IP_ADDRESS}
+
+
+class TlsContextFactory(Protocol):
+    """What of a FactoryContext, or of an UpstreamContext, TLS uses. environ: environment variables."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def environ(self) -> Mapping[str, str] | None: ...
+    @property
+    def secrets(self) -> Secrets | None: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -46,10 +59,21 @@ class KeyPair:
 
 
 @dataclass(slots=True)
+class SecretNames:
+    """What a CommonTlsContext has by SDS. pairs: secrets of certificates; validation: that of roots and rules; default:
+    the CertificateValidationContext that it is merged over (combined_validation_context)."""
+
+    pairs: list[Secret] = field(default_factory=list)
+    validation: Secret | None = None
+    default: Any = None
+
+
+@dataclass(slots=True)
 class CommonTls:
     """What both sides have in common. pairs: those that can be used; has_pairs: some are configured. roots: PEM, b"" for none that can be read; has_roots: some are configured; crl: PEM or b"".
 
     shown_roots: the certificates of ``roots``, each with its file, or INLINE
+    by_sds: certificates or roots that come by SDS, None for none
     accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED)
     """
 
@@ -66,11 +90,13 @@ class CommonTls:
     accepts_untrusted: bool
     rules: PeerRules
     shown_roots: list[tuple[str, Certificate]] = field(default_factory=list)
+    by_sds: SecretNames | None = None
 
     def describe(self, side: TlsSide) -> None:
-        """What /certs shows of a side."""
+        """What a side shows of itself."""
         side.chains = [(pair.path, pair.leaf) for pair in self.pairs]
         side.roots = self.shown_roots
+        side.local = self.pairs[0].leaf if self.pairs else None
 
     def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
         """Give it all to a context. Raises ssl.SSLError."""
@@ -135,45 +161,36 @@ def compile_data(reader: Reader | None, environ: Mapping[str, str]) -> bytes:
 
 
 @reads("envoy.config.core.v3.DataSource")
-def _path(reader: Reader | None) -> str:
+def shown_path(reader: Reader | None) -> str:
+    """How /certs calls where it stands: its file, or INLINE."""
     return (reader.text("filename") if reader is not None else "") or INLINE
 
 
 @reads(f"{_TLS}.CommonTlsContext")
-def compile_common(
-    reader: Reader | None, environ: Mapping[str, str], is_server: bool, now: float
-) -> CommonTls:
-    """Findings go to the reader. now: seconds since 1970, to warn of certificates that have expired."""
-    last = ssl.TLSVersion.TLSv1_3 if is_server else ssl.TLSVersion.TLSv1_2  # Envoy's own
-    common = CommonTls(
-        [],
-        False,
-        ssl.TLSVersion.TLSv1_2,
-        last,
-        _CIPHERS,
-        [],
-        b"",
-        False,
-        b"",
-        False,
-        False,
-        PeerRules((), frozenset(), frozenset()),
-    )
+def compile_common(reader: Reader | None, context: TlsContextFactory, is_server: bool) -> CommonTls:
+    """What stands in the message itself; ``by_sds`` adds what it names. Findings go to the reader."""
+    common = empty_common()
+    common.maximum = ssl.TLSVersion.TLSv1_3 if is_server else ssl.TLSVersion.TLSv1_2  # Envoy's own
     if reader is None:
         return common
+    environ, now = context.environ or {}, context.clock.wall()
     params = reader.sub("tls_params")
     if params is not None:
         _compile_params(params, common)
     common.alpn = [str(name) for name in reader.values("alpn_protocols")]
     for each in reader.each("tls_certificates"):
         common.has_pairs = True
-        pair = _compile_pair(each, environ, now)
+        pair = compile_pair(each, environ, now)
         if pair is not None:
             common.pairs.append(pair)
-    validation = reader.sub("validation_context")
-    if validation is not None:
-        _compile_validation(validation, common, environ)
     return common
+
+
+def empty_common() -> CommonTls:
+    """Nothing configured."""
+    rules = PeerRules((), frozenset(), frozenset())
+    first, last = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    return CommonTls([], False, first, last, _CIPHERS, [], b"", False, b"", False, False, rules)
 
 
 @reads(f"{_TLS}.TlsParameters")
@@ -202,7 +219,9 @@ def _compile_params(reader: Reader, common: CommonTls) -> None:
 
 
 @reads(f"{_TLS}.TlsCertificate")
-def _compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyPair | None:
+def compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyPair | None:
+    """A certificate with its key; None with a finding."""
+    reader.ignore("watched_directory", why="as in Envoy, only certificates that come by SDS are read again")
     before = len(reader.errors.findings)
     chain = compile_data(reader.sub("certificate_chain"), environ)
     key = compile_data(reader.sub("private_key"), environ)
@@ -219,7 +238,7 @@ def _compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> Key
     except BadCertificate as error:
         reader.fail("certificate_chain", f"is no certificate in PEM: {error}")
         return None
-    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf, _path(reader.sub("certificate_chain")))
+    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf, shown_path(reader.sub("certificate_chain")))
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
     except ssl.SSLError as error:
@@ -238,82 +257,6 @@ def _words_of_pair(error: ssl.SSLError) -> str:
     if error.reason in ("KEY_TYPE_MISMATCH", "WRONG_CERTIFICATE_TYPE"):
         return "is of another kind than the certificate's key"
     return f"cannot be used with the certificate: {error.reason or 'no key in PEM, or a wrong password'}"
-
-
-@reads(f"{_TLS}.CertificateValidationContext")
-def _compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, str]) -> None:
-    trusted = reader.sub("trusted_ca")
-    if trusted is not None:
-        common.has_roots = True
-        common.roots = compile_data(trusted, environ)
-        try:
-            if common.roots:
-                path = _path(trusted)
-                common.shown_roots = [(path, each) for each in read_pem(common.roots)]
-        except BadCertificate as error:
-            trusted.fail("", f"Failed to load trusted CA certificates: {error}")
-            common.roots = b""
-    crl = reader.sub("crl")
-    if crl is not None:
-        common.crl = compile_data(crl, environ)
-        if b"-----BEGIN X509 CRL-----" not in common.crl:
-            crl.fail("", "is no certificate revocation list in PEM")
-            common.crl = b""
-    common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
-    common.accepts_untrusted = reader.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
-    hashes = frozenset(
-        str(each).replace(":", "").lower() for each in reader.values("verify_certificate_hash")
-    )
-    for each in hashes:
-        if len(each) != 64 or set(each) - set("0123456789abcdef"):
-            reader.fail("verify_certificate_hash", f"{each} is no SHA-256 in hex")
-    spki = frozenset(str(each) for each in reader.values("verify_certificate_spki"))
-    matchers = [_compile_san(each) for each in reader.each("match_typed_subject_alt_names")]
-    for older in reader.each("match_subject_alt_names"):
-        matches = compile_string_matcher(older)
-        matchers += [(kind, _readable(kind, matches)) for kind in (DNS, URI, EMAIL, IP_ADDRESS)]
-    if matchers and not common.has_roots:
-        reader.fail(
-            "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
-        )
-    common.rules = PeerRules(tuple(matchers), hashes, spki)
-
-
-@reads(f"{_TLS}.SubjectAltNameMatcher")
-def _compile_san(reader: Reader) -> SanMatcher:
-    kind = reader.enum("san_type")
-    if kind not in _KINDS:
-        reader.unsupported("san_type", f"{kind} is not supported; {', '.join(_KINDS)} are")
-    matcher = reader.sub("matcher")
-    if matcher is None:
-        return _KINDS.get(kind, DNS), lambda value: False
-    exact = matcher.text("exact") if matcher.has("exact") else None
-    if kind == "DNS" and exact is not None:
-        ignores_case = matcher.flag("ignore_case")
-        return DNS, _dns_name(exact, ignores_case)
-    tag = _KINDS.get(kind, DNS)
-    return tag, _readable(tag, compile_string_matcher(matcher))
-
-
-def _readable(tag: int, matches: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
-    """Addresses are matched as text; in others a NUL is never part of a name."""
-    if tag == IP_ADDRESS:
-        return lambda value: matches(san_text(IP_ADDRESS, value).encode())
-    return lambda value: b"\0" not in value and matches(value)
-
-
-def _dns_name(wanted: str, ignores_case: bool) -> Callable[[bytes], bool]:
-    """An exact DNS name; a certificate's ``*.`` stands for one label, as in Envoy."""
-    name = wanted.encode()
-    name = name.lower() if ignores_case else name
-    parent = name.partition(b".")[2]
-
-    def matches(value: bytes) -> bool:
-        if ignores_case:
-            value = value.lower()
-        return value == name or (value[:2] == b"*." and bool(parent) and value[2:] == parent)
-
-    return matches
 
 
 def is_ip(text: str) -> bool:

@@ -3,84 +3,134 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from proxy.api.reader import Reader
+from proxy.api.discovery import Rejected
+from proxy.api.reader import Reader, reads
 from proxy.base.x509 import DNS
-from proxy.ext.transport_sockets.common_tls import CommonTls, choose_by_name, compile_common, is_ip
+from proxy.ext.transport_sockets.by_sds import SecretsInUse, compile_by_sds
+from proxy.ext.transport_sockets.common_tls import (
+    CommonTls,
+    TlsContextFactory,
+    choose_by_name,
+    compile_common,
+    is_ip,
+)
+from proxy.ext.transport_sockets.peer_validation import compile_validation
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Scope
 from proxy.stats.tls import TlsStats
 
-_UNCHECKED: Final = (
+if TYPE_CHECKING:
+    from proxy.base.init import InitManager
+
+_REQUIRED: Final = (
     "needs a trusted_ca to check it with: Python's ssl asks for no certificate that it cannot verify"
 )
+_PINNED: Final = f"a pin of clients' certificates {_REQUIRED}"
+_UNTRUSTED: Final = f"ACCEPT_UNTRUSTED {_REQUIRED}"
 
 
 class DownstreamTls:
     """A listener's side. side: None when there were findings.
 
-    scope: ``listener.<address>.``; environ: environment variables; now: seconds since 1970
+    scope: ``listener.<address>.``; init: waits for what comes by SDS
     """
 
-    __slots__ = ("side",)
+    __slots__ = ("_requires", "_stateful", "_stateless", "side")
 
-    def __init__(self, config: Reader, scope: Scope, environ: Mapping[str, str], now: float) -> None:
+    def __init__(self, config: Reader, scope: Scope, context: TlsContextFactory, init: InitManager) -> None:
         self.side: TlsSide | None = None
-        common = compile_common(config.sub("common_tls_context"), environ, True, now)
-        requires = config.wrapped("require_client_certificate", False)
-        stateless = not config.flag("disable_stateless_session_resumption")
-        stateful = not config.flag("disable_stateful_session_resumption")
+        common = _compile_common(config.sub("common_tls_context"), context, init, True)
+        self._requires = config.wrapped("require_client_certificate", False)
+        self._stateless = not config.flag("disable_stateless_session_resumption")
+        self._stateful = not config.flag("disable_stateful_session_resumption")
+        config.unsupported(
+            "session_ticket_keys_sds_secret_config", "ticket keys of one's own are not supported"
+        )
         if config.enum("ocsp_staple_policy") == "MUST_STAPLE":
             config.unsupported("ocsp_staple_policy", "OCSP responses are not stapled")
         if config.has("require_sni"):
             config.unsupported("require_sni")
-        pinned = bool(common.rules.hashes or common.rules.spki)
-        if not common.has_roots and requires:
-            config.unsupported("require_client_certificate", _UNCHECKED)
-        elif not common.has_roots and pinned:
-            config.unsupported(
-                "common_tls_context", f"a pin of clients' certificates {_UNCHECKED}", whole=False
-            )
-        elif common.accepts_untrusted and common.has_roots:
-            config.unsupported("common_tls_context", f"ACCEPT_UNTRUSTED {_UNCHECKED}", whole=False)
+        names = common.by_sds
+        if names is None or names.validation is None:
+            words = self._unverifiable(common)
+            if words == _REQUIRED:
+                config.unsupported("require_client_certificate", _REQUIRED)
+            elif words == _PINNED:
+                config.unsupported("common_tls_context", _PINNED, whole=False)
+            elif words:
+                config.unsupported("common_tls_context", _UNTRUSTED, whole=False)
         if not common.has_pairs:
             config.fail("common_tls_context", "No TLS certificates found for server context")
-        if not common.pairs:
-            return
+        if names is not None:
+            context_yet_to_come = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.side = TlsSide(context_yet_to_come, True, common.rules, TlsStats(scope, True))
+            self.side.is_ready = False
+            self.side.release = SecretsInUse(common, names, context, self._renew).release
+        elif common.pairs:
+            first = self._make(common)
+            self.side = TlsSide(first, True, common.rules, TlsStats(scope, True))
+            common.describe(self.side)
+
+    def _unverifiable(self, common: CommonTls) -> str:
+        """What is asked of clients that Python's ssl cannot check, "" for nothing."""
+        pinned = bool(common.rules.hashes or common.rules.spki)
+        if not common.has_roots and self._requires:
+            return _REQUIRED
+        if not common.has_roots and pinned:
+            return _PINNED
+        return _UNTRUSTED if common.accepts_untrusted and common.has_roots else ""
+
+    def _make(self, common: CommonTls) -> ssl.SSLContext:
+        """The context of handshakes. Raises ssl.SSLError."""
+        pinned = bool(common.rules.hashes or common.rules.spki)
         contexts = []
         for pair in common.pairs:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             common.apply(context, pair)
             if common.roots and not common.accepts_untrusted:
-                context.verify_mode = ssl.CERT_REQUIRED if requires or pinned else ssl.CERT_OPTIONAL
-            if not stateless:
+                context.verify_mode = ssl.CERT_REQUIRED if self._requires or pinned else ssl.CERT_OPTIONAL
+            if not self._stateless:
                 context.options |= ssl.OP_NO_TICKET
-                if not stateful:
+                if not self._stateful:
                     context.num_tickets = 0
             contexts.append((pair.leaf.names(DNS), context))
         first = contexts[0][1]
         if len(contexts) > 1:
             first.sni_callback = choose_by_name(contexts)
-        self.side = TlsSide(first, True, common.rules, TlsStats(scope))
-        self.side.local = common.pairs[0].leaf
-        common.describe(self.side)
+        return first
+
+    def _renew(self, common: CommonTls) -> Callable[[], None]:
+        """See SecretsInUse."""
+        words = self._unverifiable(common)
+        if words:
+            raise Rejected(words)
+        made, side = self._make(common), self.side
+        assert side is not None
+
+        def use() -> None:
+            side.renew(made, common.rules)
+            common.describe(side)
+
+        return use
 
 
 class UpstreamTls:
-    """A cluster's side. side: None when there were findings; scope: ``cluster.<name>.``"""
+    """A cluster's side. side: None when there were findings; scope: ``cluster.<name>.``; init: waits for SDS."""
 
     __slots__ = ("side",)
 
-    def __init__(self, config: Reader, scope: Scope, environ: Mapping[str, str], now: float) -> None:
+    def __init__(self, config: Reader, scope: Scope, context: TlsContextFactory, init: InitManager) -> None:
         self.side: TlsSide | None = None
-        common = compile_common(config.sub("common_tls_context"), environ, False, now)
+        common = _compile_common(config.sub("common_tls_context"), context, init, False)
+        names = common.by_sds
         server_name = config.text("sni")
         names_host = config.flag("auto_host_sni")
         keys = config.wrapped("max_session_keys", 1)
         config.ignore("enforce_rsa_key_usage", why="OpenSSL checks key usage by itself")
-        if len(common.pairs) > 1:
+        if len(common.pairs) + (len(names.pairs) if names is not None else 0) > 1:
             config.fail(
                 "common_tls_context", "Multiple TLS certificates are not supported for client contexts"
             )
@@ -88,22 +138,48 @@ class UpstreamTls:
             config.fail("sni", "SNI names longer than 255 characters are not allowed")
         if config.errors.findings:
             return
-        self.side = _upstream_side(common, scope)
-        self.side.server_name = "" if is_ip(server_name) else server_name
-        self.side.names_host = names_host
+        side = self.side = TlsSide(_client_context(common), False, common.rules, TlsStats(scope, False))
+        side.offers = bool(common.alpn)
+        side.server_name = "" if is_ip(server_name) else server_name
+        side.names_host = names_host
         if keys:
-            self.side.sessions = {}
+            side.sessions = {}
+        if names is not None:
+            side.is_ready = False
+            side.release = SecretsInUse(common, names, context, self._renew).release
+        else:
+            common.describe(side)
+
+    def _renew(self, common: CommonTls) -> Callable[[], None]:
+        """See SecretsInUse."""
+        made, side = _client_context(common), self.side
+        assert side is not None
+
+        def use() -> None:
+            side.renew(made, common.rules)
+            common.describe(side)
+
+        return use
 
 
-def _upstream_side(common: CommonTls, scope: Scope) -> TlsSide:
+@reads("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext")
+def _compile_common(
+    reader: Reader | None, context: TlsContextFactory, init: InitManager, is_server: bool
+) -> CommonTls:
+    common = compile_common(reader, context, is_server)
+    if reader is not None:
+        validation = reader.sub("validation_context")
+        if validation is not None:
+            compile_validation(validation, common, context.environ or {})
+        compile_by_sds(reader, common, context, init)
+    return common
+
+
+def _client_context(common: CommonTls) -> ssl.SSLContext:
+    """Raises ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # Envoy checks names by its matchers alone
     verifies = bool(common.roots) and not common.accepts_untrusted
     context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-    pair = common.pairs[0] if common.pairs else None
-    common.apply(context, pair)
-    side = TlsSide(context, False, common.rules, TlsStats(scope))
-    side.offers = bool(common.alpn)
-    side.local = pair.leaf if pair is not None else None
-    common.describe(side)
-    return side
+    common.apply(context, common.pairs[0] if common.pairs else None)
+    return context

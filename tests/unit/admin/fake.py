@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from proxy.admin.server import dispatch
-from proxy.admin.state import ListenerStatus, Params, Reply, Request
+from proxy.admin.state import Discovered, ListenerStatus, Params, Reply, Request
 from proxy.api.pool import new_message, pool
 from proxy.base.clock import Clock
 from proxy.http.context import Node
@@ -126,6 +126,7 @@ class FakeState:
         self.listeners = [ListenerStatus("main", "127.0.0.1", 10000), ListenerStatus("six", "::1", 10001)]
         self.bootstrap = bootstrap_message()
         self.tls_contexts: list[Any] = []
+        self.discovered: list[Discovered] = []
         self.options: dict[str, Any] = {"concurrency": 1, "drain_time": "600s"}
         self.node = Node(id="n1", cluster="c1", zone="z")
         self.runtime = Runtime()

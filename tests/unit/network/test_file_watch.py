@@ -74,3 +74,25 @@ def test_closing_twice_is_closing(tmp_path: Path) -> None:
         watcher.close()
 
     on_a_loop(body)
+
+
+def test_a_directory_is_watched_whatever_the_name_until_the_watch_ends(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def body(watcher: FileWatcher) -> None:
+        done = asyncio.Event()
+        watch = watcher.watch_directory(str(tmp_path), lambda: told.append("any"))
+        last = watcher.watch(str(tmp_path / "last"), done.set)
+        swap(tmp_path / "one", "v1")
+        swap(tmp_path / "last", "v1")
+        await done.wait()
+        watch.close()
+        watch.close()
+        done.clear()
+        swap(tmp_path / "two", "v1")
+        swap(tmp_path / "last", "v2")
+        await done.wait()
+        last.close()
+
+    on_a_loop(body)
+    assert told == ["any", "any"]

@@ -52,7 +52,6 @@ HYSTRIX = {"@type": "type.googleapis.com/envoy.config.metrics.v3.HystrixSink"}
     [
         ({"dynamic_resources": {"ads_config": {"api_type": "GRPC"}}}, "dynamic_resources"),
         ({"stats_sinks": [{"name": "h", "typed_config": HYSTRIX}]}, "stats_sinks[0].typed_config"),
-        ({"static_resources": {"secrets": [{"name": "s"}]}}, "static_resources.secrets"),
     ],
 )
 def test_what_nobody_reads_is_refused(config, path):

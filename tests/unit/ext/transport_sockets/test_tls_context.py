@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf import json_format
 
 from proxy.api.pool import message_class
 from proxy.api.reader import Reader, unread
+from proxy.base.clock import Clock
+from proxy.base.init import InitManager
 from proxy.ext.transport_sockets.tls import DownstreamTls, UpstreamTls
 from proxy.stats.store import Store
+from proxy.upstream.context import UpstreamContext
 from tests.support.certs import Authority
 
 CA = Authority()
@@ -26,7 +29,17 @@ def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, An
     message = message_class(name)()
     json_format.ParseDict({"common_tls_context": common, **more}, message)
     reader = Reader(message)
-    kind(reader, Store().scope("x"), {"CERT": PAIR.certificate}, NOW)
+    context = UpstreamContext(
+        clock=Clock(wall=lambda: NOW),
+        timers=cast(Any, None),
+        ids=cast(Any, None),
+        stats=Store(),
+        registry=cast(Any, None),
+        connector=cast(Any, None),
+        resolver=cast(Any, None),
+        environ={"CERT": PAIR.certificate},
+    )
+    kind(reader, Store().scope("x"), context, InitManager("x"))
     for finding in unread(reader):
         reader.errors.add(finding)
     return [each.path for each in reader.errors.findings] + [
@@ -79,7 +92,7 @@ COMMON = "common_tls_context"
         (
             serving(tls_certificate_sds_secret_configs=[{"name": "x"}]),
             {},
-            f"{COMMON}.tls_certificate_sds_secret_configs",
+            f"{COMMON}.tls_certificate_sds_secret_configs[0].name",
         ),
         (serving(), {"session_ticket_keys": {"keys": [{"inline_string": "x" * 80}]}}, "session_ticket_keys"),
         ({"tls_certificates": [OLD.config()]}, {}, f"{COMMON}.tls_certificates[0].certificate_chain?"),

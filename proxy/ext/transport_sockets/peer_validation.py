@@ -1,0 +1,92 @@
+"""CertificateValidationContext (envoy.extensions.transport_sockets.tls.v3): whom to believe, and what a peer is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from proxy.api.matchers import compile_string_matcher
+from proxy.api.reader import Reader, reads
+from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, read_pem, san_text
+from proxy.ext.transport_sockets.common_tls import CommonTls, compile_data, shown_path
+from proxy.network.tls import PeerRules, SanMatcher
+
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
+_KINDS: Final = {"EMAIL": EMAIL, "DNS": DNS, "URI": URI, "IP_ADDRESS": IP_ADDRESS}
+
+
+@reads(f"{_TLS}.CertificateValidationContext")
+def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, str]) -> None:
+    """CertificateValidationContext into ``common``."""
+    trusted = reader.sub("trusted_ca")
+    if trusted is not None:
+        common.has_roots = True
+        common.roots = compile_data(trusted, environ)
+        try:
+            if common.roots:
+                path = shown_path(trusted)
+                common.shown_roots = [(path, each) for each in read_pem(common.roots)]
+        except BadCertificate as error:
+            trusted.fail("", f"Failed to load trusted CA certificates: {error}")
+            common.roots = b""
+    crl = reader.sub("crl")
+    if crl is not None:
+        common.crl = compile_data(crl, environ)
+        if b"-----BEGIN X509 CRL-----" not in common.crl:
+            crl.fail("", "is no certificate revocation list in PEM")
+            common.crl = b""
+    common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
+    common.accepts_untrusted = reader.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
+    hashes = frozenset(
+        str(each).replace(":", "").lower() for each in reader.values("verify_certificate_hash")
+    )
+    for each in hashes:
+        if len(each) != 64 or set(each) - set("0123456789abcdef"):
+            reader.fail("verify_certificate_hash", f"{each} is no SHA-256 in hex")
+    spki = frozenset(str(each) for each in reader.values("verify_certificate_spki"))
+    matchers = [_compile_san(each) for each in reader.each("match_typed_subject_alt_names")]
+    for older in reader.each("match_subject_alt_names"):
+        matches = compile_string_matcher(older)
+        matchers += [(kind, _readable(kind, matches)) for kind in (DNS, URI, EMAIL, IP_ADDRESS)]
+    if matchers and not common.has_roots:
+        reader.fail(
+            "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
+        )
+    common.rules = PeerRules(tuple(matchers), hashes, spki)
+
+
+@reads(f"{_TLS}.SubjectAltNameMatcher")
+def _compile_san(reader: Reader) -> SanMatcher:
+    kind = reader.enum("san_type")
+    if kind not in _KINDS:
+        reader.unsupported("san_type", f"{kind} is not supported; {', '.join(_KINDS)} are")
+    matcher = reader.sub("matcher")
+    if matcher is None:
+        return _KINDS.get(kind, DNS), lambda value: False
+    exact = matcher.text("exact") if matcher.has("exact") else None
+    if kind == "DNS" and exact is not None:
+        ignores_case = matcher.flag("ignore_case")
+        return DNS, _dns_name(exact, ignores_case)
+    tag = _KINDS.get(kind, DNS)
+    return tag, _readable(tag, compile_string_matcher(matcher))
+
+
+def _readable(tag: int, matches: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+    """Addresses are matched as text; in others a NUL is never part of a name."""
+    if tag == IP_ADDRESS:
+        return lambda value: matches(san_text(IP_ADDRESS, value).encode())
+    return lambda value: b"\0" not in value and matches(value)
+
+
+def _dns_name(wanted: str, ignores_case: bool) -> Callable[[bytes], bool]:
+    """An exact DNS name; a certificate's ``*.`` stands for one label, as in Envoy."""
+    name = wanted.encode()
+    name = name.lower() if ignores_case else name
+    parent = name.partition(b".")[2]
+
+    def matches(value: bytes) -> bool:
+        if ignores_case:
+            value = value.lower()
+        return value == name or (value[:2] == b"*." and bool(parent) and value[2:] == parent)
+
+    return matches
