@@ -155,4 +155,9 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
         "proxy.ext.filters.listener.http_inspector:HttpInspector",
     ),
+    (
+        "envoy.filters.listener.original_dst",
+        "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+        "proxy.ext.filters.listener.original_dst:OriginalDst",
+    ),
 )

@@ -21,7 +21,8 @@ class ConnectionInfo:
     """The facts of a downstream connection, shared by its streams. Addresses are "ip:port" text (v6 in brackets).
 
     remote_address: the client as trusted forwarding headers tell it (%DOWNSTREAM_REMOTE_ADDRESS%)
-    direct_remote_address: the peer of the socket; local_address: our end of it
+    direct_remote_address: the peer of the socket; local_address: our end of it, or (local_address_restored) where the
+    connection was going before it was redirected to us
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     """
 
@@ -31,6 +32,7 @@ class ConnectionInfo:
         "filter_chain_name",
         "listener_name",
         "local_address",
+        "local_address_restored",
         "remote_address",
         "requested_server_name",
         "scheme",
@@ -46,6 +48,7 @@ class ConnectionInfo:
         self.remote_address = remote_address
         self.direct_remote_address = remote_address
         self.local_address = local_address
+        self.local_address_restored = False
         self.started_at = started_at
         self.requested_server_name = ""
         self.filter_chain_name = ""

@@ -23,19 +23,23 @@ _MOST_BYTES = 64 * 1024
 
 
 class Inspector:
-    """A listener filter: reads the first bytes. One object a listener: it keeps nothing of a connection."""
+    """A listener filter: reads the first bytes, or asks the socket. One object a listener: it keeps nothing of a
+    connection."""
 
     __slots__ = ()
 
     def inspect(self, data: bytes, facts: Facts) -> bool | None:
-        """True: it has all it wants and has told ``facts``; None: more bytes are needed; False: close it."""
+        """True: it has all it wants and has told ``facts``; None: more bytes are needed; False: close it.
+
+        Called without bytes first: whoever speaks first may be the server.
+        """
         raise NotImplementedError
 
 
 class Accepting(Timed):
     """Duck-typed asyncio.Protocol until a chain takes the connection."""
 
-    __slots__ = ("at", "data", "deadline", "facts", "listener", "transport")
+    __slots__ = ("at", "data", "deadline", "facts", "hands_off", "listener", "transport")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -43,11 +47,11 @@ class Accepting(Timed):
         self.data = b""
         self.at = 0  # the inspector whose turn it is
         self.facts = Facts()
+        self.hands_off = listener.hands_off  # another listener may take it; the other one keeps it
         self.due = inf
         self.deadline = inf
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        listener = self.listener
         self.transport = cast(asyncio.Transport, transport)
         facts = self.facts
         local, peer = (address_text(transport.get_extra_info(name)) for name in ("sockname", "peername"))
@@ -57,6 +61,20 @@ class Accepting(Timed):
             facts.destination_port = int(local.rpartition(":")[2])
         if facts.source is not None:
             facts.source_port = int(peer.rpartition(":")[2])
+        try:
+            self._begin()
+        except Exception as error:
+            self.fence(error)
+
+    def take_over(self, other: Accepting) -> None:
+        """The connection was going to an address of this object's listener."""
+        self.hands_off = False
+        self.transport, self.facts, self.data = other.transport, other.facts, other.data
+        self.transport.set_protocol(cast(asyncio.BaseProtocol, self))
+        self._begin()
+
+    def _begin(self) -> None:
+        listener = self.listener
         if not listener.inspectors:
             self._enter()
             return
@@ -66,6 +84,8 @@ class Accepting(Timed):
         if listener.filters_timeout_s:
             self.deadline = listener.dispatcher.clock.monotonic() + listener.filters_timeout_s
             listener.dispatcher.timers.watch(self, self.deadline)
+        self.facts.socket = self.transport.get_extra_info("socket")
+        self._inspect()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -89,10 +109,16 @@ class Accepting(Timed):
         self._enter()
 
     def _enter(self) -> None:
-        """A chain takes the connection."""
+        """A chain takes the connection; or the listener at the address it was going to, which chooses anew."""
         self._leave()
-        listener = self.listener
-        chain: FilterChain | None = listener.chains.find(self.facts)
+        listener, facts = self.listener, self.facts
+        facts.socket = None
+        if self.hands_off and facts.restored:
+            other = listener.find_listener(str(facts.destination), facts.destination_port)
+            if other is not None:
+                Accepting(other).take_over(self)
+                return
+        chain: FilterChain | None = listener.chains.find(facts)
         if chain is None:
             listener.stats.no_filter_chain_match.value += 1
             self.transport.abort()
@@ -102,7 +128,10 @@ class Accepting(Timed):
         protocol: Any = connection if chain.tls is None else TlsTransport(connection, chain.tls)
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
-        connection.info.requested_server_name = self.facts.server_name
+        connection.info.requested_server_name = facts.server_name
+        if facts.restored:
+            connection.info.local_address = facts.local_address
+            connection.info.local_address_restored = True
         data, self.data = self.data, b""
         if data and not self.transport.is_closing():
             protocol.data_received(data)

@@ -37,7 +37,10 @@ class Criteria:
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of a connection when its chain is chosen. Addresses are None for unix sockets."""
+    """What is known of a connection when its chain is chosen. Addresses are None for unix sockets.
+
+    restored: the destination is the one before a redirection to us; socket: to be asked, while listener filters run
+    """
 
     destination: Address | None = None
     destination_port: int = 0
@@ -47,6 +50,18 @@ class Facts:
     direct_source: Address | None = None
     source: Address | None = None
     source_port: int = 0
+    restored: bool = False
+    socket: Any = None
+
+    def restore(self, ip: str, port: int) -> None:
+        """Where the connection was going."""
+        self.destination, self.destination_port, self.restored = ip_address(ip), port, True
+
+    @property
+    def local_address(self) -> str:
+        """The destination as "ip:port" text, IPv6 in brackets."""
+        ip = str(self.destination)
+        return f"[{ip}]:{self.destination_port}" if ":" in ip else f"{ip}:{self.destination_port}"
 
 
 class Overlap(ValueError):

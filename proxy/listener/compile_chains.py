@@ -18,6 +18,7 @@ LISTENER = "envoy.config.listener.v3.Listener"
 NETWORK_FILTERS = "envoy.filters.network."
 LISTENER_FILTERS = "envoy.filters.listener."
 RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+ORIGINAL_DST = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
 DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 _MATCHES_ALL = Criteria()
 
@@ -32,6 +33,9 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         inspector = _compile_listener_filter(each, context)
         if inspector is not None:
             listener.inspectors.append(inspector)
+    listener.hands_off = reader.wrapped("use_original_dst", False)
+    if listener.hands_off:
+        listener.inspectors.append(context.registry.resolve(ORIGINAL_DST)())
     listener.filters_timeout_s = reader.seconds("listener_filters_timeout", 15.0) or 0.0
     listener.continues_on_timeout = reader.flag("continue_on_listener_filters_timeout")
     chains: list[FilterChain] = []

@@ -91,12 +91,16 @@ class Listener:
     filter_chains: all of them, the default one last; filter: the first one's terminal filter. chooses: listener filters or several chains
     decide for each connection, by ``inspectors`` and ``chains``; else ``tls`` and ``filter`` take them all
     init: waits for its routes and certificates, where they do not stand in the configuration
+    binds: False for a listener that only gets connections from others (bind_to_port); hands_off: gives connections that
+    were going to another listener's address to that one, found by ``find_listener`` (use_original_dst)
+    transparent, freebind: options of its sockets
     waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
     """
 
     __slots__ = (
         "address",
         "backlog",
+        "binds",
         "bound",
         "chains",
         "chooses",
@@ -110,6 +114,9 @@ class Listener:
         "filter_chains",
         "filters_timeout_s",
         "init",
+        "find_listener",
+        "freebind",
+        "hands_off",
         "inspectors",
         "limit",
         "message",
@@ -121,7 +128,9 @@ class Listener:
         "servers",
         "sockets",
         "stats",
+        "stopped",
         "tls",
+        "transparent",
         "waiting",
     )
 
@@ -135,6 +144,9 @@ class Listener:
         self.direction = "UNSPECIFIED"  # traffic_direction
         self.backlog = 128
         self.reuse_port = True
+        self.binds = True
+        self.hands_off = self.transparent = self.freebind = False
+        self.find_listener: Callable[[str, int], Listener | None] = lambda ip, port: None
         self.connections: set[AcceptedConnection] = set()
         self.filter: NetworkFilter
         self.init = InitManager(f"Listener {name}")
@@ -154,6 +166,7 @@ class Listener:
         self.limit: ConnectionLimit | None = None  # shared with the other listeners
         self.own_limit = IntegerSlot("", UNLIMITED)  # the runtime may set one
         self.draining = False
+        self.stopped = False  # takes no more connections
 
     def listens_on(self, place: Place) -> bool:
         """Whether it has this address, in whatever manner."""
@@ -161,9 +174,9 @@ class Listener:
 
     def bind(self) -> None:
         """Bind, before anything is served. Raises OSError when an address cannot be had; its text names it."""
-        for at, place in enumerate(self.places):
+        for at, place in enumerate(self.places if self.binds else ()):
             try:
-                bound = place.bind(self.reuse_port)
+                bound = place.bind(self.reuse_port, self.transparent, self.freebind)
             except OSError as error:
                 raise OSError(error.errno, f"cannot bind {place.text}: {error.strerror}") from None
             self.sockets.append(bound)
@@ -277,6 +290,7 @@ class Listener:
 
     def stop_accepting(self) -> None:
         """Close the listening sockets."""
+        self.stopped = True
         for server in self.servers:
             server.close()  # and its socket
         for bound in self.sockets[len(self.servers) :]:

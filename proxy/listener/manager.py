@@ -26,6 +26,7 @@ class ListenerManager:
 
     __slots__ = (
         "_added",
+        "_by_address",
         "_created",
         "_draining",
         "_failed",
@@ -39,6 +40,7 @@ class ListenerManager:
     def __init__(self, dispatcher: Dispatcher, context: FactoryContext) -> None:
         self.dispatcher = dispatcher
         self.listeners: list[Listener] = []
+        self._by_address: dict[tuple[str, int], Listener] = {}
         self.limit: ConnectionLimit | None = None  # over all of them
         scope = self.scope = context.stats.scope("listener_manager")
         for name in COUNTERS:
@@ -68,9 +70,27 @@ class ListenerManager:
             if twin is not None and is_another and place.port != 0:
                 reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self.listeners.append(listener)
+        listener.find_listener = self.find
+        self._index(listener)
         self._added.value += 1
         context.init.add(warming(listener))
         return listener
+
+    def _index(self, listener: Listener) -> None:
+        for place in listener.places:
+            if place.port is not None:
+                self._by_address[place.host, place.port] = listener
+                if place.ipv4_compat:
+                    self._by_address.setdefault(("0.0.0.0", place.port), listener)
+
+    def find(self, ip: str, port: int) -> Listener | None:
+        """The listener of an address: of exactly that one, or of all addresses at its port. One that has stopped is
+        none."""
+        for host in (ip, "::" if ":" in ip else "0.0.0.0"):
+            found = self._by_address.get((host, port))
+            if found is not None and not found.stopped:
+                return found
+        return None
 
     def bind(self, context: FactoryContext) -> None:
         """Bind all addresses; raises OSError with the address in its text."""
@@ -145,6 +165,9 @@ def compile_listener(
     listener = Listener(name, places, dispatcher, reader.message)
     listener.backlog = reader.wrapped("tcp_backlog_size", 128)
     listener.reuse_port = reader.wrapped("enable_reuse_port", True)
+    listener.transparent = reader.wrapped("transparent", False)
+    listener.freebind = reader.wrapped("freebind", False)
+    listener.binds = _compile_binds(reader)
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
@@ -170,6 +193,16 @@ def compile_listener(
         if hcm is not None:
             hcm.buffer_limit_bytes = buffer_limit_bytes
     return listener
+
+
+@reads(LISTENER, "envoy.config.listener.v3.Listener.DeprecatedV1")
+def _compile_binds(reader: Reader) -> bool:
+    """bind_to_port, in its two places."""
+    binds: bool = reader.wrapped("bind_to_port", True)
+    if reader.type_name == LISTENER:
+        older = reader.sub("deprecated_v1")
+        binds = binds and (older is None or _compile_binds(older))
+    return binds
 
 
 @reads(LISTENER, "envoy.config.listener.v3.AdditionalAddress")

@@ -10,7 +10,11 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from proxy.api.reader import Reader, reads
+from proxy.network.original_dst import IP_TRANSPARENT, IPV6_TRANSPARENT
 
+#: linux/in.h, linux/in6.h
+IP_FREEBIND: Final = 15
+IPV6_FREEBIND: Final = 78
 #: sockaddr_un.sun_path, with its final NUL
 MAX_PATH: Final = 107
 
@@ -34,13 +38,22 @@ class Place:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def bind(self, reuse_port: bool) -> socket.socket:
-        """A bound socket that does not listen yet. Raises OSError when the place cannot be had."""
-        sock = self._pipe() if self.port is None else self._ip(self.port, reuse_port)
+    def bind(self, reuse_port: bool, transparent: bool = False, freebind: bool = False) -> socket.socket:
+        """A bound socket that does not listen yet. Raises OSError when the place cannot be had.
+
+        transparent: it may stand for any address (TPROXY; needs CAP_NET_ADMIN); freebind: one this host does not have
+        """
+        if self.port is None:
+            sock = self._pipe()
+        else:
+            v6 = ":" in self.host
+            options = [IPV6_TRANSPARENT if v6 else IP_TRANSPARENT] if transparent else []
+            options += [IPV6_FREEBIND if v6 else IP_FREEBIND] if freebind else []
+            sock = self._ip(self.port, reuse_port, options)
         sock.setblocking(False)
         return sock
 
-    def _ip(self, port: int, reuse_port: bool) -> socket.socket:
+    def _ip(self, port: int, reuse_port: bool, options: list[int]) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -49,6 +62,10 @@ class Place:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self.ipv4_compat else 1)
+            for option in options:
+                sock.setsockopt(
+                    socket.IPPROTO_IPV6 if family == socket.AF_INET6 else socket.SOL_IP, option, 1
+                )
             sock.bind((self.host, port))
         except OSError:
             sock.close()

@@ -7,10 +7,13 @@ Under TPROXY the socket's own address is the original one, and nothing needs to 
 from __future__ import annotations
 
 import socket
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 #: linux/netfilter_ipv4.h SO_ORIGINAL_DST, linux/netfilter_ipv6/ip6_tables.h IP6T_SO_ORIGINAL_DST
 SO_ORIGINAL_DST: Final = 80
+#: linux/in.h, linux/in6.h
+IP_TRANSPARENT: Final = 19
+IPV6_TRANSPARENT: Final = 75
 _SOCKADDR_IN: Final = 16
 _SOCKADDR_IN6: Final = 28
 
@@ -21,12 +24,19 @@ class Socket(Protocol):
     @property
     def family(self) -> int: ...
     def getsockopt(self, level: int, name: int, length: int, /) -> bytes: ...
+    def getsockname(self) -> Any: ...
 
 
 def original_destination(sock: Socket | None) -> tuple[str, int] | None:
-    """(ip, port) as conntrack knows it, None where it knows none. An IPv4 client of a dual-stack socket is IPv4."""
+    """(ip, port) as conntrack knows it, None where it knows none. An IPv4 client of a dual-stack socket is IPv4.
+
+    A transparent socket's own address is the original one.
+    """
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
+    if _is_transparent(sock):
+        name = sock.getsockname()
+        return str(name[0]).removeprefix("::ffff:"), int(name[1])
     levels = (
         (socket.SOL_IP, _SOCKADDR_IN),
         (socket.IPPROTO_IPV6, _SOCKADDR_IN6),
@@ -38,6 +48,18 @@ def original_destination(sock: Socket | None) -> tuple[str, int] | None:
         except (OSError, ValueError):
             continue
     return None
+
+
+def _is_transparent(sock: Socket) -> bool:
+    level, name = (
+        (socket.SOL_IP, IP_TRANSPARENT)
+        if sock.family == socket.AF_INET
+        else (socket.IPPROTO_IPV6, IPV6_TRANSPARENT)
+    )
+    try:
+        return any(sock.getsockopt(level, name, 4))
+    except OSError:
+        return False
 
 
 def parse_sockaddr(raw: bytes) -> tuple[str, int]:

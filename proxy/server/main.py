@@ -113,7 +113,7 @@ class Server:
         self._fold_stats()
         self.ready.set()
         for listener in parts.listeners.listeners:
-            for host, port in listener.bound:
+            for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
         log.info("all clusters initialized; serving")
 

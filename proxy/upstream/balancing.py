@@ -19,6 +19,7 @@ _ROUND_ROBIN: Final = "envoy.extensions.load_balancing_policies.round_robin.v3.R
 _LEAST_REQUEST: Final = "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
 _RANDOM: Final = "envoy.extensions.load_balancing_policies.random.v3.Random"
 _POLICIES: Final = {"ROUND_ROBIN": _ROUND_ROBIN, "LEAST_REQUEST": _LEAST_REQUEST, "RANDOM": _RANDOM}
+_PROVIDED: Final = "CLUSTER_PROVIDED"
 _ELSEWHERE: Final = "LOAD_BALANCING_POLICY_CONFIG"
 _TYPED: Final = "load_balancing_policy says how hosts are chosen"
 _NO_LOCAL_CLUSTER: Final = (
@@ -58,6 +59,34 @@ def compile_balancing(
 
 
 @reads("envoy.config.cluster.v3.Cluster")
+def compile_provided(
+    reader: Reader, context: UpstreamContext
+) -> tuple[Callable[[], LoadBalancer], BalancingPolicy]:
+    """The same for a cluster that chooses its hosts itself: nothing else may be said to."""
+    reader.unsupported("lb_subset_config", "subsets of hosts are not supported yet")
+    reader.unsupported(
+        "load_balancing_policy",
+        "an ORIGINAL_DST cluster chooses its hosts itself; lb_policy CLUSTER_PROVIDED says so",
+    )
+    name = reader.enum("lb_policy")
+    if name != _PROVIDED:
+        reader.fail(
+            "lb_policy",
+            f"{name} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type"
+            " 'ORIGINAL_DST'",
+        )
+    common = _compile_common(reader.sub("common_lb_config"))
+    reader.ignore(
+        "round_robin_lb_config",
+        "least_request_lb_config",
+        "ring_hash_lb_config",
+        "maglev_lb_config",
+        why="an ORIGINAL_DST cluster chooses its hosts itself",
+    )
+    return _factory(_ROUND_ROBIN, None, context), BalancingPolicy(panic_percent=common.panic_percent)
+
+
+@reads("envoy.config.cluster.v3.Cluster")
 def _refuse_balancers(reader: Reader) -> None:
     reader.unsupported("lb_subset_config", "subsets of hosts are not supported yet")
     name = reader.enum("lb_policy")
@@ -65,6 +94,8 @@ def _refuse_balancers(reader: Reader) -> None:
         return
     if name == _ELSEWHERE:
         reader.fail("lb_policy", f"{name} needs load_balancing_policy, which is missing")
+    elif name == _PROVIDED:
+        reader.fail("lb_policy", "cluster provided LB specified but the cluster did not provide one")
     elif name not in _POLICIES:
         reader.unsupported(
             "lb_policy", f"{name} is not supported yet; ROUND_ROBIN, LEAST_REQUEST and RANDOM are"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from proxy.api.reader import reads
 from proxy.base.init import InitManager
 from proxy.stats.http2 import Http2StatsOnDemand
-from proxy.upstream.balancing import compile_balancing
+from proxy.upstream.balancing import compile_balancing, compile_provided
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
 from proxy.upstream.dns import DnsDiscovery, DnsSettings, EndpointConfig
 from proxy.upstream.dns_config import (
@@ -30,6 +30,7 @@ from proxy.upstream.options import (
     compile_http_options,
     compile_keepalive,
 )
+from proxy.upstream.original_dst import OriginalDst, OriginalDstSettings, compile_original_dst
 from proxy.upstream.pool_http2 import make_pool
 from proxy.upstream.runtime_keys import follow_runtime
 from proxy.upstream.stats import ClusterCodes, ClusterStats, TimeoutBudgets
@@ -46,7 +47,8 @@ _CLUSTER_TYPES: Final = ("envoy.cluster.static", "envoy.cluster.strict_dns", "en
 
 @dataclass(slots=True, frozen=True)
 class ClusterConfig:
-    """What a Cluster is made from. dns is None for STATIC clusters. message: the protobuf message, for config_dump."""
+    """What a Cluster is made from. dns is None for STATIC and ORIGINAL_DST clusters, original_dst for all but the
+    latter. message: the protobuf message, for config_dump."""
 
     name: str
     alt_stat_name: str = ""
@@ -59,6 +61,7 @@ class ClusterConfig:
     policy: BalancingPolicy = field(default_factory=BalancingPolicy)
     endpoints: list[EndpointConfig] = field(default_factory=list)
     dns: DnsSettings | None = None
+    original_dst: OriginalDstSettings | None = None
     timeout_budgets: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     message: Any = None
@@ -106,6 +109,7 @@ class Cluster:
         "observability_name",
         "on_ready",
         "on_updated",
+        "original_dst",
         "resources",
         "runtime",
         "scope",
@@ -157,6 +161,10 @@ class Cluster:
         self.discovery: DnsDiscovery | None = None
         if config.dns is not None:
             self.discovery = DnsDiscovery(self, config.endpoints, config.dns, context)
+        self.original_dst: OriginalDst | None = None
+        if config.original_dst is not None:
+            self.original_dst = OriginalDst(self, config.original_dst, context.timers)
+            self.choose_host = self.original_dst.choose_host
         self.maintenance = 0.0
         self.runtime = follow_runtime(self, context.runtime)
 
@@ -171,6 +179,8 @@ class Cluster:
         if self.discovery is not None:
             self.discovery.start()
             return
+        if self.original_dst is not None:
+            self.original_dst.start()
         endpoints = self.config.endpoints
         if endpoints:
             self.stats.default_total_match_count.value += len(endpoints)
@@ -206,6 +216,23 @@ class Cluster:
         if self.initialized and self.on_updated is not None:
             self.on_updated(self)
 
+    def add_host(self, host: Host) -> None:
+        """One more, of a cluster that chooses its hosts itself (``original_dst``)."""
+        self.hosts.append(host)
+        self._show_change()
+
+    def remove_hosts(self, gone: list[Host]) -> None:
+        """Those of such a cluster that are no longer used."""
+        leaving = set(gone)
+        self.hosts = [host for host in self.hosts if host not in leaving]
+        self._show_change()
+        for host in gone:
+            host.drain()
+
+    def _show_change(self) -> None:
+        self.stats.membership_change.value += 1
+        self._show_membership()
+
     def set_policy(self, policy: BalancingPolicy) -> None:
         """How hosts are weighed from the next change of hosts on."""
         self._selector.set_policy(policy)
@@ -225,6 +252,8 @@ class Cluster:
         """Removed, or the program ends: no more discovery, every host drains."""
         if self.discovery is not None:
             self.discovery.stop()
+        if self.original_dst is not None:
+            self.original_dst.stop()
         for host in self.hosts:
             host.drain()
 
@@ -247,7 +276,11 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
     dns = _compile_discovery(reader, context.default_resolver)
     assignment = reader.sub("load_assignment")
     _refuse_others(reader)
-    make_balancer, policy = compile_balancing(reader, compile_overprovisioning(assignment), context)
+    original_dst = compile_original_dst(reader)
+    if original_dst is None:
+        make_balancer, policy = compile_balancing(reader, compile_overprovisioning(assignment), context)
+    else:
+        make_balancer, policy = compile_provided(reader, context)
     config = ClusterConfig(
         name=reader.text("name"),
         alt_stat_name=reader.text("alt_stat_name"),
@@ -260,6 +293,7 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
         policy=policy,
         endpoints=_compile_endpoints(reader, assignment, dns),
         dns=dns,
+        original_dst=original_dst,
         timeout_budgets=_compile_tracked(reader),
         metadata=compile_metadata(reader.sub("metadata")),
         message=reader.message,
@@ -286,16 +320,18 @@ def _compile_endpoints(
 
 @reads("envoy.config.cluster.v3.Cluster")
 def _compile_discovery(reader: Reader, default: ResolverOptions) -> DnsSettings | None:
-    """None for STATIC; every other type but STRICT_DNS and LOGICAL_DNS is refused."""
+    """None for STATIC and ORIGINAL_DST; every other type but STRICT_DNS and LOGICAL_DNS is refused."""
     custom = reader.sub("cluster_type")
     if custom is not None:
         return _compile_cluster_type(custom, reader, default)
     kind = reader.enum("type")
-    if kind == "STATIC":
+    if kind in ("STATIC", "ORIGINAL_DST"):
         ignore_dns_settings(reader)
         return None
     if kind not in ("STRICT_DNS", "LOGICAL_DNS"):
-        reader.unsupported("type", f"{kind} is not supported yet; STATIC, STRICT_DNS and LOGICAL_DNS are")
+        reader.unsupported(
+            "type", f"{kind} is not supported yet; STATIC, STRICT_DNS, LOGICAL_DNS and ORIGINAL_DST are"
+        )
         reader.settle("eds_cluster_config")
     return compile_dns_settings(reader, default, logical=kind == "LOGICAL_DNS")
 

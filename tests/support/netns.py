@@ -5,14 +5,17 @@ A namespace lives as long as its holder, a sleeping process of ours. Needs root,
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 PROXY_UID = 1337
+_CLONE_NEWNET = 0x40000000
 #: a user that is neither root nor the proxy
 APP_UID = 65534
 
@@ -26,6 +29,16 @@ def why_not(*commands: str) -> str:
         return f"needs {', '.join(absent)} (make system-deps: iproute2, iptables, nftables)"
     made = subprocess.run(["unshare", "-n", "true"], capture_output=True)
     return "" if made.returncode == 0 else f"no network namespaces here: {made.stderr.decode().strip()}"
+
+
+def _enter(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def as_user(argv: Sequence[str], uid: int = PROXY_UID) -> list[str]:
+    """The command run by another user and its group."""
+    return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", *argv]
 
 
 class Namespace:
@@ -45,7 +58,7 @@ class Namespace:
         """How to run a command inside, as that user and its group."""
         enter = ["nsenter", "-t", str(self.pid), "-n", "--"]
         if uid is not None:
-            enter += ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+            return [*enter, *as_user(argv, uid)]
         return [*enter, *argv]
 
     def run(
@@ -73,6 +86,16 @@ class Namespace:
             self.run("ip", "addr", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
         self.run("ip", "link", "set", name, "up")
         other.run("ip", "link", "set", peer, "up")
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread is in the namespace: its new sockets and processes belong there, and stay there."""
+        with open("/proc/thread-self/ns/net") as before, open(f"/proc/{self.pid}/ns/net") as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
 
     def close(self) -> None:
         """The namespace goes."""

@@ -69,7 +69,7 @@ def changed(**fields: Any) -> dict[str, Any]:
         (changed(address=address(1, "example.com")), "is not an IP address"),
         (changed(filter_chains=[]), "filter chain"),
         (changed(filter_chains=listening()["filter_chains"] * 2), "filter_chains"),
-        (changed(use_original_dst=True), "use_original_dst"),
+        (changed(tcp_keepalive={}), "tcp_keepalive"),
         (changed(listener_filters=[{"name": "envoy.filters.listener.tls_inspector"}]), "listener_filters"),
         (changed(address={"envoy_internal_address": {"server_listener_name": "x"}}), "address"),
     ],

@@ -21,9 +21,15 @@ IN6 = (
 class Fake:
     def __init__(self, family: int, **answers: bytes) -> None:
         self.family = family
+        self.transparent = answers.get("transparent", bytes(4))
         self.answers = {socket.SOL_IP: answers.get("v4"), socket.IPPROTO_IPV6: answers.get("v6")}
 
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.1", 15006)
+
     def getsockopt(self, level: int, name: int, length: int) -> bytes:
+        if name in (19, 75):
+            return self.transparent
         answer = self.answers[level]
         if name != 80 or answer is None:
             raise OSError(2, "No such file or directory")
@@ -47,6 +53,7 @@ def test_both_versions_are_read():
         (Fake(socket.AF_INET6), None),
         (Fake(socket.AF_UNIX, v4=IN4), None),
         (None, None),
+        (Fake(socket.AF_INET, v4=IN4, transparent=b"\1\0\0\0"), ("192.0.2.1", 15006)),
     ],
 )
 def test_who_is_asked(sock, expected):
