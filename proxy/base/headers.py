@@ -96,6 +96,7 @@ KNOWN: Final[dict[bytes, int]] = {
             b"x-envoy-original-host",
             b"x-envoy-attempt-count",
             b"x-envoy-upstream-service-time",
+            b"x-envoy-upstream-canary",
             b"x-envoy-overloaded",
             b"x-envoy-ratelimited",
             b"x-envoy-immediate-health-check-fail",

@@ -260,7 +260,26 @@ class Tries(Filter):
 
     def _count_local(self, stream: ActiveStream, status: int) -> None:
         """Replies of ours for a failed upstream count as the cluster's own codes, as in Envoy."""
-        self._cluster(stream).codes.record(status)
+        host = stream.upstream_host
+        self._count_code(stream, status, host is not None and host.canary)
+
+    def _count_code(self, stream: ActiveStream, status: int, canary: bool) -> None:
+        codes = self._cluster(stream).codes
+        if stream.internal:
+            codes.record_internal(status)
+        else:
+            codes.record(status)
+        if canary:
+            codes.record_canary(status)
+
+    def _count_time(self, stream: ActiveStream, elapsed_ms: int, canary: bool) -> None:
+        codes = self._cluster(stream).codes
+        if stream.internal:
+            codes.record_internal_time(elapsed_ms)
+        else:
+            codes.record_time(elapsed_ms)
+        if canary:
+            codes.record_canary_time(elapsed_ms)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

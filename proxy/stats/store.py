@@ -208,6 +208,15 @@ class Store:
         if name not in self.histograms:
             self._keep(self.histograms, name, histogram)
 
+    def split(self, name: str) -> Histogram:
+        """A histogram of its own for what was an alias, with what was recorded until now."""
+        shared = self.histograms.get(name)
+        own = Histogram() if shared is None else Histogram(shared.unit, shared.bounds)
+        if shared is not None:
+            own.add(shared.export())
+            self.histograms[name] = own
+        return own
+
     def _keep(self, table: dict[str, T], name: str, stat: T) -> T:
         if self.size >= self.limit:
             self.overflow.value += 1

@@ -51,6 +51,7 @@ class Host:
     address: "ip:port", or the path of a unix socket, which is then in ``path``; hostname: the name it was resolved from
     or configured with, "" without one
     healthy: may be chosen; degraded: only when too few are healthy; excluded: left out of the health percentages
+    canary: marked so by the metadata of envoy.lb; its responses count once more
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
     tls: how connections are secured, None in plain text
@@ -60,6 +61,7 @@ class Host:
 
     __slots__ = (
         "address",
+        "canary",
         "cluster",
         "config",
         "cx_active",
@@ -97,6 +99,7 @@ class Host:
         self.address = path or format_address(ip, port)
         self.hostname = config.hostname
         self.weight = config.weight
+        self.canary = config.metadata.get("envoy.lb", {}).get("canary") is True
         self.degraded = config.health_status == "DEGRADED"
         self.excluded = config.health_status == "DRAINING"
         self.healthy = config.health_status in ("UNKNOWN", "HEALTHY")
@@ -118,11 +121,6 @@ class Host:
     def metadata(self) -> dict[str, Any]:
         """Endpoint metadata: filter_metadata by its keys, as plain values."""
         return self.config.metadata
-
-    @property
-    def canary(self) -> bool:
-        """Marked by the metadata of envoy.lb."""
-        return self.config.metadata.get("envoy.lb", {}).get("canary") is True
 
     @property
     def rq_pending_active(self) -> int:

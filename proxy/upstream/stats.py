@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from proxy.stats.store import CodeStats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.stats.histogram import Histogram
     from proxy.stats.store import Counter, Gauge, Scope
 
@@ -279,30 +281,75 @@ class ClusterStats:
 
 class ClusterCodes:
     """Responses of a cluster by code, counted twice as Envoy does: plain, and under ``external.`` or, where the request
-    was one of our own, ``internal.`` (record_internal).
+    was an internal one or one of our own, ``internal.`` (record_internal). Those of canaries count a third time.
 
     record(status): one response, from upstream or made here for want of one; record_time(elapsed_ms): the time from
     the whole request to the whole response, in upstream_rq_time. Both hot. record_retry(status): a response that is
     thrown away for another try.
     """
 
-    __slots__ = ("_internal", "_scope", "record", "record_retry", "record_time")
+    __slots__ = (
+        "_canary",
+        "_canary_time",
+        "_external_time",
+        "_internal",
+        "_internal_time",
+        "_scope",
+        "_time",
+        "record",
+        "record_retry",
+        "record_time",
+    )
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
         scope.counter(
             "upstream_rq_completed"
         )  # exists from the start, its external twin with the first response
         self._scope = scope
+        self._time = stats.upstream_rq_time
         self._internal: CodeStats | None = None
+        self._canary: CodeStats | None = None
+        self._internal_time: Histogram | None = None
+        self._external_time: Histogram | None = (
+            None  # while all requests are external: _time under another name
+        )
+        self._canary_time: Histogram | None = None
         self.record = CodeStats(scope, scope.scope("external"), prefix="upstream_rq_").record
         self.record_retry = CodeStats(scope.scope("retry"), prefix="upstream_rq_").record
-        self.record_time = stats.upstream_rq_time.record
+        self.record_time: Callable[[float], None] = stats.upstream_rq_time.record
 
     def record_internal(self, status: int) -> None:
-        """As record, for a request that the proxy itself has made."""
+        """As record, for a request that is internal, or that the proxy itself has made."""
         if self._internal is None:
             self._internal = CodeStats(self._scope, self._scope.scope("internal"), prefix="upstream_rq_")
         self._internal.record(status)
+
+    def record_canary(self, status: int) -> None:
+        """Beside record or record_internal, for the response of a canary."""
+        if self._canary is None:
+            self._canary = CodeStats(self._scope.scope("canary"), prefix="upstream_rq_")
+        self._canary.record(status)
+
+    def record_internal_time(self, elapsed_ms: int) -> None:
+        """As record_time, for an internal request. From the first one on external ones have a histogram of their own."""
+        if self._internal_time is None:
+            scope = self._scope
+            self._internal_time = scope.scope("internal").histogram("upstream_rq_time")
+            self._external_time = scope.store.split(scope.prefix + "external.upstream_rq_time")
+            self.record_time = self._record_external_time
+        self._time.record(elapsed_ms)
+        self._internal_time.record(elapsed_ms)
+
+    def record_canary_time(self, elapsed_ms: int) -> None:
+        """Beside the time of the request, for the response of a canary."""
+        if self._canary_time is None:
+            self._canary_time = self._scope.scope("canary").histogram("upstream_rq_time")
+        self._canary_time.record(elapsed_ms)
+
+    def _record_external_time(self, elapsed_ms: float) -> None:
+        assert self._external_time is not None
+        self._time.record(elapsed_ms)
+        self._external_time.record(elapsed_ms)
 
 
 class TimeoutBudgets:

@@ -79,7 +79,8 @@ class Names:
             case "START_TIME" if TIME.match(value):
                 return "<time>"
             case "x-envoy-expected-rq-timeout-ms" if value.isdigit():
-                return str(-(-int(value) // 100) * 100)  # on a retry: what is left
+                step = 100 if int(value) < 5000 else 1000
+                return str(-(-int(value) // step) * step)  # on a retry: what is left
             case "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)":
                 return "<ms>" if value.isdigit() else value
             case _ if name in TIMED:

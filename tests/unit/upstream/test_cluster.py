@@ -233,6 +233,25 @@ def test_codes_are_counted_plain_and_external() -> None:
         assert world.stats.histograms["cluster.back." + name].sum == 7
 
 
+def test_codes_of_internal_requests_and_of_canaries() -> None:
+    world = World()
+    codes = world.cluster().codes
+    codes.record_time(5)
+    codes.record_internal(200)
+    codes.record_canary(200)
+    codes.record_internal_time(7)
+    codes.record_canary_time(7)
+    codes.record_time(11)
+    assert world.used() == {
+        f"{where}upstream_rq_{name}": 1
+        for where in ("", "internal.", "canary.")
+        for name in ("200", "2xx", "completed")
+    }
+    sums = {name: histogram.sum for name, histogram in world.stats.histograms.items() if "rq_time" in name}
+    expected = {"": 23, "external.": 16, "internal.": 7, "canary.": 7}
+    assert sums == {f"cluster.back.{where}upstream_rq_time": time for where, time in expected.items()}
+
+
 def test_alt_stat_name_names_the_stats() -> None:
     world = World()
     cluster = world.cluster(alt_stat_name="other:1")

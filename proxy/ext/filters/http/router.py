@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
 
 _DIGITS: Final = tuple(b"%d" % number for number in range(1000))  # milliseconds, most of the time
+CANARY: Final = b"x-envoy-upstream-canary"
 OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 
@@ -335,7 +336,11 @@ class Router(Tries, Owner):
             if stream.retry.policy.per_try_idle_timeout_s:
                 stream.retry.hard_deadline = inf
                 self._move_idle(stream, stream.retry)
-        cluster.codes.record(status)
+        canary = host.canary or (bool(headers.known & X_ENVOY) and headers.get(CANARY) == b"true")
+        if stream.internal or canary:
+            self._count_code(stream, status, canary)
+        else:
+            cluster.codes.record(status)
         stream.status = status
         if stream.rx_end_at and not self.suppress_envoy_headers:
             elapsed_ms = int((now - stream.rx_end_at) * 1000.0)
@@ -372,7 +377,11 @@ class Router(Tries, Owner):
             stream.upstream = None
             stream.route_deadline = inf
             if stream.rx_end_at:
-                request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
+                elapsed_ms = int((now - stream.rx_end_at) * 1000.0)
+                if stream.internal or request.host.canary:
+                    self._count_time(stream, elapsed_ms, request.host.canary)
+                else:
+                    request.cluster.codes.record_time(elapsed_ms)
             if stream.try_span is not None or stream.retry is not None:
                 stream.try_deadline = inf
                 self._try_complete(stream)
@@ -391,7 +400,7 @@ class Router(Tries, Owner):
         stream.upstream = None
         stream.route_deadline = stream.try_deadline = inf
         if stream.rx_end_at:
-            request.cluster.codes.record_time(int((now - stream.rx_end_at) * 1000.0))
+            self._count_time(stream, int((now - stream.rx_end_at) * 1000.0), request.host.canary)
         self._try_complete(stream)
 
     # -- failure -------------------------------------------------------------------------------------------------

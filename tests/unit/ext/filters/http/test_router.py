@@ -490,3 +490,17 @@ def test_operators_of_the_cluster_and_of_details_have_values_in_header_values():
     assert talk.upstream(0).request.one("x-cluster") == "v"
     talk.upstream(0).replies()
     assert talk.client_saw.one("x-details") == "via_upstream"
+
+
+def test_internal_requests_and_canaries_are_counted_apart():
+    internal = {"internal_address_config": {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]}}
+    talk = Transcript(hcm=internal)
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.1.1.1\r\n\r\n")
+    talk.upstream(0).replies(200, b"ok")
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    talk.upstream(0).replies(200, b"ok", headers=[("x-envoy-upstream-canary", "true")])
+    counted = {
+        where: talk.stats[f"cluster.a.{where}.upstream_rq_200"]
+        for where in ("internal", "external", "canary")
+    }
+    assert counted == {"internal": 1, "external": 1, "canary": 1}
