@@ -55,9 +55,11 @@ class Registry:
         dots behind it belongs to one of them (the samplers of a tracer)
         """
         known = sorted(
-            name
-            for name, _ in self._all().values()
-            if family and name.startswith(family) and "." not in name[len(family) :]
+            {  # a filter's configuration for a route is an entry of its own
+                name
+                for name, _ in self._all().values()
+                if family and name.startswith(family) and "." not in name[len(family) :]
+            }
         )
         return f"{kind} {message} is not supported" + (f"; supported: {', '.join(known)}" if known else "")
 

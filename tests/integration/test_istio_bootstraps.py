@@ -16,11 +16,11 @@ FILES = sorted(FOLDER.glob("*_golden.json"))
 pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
 
 EVERYWHERE = {"dynamic_resources"}
+CONTEXT = "static_resources.clusters[4].transport_socket.typed_config.common_tls_context"
 #: what one file has more than the others
 MORE = {
     "tracing_tls_golden.json": {
-        "static_resources.clusters[4].transport_socket.typed_config.common_tls_context.combined_validation_context"
-        ".validation_context_sds_secret_config.sds_config.api_config_source"
+        f"{CONTEXT}.combined_validation_context.validation_context_sds_secret_config.sds_config.api_config_source"
     },
 }
 

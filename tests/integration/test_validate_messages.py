@@ -18,6 +18,12 @@ from proxy.cli.main import main
 from tests.support.envoy import ENVOY_MISSING, envoy_binary
 
 ROOT = Path(__file__).resolve().parents[2]
+#: as the generated page has them
+HTTP_FILTERS = ", ".join(
+    sorted(
+        set(re.findall(r"(?m)^\| `(envoy\.filters\.http\.\w+)` ", (ROOT / "docs" / "support.md").read_text()))
+    )
+)
 GOOD = """\
 admin:
   address:
@@ -205,7 +211,7 @@ MISTAKES = {
         *("29:13", f"{HCM}.http_filters[0].config"),
     ),
     "a filter that is not supported": Mistake(
-        "HTTP filter envoy.extensions.filters.http.cors.v3.Cors is not supported; supported: envoy.filters.http.router",
+        f"HTTP filter envoy.extensions.filters.http.cors.v3.Cors is not supported; supported: {HTTP_FILTERS}",
         *("          - name: envoy.filters.http.router\n",),
         "          - name: cors\n            typed_config:\n"
         '              "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors\n'
