@@ -7,10 +7,9 @@ result always comes back, findings and all; nothing the operator wrote raises.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
@@ -33,8 +32,7 @@ ABSENT = ("must be set", "must not be empty", "must have at least")
 CONFIG_YAML = "--config-yaml"
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A message with everything that was found while reading it.
 
     message: what could be read (empty when the text could not); errors: findings and warnings so far; locator: turns
@@ -50,8 +48,7 @@ class Loaded:
         return Reader(self.message, "", self.errors, self.locator)
 
 
-@dataclass(slots=True)
-class _Text:
+class _Text(NamedTuple):
     """One source: its name in findings, its text, and whether it is JSON."""
 
     file: str

@@ -6,12 +6,10 @@ caught in one place. An upstream's failure: a ``ResetReason`` value, never an ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(slots=True, frozen=True)
-class ConfigError:
+class ConfigError(NamedTuple):
     """One finding in a configuration.
 
     path: field path ("static_resources.listeners[0].name"), "" for the whole document

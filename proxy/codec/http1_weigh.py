@@ -35,7 +35,7 @@ MAX_RESPONSE_HEADERS_BYTES: Final = 80 * 1024  # seen of Envoy 1.40.0: 81,920 pa
 _DIGITS: Final = re.compile(rb"0*[0-9]{1,20}")
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, eq=False, repr=False)
 class Http1Settings:
     """What both codecs are told (HttpConnectionManager, Http1ProtocolOptions).
 

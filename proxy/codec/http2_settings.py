@@ -18,7 +18,7 @@ ENABLE_CONNECT_PROTOCOL: Final = 8
 DEFAULT_WINDOW: Final = 65535  # RFC 9113 section 6.9.2, before any SETTINGS
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, eq=False, repr=False)
 class Http2Settings:
     """envoy.config.core.v3.Http2ProtocolOptions with Envoy's defaults, and the limits on heads.
 

@@ -72,9 +72,10 @@ def enter(listener: Any, client: Client, data: bytes) -> Entrance:
     """Choose as ``listener.accepting`` does. data: the first bytes of a client in plain text."""
     destination = client.destination or _reachable(listener.address)
     source = _address(client.source)
-    facts = Facts(
-        _address(destination), destination[1], "", "raw_buffer", (), source, source, client.source[1]
-    )
+    facts = Facts()
+    facts.destination, facts.destination_port = _address(destination), destination[1]
+    facts.direct_source = facts.source = source
+    facts.source_port = client.source[1]
     if not listener.chooses:
         chain = listener.filter_chains[0] if listener.filter_chains else None
         return Entrance(listener, client.source, destination, facts, chain)

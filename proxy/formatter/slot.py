@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from proxy.base.clock import Clock
 from proxy.base.ids import Ids
@@ -24,8 +23,7 @@ NUMBER: Final = "number"  # int or absent
 DYNAMIC: Final = "dynamic"  # bytes, or anything JSON can say, or absent
 
 
-@dataclass(slots=True, frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """A compiled operator."""
 
     kind: str
@@ -41,7 +39,6 @@ class ReplyBody:
         self.text = b""
 
 
-@dataclass(slots=True)
 class FormatContext:
     """What a format may read besides the stream.
 
@@ -51,19 +48,32 @@ class FormatContext:
     reply: where formats of bodies find the body that they change; None elsewhere
     """
 
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)  # noqa: TID251 (when nothing is injected)
-    hostname: str = field(default_factory=lambda: os.uname().nodename)
-    clock: Clock = field(default_factory=Clock)
-    ids: Ids = field(default_factory=Ids)
-    log_type: str = "NotSet"
-    reply: ReplyBody | None = None
+    __slots__ = ("clock", "environ", "hostname", "ids", "log_type", "reply")
+
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        hostname: str | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        log_type: str = "NotSet",
+    ) -> None:
+        self.environ = os.environ if environ is None else environ  # noqa: TID251 (when nothing is injected)
+        self.hostname = os.uname().nodename if hostname is None else hostname
+        self.clock = Clock() if clock is None else clock
+        self.ids = Ids() if ids is None else ids
+        self.log_type = log_type
+        self.reply: ReplyBody | None = None
+
+    def for_reply(self) -> FormatContext:
+        """The same for another format of a local reply, with a reply of its own."""
+        return FormatContext(self.environ, self.hostname, self.clock, self.ids)
 
 
 Make = Callable[[Command, FormatContext, Any], Slot]
 
 
-@dataclass(slots=True, frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """A line of the operator table. argument: "none", "optional" or "required"."""
 
     make: Make

@@ -6,15 +6,13 @@ Source: "Format Rules" of Envoy's access-log documentation; messages and corner 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # The argument ends at the first ")" after which the command can end, so it may hold ")" itself.
 _COMMAND: Final = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]+))?%")
 
 
-@dataclass(slots=True, frozen=True)
-class Command:
+class Command(NamedTuple):
     """One ``%...%``. ``max_length``: bytes at which the value is cut, None for no limit."""
 
     name: str

@@ -90,19 +90,21 @@ class Tasks(Protocol):
         """Write what was given to connections outside a turn of the corridor."""
 
 
-@dataclass(slots=True)
 class Node:
     """bootstrap.node with the command line's overrides."""
 
-    id: str = ""
-    cluster: str = ""
-    region: str = ""
-    zone: str = ""
-    sub_zone: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("cluster", "id", "metadata", "region", "sub_zone", "zone")
+
+    def __init__(self, id: str = "", cluster: str = "", zone: str = "") -> None:
+        self.id = id
+        self.cluster = cluster
+        self.region = ""
+        self.zone = zone
+        self.sub_zone = ""
+        self.metadata: dict[str, Any] = {}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FactoryContext:
     """Handed to every extension's constructor: ``Class(config: Reader, context: FactoryContext)``.
 

@@ -7,7 +7,6 @@ everybody's, makes the body. A connection manager without local_reply_config has
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.access_log.body_format import TEXT_PLAIN, BodyFormat, compile_body_format
@@ -36,16 +35,18 @@ class Rewritten(NamedTuple):
     content_type: bytes
 
 
-@dataclass(slots=True)
 class Mapper:
     """A compiled ResponseMapper; status 0 and body None leave what was there."""
 
-    accepts: Callable[[StreamInfo], bool]
-    status: int = 0
-    body: bytes | None = None
-    body_format: BodyFormat | None = None
-    ops: HeaderOps | None = None
-    is_typed: bool = False  # whether the headers hold a content-type
+    __slots__ = ("accepts", "body", "body_format", "is_typed", "ops", "status")
+
+    def __init__(self, accepts: Callable[[StreamInfo], bool]) -> None:
+        self.accepts = accepts
+        self.status = 0
+        self.body: bytes | None = None
+        self.body_format: BodyFormat | None = None
+        self.ops: HeaderOps | None = None
+        self.is_typed = False  # whether the headers hold a content-type
 
 
 class LocalReplies:
@@ -95,10 +96,12 @@ class LocalReplies:
 @reads(f"{HCM_PACKAGE}.LocalReplyConfig")
 def compile_local_replies(reader: Reader, context: FactoryContext) -> LocalReplies:
     """LocalReplyConfig. Findings go to the reader."""
-    formats = replace(log_context(context), log_type="NotSet")
+    formats = log_context(context)
     mappers = tuple(_compile_mapper(each, context, formats) for each in reader.each("mappers"))
     body_format = reader.sub("body_format")
-    return LocalReplies(mappers, compile_body_format(body_format, replace(formats)) if body_format else None)
+    return LocalReplies(
+        mappers, compile_body_format(body_format, formats.for_reply()) if body_format else None
+    )
 
 
 @reads(f"{HCM_PACKAGE}.ResponseMapper")
@@ -114,7 +117,7 @@ def _compile_mapper(reader: Reader, context: FactoryContext, formats: FormatCont
         mapper.body = read_data_source(body, formats.environ).encode("utf-8", "surrogateescape")
     override = reader.sub("body_format_override")
     if override is not None:
-        mapper.body_format = compile_body_format(override, replace(formats))
+        mapper.body_format = compile_body_format(override, formats.for_reply())
     additions = [compile_addition(each) for each in reader.each("headers_to_add")]
     if additions:
         known = [each for each in additions if each is not None]

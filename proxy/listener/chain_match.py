@@ -6,9 +6,8 @@ otherwise, but whose entry was less specific at an earlier criterion, is not tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -19,8 +18,7 @@ EXTERNAL = "EXTERNAL"
 _EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
-@dataclass(slots=True, frozen=True)
-class Criteria:
+class Criteria(NamedTuple):
     """filter_chain_match, compiled: what is empty (port 0, ANY) matches everything. server_names: lower case;
     "*.example.com" for all below it."""
 
@@ -35,23 +33,28 @@ class Criteria:
     source_ports: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
 class Facts:
     """What is known of a connection when its chain is chosen. Addresses are None for unix sockets.
 
     restored: the destination is the one before a redirection to us; socket: to be asked, while listener filters run
     """
 
-    destination: Address | None = None
-    destination_port: int = 0
-    server_name: str = ""
-    transport_protocol: str = "raw_buffer"
-    application_protocols: tuple[str, ...] = ()
-    direct_source: Address | None = None
-    source: Address | None = None
-    source_port: int = 0
-    restored: bool = False
-    socket: Any = None
+    __slots__ = (
+        *("application_protocols", "destination", "destination_port", "direct_source", "restored"),
+        *("server_name", "socket", "source", "source_port", "transport_protocol"),
+    )
+
+    def __init__(self) -> None:
+        self.destination: Address | None = None
+        self.destination_port = 0
+        self.server_name = ""
+        self.transport_protocol = "raw_buffer"
+        self.application_protocols: tuple[str, ...] = ()
+        self.direct_source: Address | None = None
+        self.source: Address | None = None
+        self.source_port = 0
+        self.restored = False
+        self.socket: Any = None
 
     def restore(self, ip: str, port: int) -> None:
         """Where the connection was going."""

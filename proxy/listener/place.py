@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.network.original_dst import IP_TRANSPARENT, IPV6_TRANSPARENT
@@ -19,8 +18,7 @@ IPV6_FREEBIND: Final = 78
 MAX_PATH: Final = 107
 
 
-@dataclass(slots=True, frozen=True)
-class Place:
+class Place(NamedTuple):
     """host: an IP address, or the path of a unix socket ("@name" in Linux's abstract space) where port is None.
 
     ipv4_compat: an IPv6 wildcard takes IPv4 too; mode: permissions of a unix socket, 0: as the umask makes them

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.router.compile_action import (
@@ -29,8 +28,7 @@ from proxy.upstream.endpoints import compile_metadata
 _NOWHERE: Final = PathMatch(OTHER, b"", None, Matched(None))
 
 
-@dataclass(slots=True)
-class Inherited:
+class Inherited(NamedTuple):
     """What a route takes from its virtual host and its route configuration.
 
     known_clusters: None when cluster names are not to be checked
@@ -40,6 +38,9 @@ class Inherited:
     """
 
     virtual_host: VirtualHost
+    environ: Mapping[str, str]
+    runtime: Runtime
+    filters: FilterConfigs
     known_clusters: Container[str] | None = None
     retry: RetryPolicy | None = None
     host_request: tuple[HeaderOps, ...] = ()
@@ -48,11 +49,8 @@ class Inherited:
     table_response: tuple[HeaderOps, ...] = ()
     most_specific_wins: bool = False
     body_limit: int = DIRECT_BODY_LIMIT
-    environ: Mapping[str, str] = field(default_factory=dict)
-    runtime: Runtime = field(default_factory=Runtime)
     mirrors: tuple[MirrorPolicy, ...] = ()
     without_policy: RetryPolicy = NO_POLICY
-    filters: FilterConfigs = field(default_factory=FilterConfigs)
     filter_levels: tuple[Level, ...] = ()
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:

@@ -230,17 +230,23 @@ def compile_route_table(
     """
     name = reader.text("name")
     checked = reader.wrapped("validate_clusters", validate_clusters)
-    common = Inherited(VirtualHost(b""), known_clusters if checked else None, runtime=context.runtime)
-    common.without_policy = RetryPolicy(knobs=RetryKnobs(context.runtime))
-    common.table_request = compile_request_ops(reader)
-    common.table_response = compile_response_ops(reader)
-    common.most_specific_wins = reader.flag("most_specific_header_mutations_wins")
-    common.body_limit = reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT)
-    common.environ = context.environ or {}
-    common.mirrors = compile_mirrors(reader, common.known_clusters, common.runtime)
+    known = known_clusters if checked else None
+    filters = FilterConfigs(compile_level)
+    common = Inherited(
+        VirtualHost(b""),
+        context.environ or {},
+        context.runtime,
+        filters,
+        known,
+        table_request=compile_request_ops(reader),
+        table_response=compile_response_ops(reader),
+        most_specific_wins=reader.flag("most_specific_header_mutations_wins"),
+        body_limit=reader.wrapped("max_direct_response_body_size_bytes", DIRECT_BODY_LIMIT),
+        mirrors=compile_mirrors(reader, known, context.runtime),
+        without_policy=RetryPolicy(knobs=RetryKnobs(context.runtime)),
+        filter_levels=(filters.of(reader),),
+    )
     without_parameters = reader.flag("ignore_path_parameters_in_path_matching")
-    common.filters = FilterConfigs(compile_level)
-    common.filter_levels = (common.filters.of(reader),)
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
     domains = Domains()
     facts = []
@@ -280,22 +286,13 @@ def _compile_host(
     facts.require_tls = reader.enum("require_tls")
     facts.virtual_clusters = compile_virtual_clusters(reader)
     retry = reader.sub("retry_policy")
-    inherited = Inherited(
-        facts,
-        common.known_clusters,
-        compile_retry_policy(retry, common.without_policy.knobs) if retry is not None else None,
-        compile_request_ops(reader),
-        compile_response_ops(reader),
-        common.table_request,
-        common.table_response,
-        common.most_specific_wins,
-        common.body_limit,
-        common.environ,
-        common.runtime,
-        compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
-        common.without_policy,
-        common.filters,
-        (common.filters.of(reader), *common.filter_levels),
+    inherited = common._replace(
+        virtual_host=facts,
+        retry=compile_retry_policy(retry, common.without_policy.knobs) if retry is not None else None,
+        host_request=compile_request_ops(reader),
+        host_response=compile_response_ops(reader),
+        mirrors=compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
+        filter_levels=(common.filters.of(reader), *common.filter_levels),
     )
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.runtime.entry import DENOMINATORS
@@ -20,8 +20,7 @@ _HONOURED = frozenset({MAX_REQUEST_HEADERS_KB, MAX_REQUEST_HEADERS_COUNT})
 _LAYER = "envoy.config.bootstrap.v3.RuntimeLayer"
 
 
-@dataclass(slots=True, frozen=True)
-class Disk:
+class Disk(NamedTuple):
     """How disk layers reach the disk. missing_parent: the directory in which a symlink_root should stand, when there
     is none; None when there is."""
 

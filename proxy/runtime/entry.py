@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 
@@ -25,8 +24,7 @@ _NUMBER = re.compile(
 _MARK = "goo.gle/debugstr  \n"
 
 
-@dataclass(slots=True, frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A value in every form it has; None where it has not.
 
     uint: of a number of 0 to 2**64, its whole part; fraction: (numerator, denominator)

@@ -6,10 +6,9 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.api.errors import Errors
 from proxy.api.load import Loaded
@@ -52,16 +51,14 @@ log = logging.getLogger("runtime")
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 
 
-@dataclass(slots=True)
-class AdminConfig:
+class AdminConfig(NamedTuple):
     """Where the admin interface listens; (ip, port)."""
 
     ip: str
     port: int
 
 
-@dataclass(slots=True)
-class Parts:
+class Parts(NamedTuple):
     """Everything that a compiled bootstrap consists of."""
 
     message: Message

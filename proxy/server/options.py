@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
-@dataclass(slots=True)
-class Options:
+class Options(NamedTuple):
     """Envoy's command-line options that mean something here. Durations in the units their names say.
 
     drain_time_s: how long SIGTERM waits for requests in flight. Ours is 25, not Envoy's 600, which outlives the 30 s
@@ -36,8 +37,8 @@ class Options:
     expand_env: bool = False  # ours: ${NAME} in values of the bootstrap
     restart_epoch: int = 0
     base_id: int = 0
-    stats_tags: list[str] = field(default_factory=list)
-    command_line: dict[str, object] = field(default_factory=dict)  # /server_info command_line_options
+    stats_tags: Sequence[str] = ()
+    command_line: Mapping[str, Any] = MappingProxyType({})  # /server_info command_line_options
 
 
 #: what holds when the command line says nothing

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from proxy.stats.histogram import DEFAULT_BOUNDS, Histogram
 from proxy.stats.tags import TagExtractor
@@ -77,8 +76,7 @@ class TextReadout:
         return self.value != ""
 
 
-@dataclass(slots=True)
-class Names:
+class Names(NamedTuple):
     """The names of a store, in the order of its values."""
 
     counters: list[str]
@@ -87,8 +85,7 @@ class Names:
     histograms: list[tuple[str, str]]  # name, unit
 
 
-@dataclass(slots=True)
-class Values:
+class Values(NamedTuple):
     """The values of a store, in the order of its names; a gauge that was never used is None."""
 
     counters: list[int]

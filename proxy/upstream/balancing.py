@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.api.reader import reads
 from proxy.upstream.load_balancer import BalancingPolicy
@@ -27,8 +26,7 @@ _NO_LOCAL_CLUSTER: Final = (
 )
 
 
-@dataclass(slots=True)
-class CommonConfig:
+class CommonConfig(NamedTuple):
     """Of common_lb_config: panic_percent, a whole number; fail_on_panic: a panic finds no host instead of any;
     renews_connections: whenever the hosts change."""
 
@@ -50,7 +48,8 @@ def compile_balancing(
             reader.ignore("lb_policy", why=_TYPED)
         _ignore_older_configs(reader, _TYPED)
         make, fails = _compile_typed_policy(policy, context)
-        common.fail_on_panic = fails  # common_lb_config's own locality settings are for lb_policy only
+        # common_lb_config's own locality settings are for lb_policy only
+        common = common._replace(fail_on_panic=fails)
     else:
         make = _compile_older_policy(reader, context)
     return make, BalancingPolicy(

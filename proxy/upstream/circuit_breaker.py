@@ -6,8 +6,7 @@ Counts are plain ints compared with plain limits; the gauges say whether a limit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.api.reader import reads
 
@@ -22,16 +21,14 @@ _UNLIMITED_POOLS: Final = 2**64 - 1
 _UNLIMITED_CONNECTIONS: Final = 2**32 - 1
 
 
-@dataclass(slots=True, frozen=True)
-class RetryBudget:
+class RetryBudget(NamedTuple):
     """Retries under way at most: a share of the active and waiting requests, but no fewer than ``least``."""
 
     percent: float = 20.0
     least: int = 3
 
 
-@dataclass(slots=True, frozen=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """The limits of one priority, with Envoy's defaults. ``track_remaining``: keep the remaining_* gauges. ``budget``
     takes the place of ``max_retries``; ``max_connections_per_host`` counts a host's connections of both priorities."""
 
@@ -234,9 +231,8 @@ def compile_circuit_breakers(reader: Reader | None) -> tuple[Thresholds, Thresho
             entry.warn("priority", f"a second entry for {priority} is not used")
         per_host.setdefault(priority, limit)
     default, high = (
-        replace(
-            found.get(priority, Thresholds()),
-            max_connections_per_host=per_host.get(priority, _UNLIMITED_CONNECTIONS),
+        found.get(priority, Thresholds())._replace(
+            max_connections_per_host=per_host.get(priority, _UNLIMITED_CONNECTIONS)
         )
         for priority in PRIORITIES
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.api.reader import reads
 from proxy.base.init import InitManager
@@ -45,8 +44,10 @@ _DNS_TYPE: Final = "envoy.cluster.dns"
 _CLUSTER_TYPES: Final = ("envoy.cluster.static", "envoy.cluster.strict_dns", "envoy.cluster.logical_dns")
 
 
-@dataclass(slots=True, frozen=True)
-class ClusterConfig:
+_NO_METADATA: Final[Mapping[str, Any]] = {}
+
+
+class ClusterConfig(NamedTuple):
     """What a Cluster is made from. dns is None for STATIC and ORIGINAL_DST clusters, original_dst for all but the
     latter. message: the protobuf message, for config_dump."""
 
@@ -54,16 +55,16 @@ class ClusterConfig:
     alt_stat_name: str = ""
     connect_timeout_s: float = 5.0
     buffer_limit_bytes: int = 1024 * 1024
-    http: HttpOptions = field(default_factory=HttpOptions)
+    http: HttpOptions = HttpOptions()
     keepalive: TcpKeepalive | None = None
     bind_config: BindConfig | None = None
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
-    policy: BalancingPolicy = field(default_factory=BalancingPolicy)
-    endpoints: list[EndpointConfig] = field(default_factory=list)
+    policy: BalancingPolicy = BalancingPolicy()
+    endpoints: Sequence[EndpointConfig] = ()
     dns: DnsSettings | None = None
     original_dst: OriginalDstSettings | None = None
     timeout_budgets: bool = False
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = _NO_METADATA
     message: Any = None
 
 
@@ -147,7 +148,7 @@ class Cluster:
         self.keepalive = config.keepalive
         self.bind_config = config.bind_config
         self.http2_stats = Http2StatsOnDemand(scope)
-        self.codec_settings = replace(config.http.http1, enable_trailers=config.http.enable_trailers)
+        self.codec_settings = config.http.http1
         self.connector = context.connector
         self.clock = context.clock
         self.hosts: list[Host] = []
@@ -169,7 +170,7 @@ class Cluster:
         self.runtime = follow_runtime(self, context.runtime)
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Mapping[str, Any]:
         """filter_metadata by its keys, as plain values (%CLUSTER_METADATA%)."""
         return self.config.metadata
 
@@ -315,7 +316,7 @@ def _compile_endpoints(
         return endpoints
     if len(endpoints) != 1:
         cluster.fail("load_assignment", "a LOGICAL_DNS cluster needs exactly one endpoint")
-    return [replace(each, host=replace(each.host, priority=0)) for each in endpoints]
+    return [each._replace(host=each.host._replace(priority=0)) for each in endpoints]
 
 
 @reads("envoy.config.cluster.v3.Cluster")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.runtime.runtime import Runtime
 from proxy.upstream.dns import SYSTEM_RESOLVER
+
+_NO_VARIABLES: Mapping[str, str] = {}
 
 if TYPE_CHECKING:
     from proxy.api.discovery import Secrets, Sources
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from proxy.base.ids import Ids
     from proxy.base.registry import Registry
     from proxy.base.timers import TimerWheel
+    from proxy.runtime.runtime import Runtime
     from proxy.stats.store import Store
     from proxy.upstream.dns import Resolver, ResolverOptions
     from proxy.upstream.pool import Connector
 
 
-@dataclass(slots=True)
-class UpstreamContext:
+class UpstreamContext(NamedTuple):
     """connector: opens connections; resolver: looks names up (both from the network room); registry: load balancers.
     default_resolver: how clusters look names up that say nothing of it. environ: environment variables.
     sources: make subscriptions of what comes while we run; secrets: certificates and the like by name"""
@@ -33,8 +33,8 @@ class UpstreamContext:
     registry: Registry
     connector: Connector
     resolver: Resolver
-    runtime: Runtime = field(default_factory=Runtime)
+    runtime: Runtime
     default_resolver: ResolverOptions = SYSTEM_RESOLVER
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = _NO_VARIABLES
     sources: Sources | None = None
     secrets: Secrets | None = None

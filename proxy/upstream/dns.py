@@ -9,10 +9,9 @@ without addresses is a failure. All as Envoy 1.40 does (envoy.cluster.dns).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from proxy.base.timers import Timed
 from proxy.upstream.host import Host, HostConfig
@@ -40,8 +39,7 @@ class Resolver(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class ResolverOptions:
+class ResolverOptions(NamedTuple):
     """How names are looked up.
 
     servers: "ip:port" each; none: the system's. tcp: ask over TCP only; search: try the system's search domains;
@@ -59,8 +57,7 @@ class ResolverOptions:
 SYSTEM_RESOLVER = ResolverOptions()
 
 
-@dataclass(slots=True, frozen=True)
-class DnsSettings:
+class DnsSettings(NamedTuple):
     """Seconds. failure_base_s is None: after a failure the refresh rate holds too. min_ttl_s: a shorter time to live
     is not respected. logical: LOGICAL_DNS."""
 
@@ -76,8 +73,7 @@ class DnsSettings:
     resolver: ResolverOptions = SYSTEM_RESOLVER
 
 
-@dataclass(slots=True, frozen=True)
-class EndpointConfig:
+class EndpointConfig(NamedTuple):
     """One LbEndpoint: where it is (an ip or a name, or the path of a unix socket) and what its host is like."""
 
     address: str
@@ -210,7 +206,7 @@ class DnsDiscovery:
     def __init__(
         self,
         cluster: Cluster,
-        endpoints: list[EndpointConfig],
+        endpoints: Sequence[EndpointConfig],
         settings: DnsSettings,
         context: UpstreamContext,
     ) -> None:

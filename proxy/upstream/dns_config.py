@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +24,7 @@ _OLDER: Final = "a newer field that says how names are looked up is set"
 def compile_dns_settings(cluster: Reader, default: ResolverOptions, *, logical: bool) -> DnsSettings:
     """The dns_* fields of a STRICT_DNS or LOGICAL_DNS cluster. default: the resolver of the bootstrap."""
     settings = _compile_schedule(cluster)
-    return replace(
-        settings,
+    return settings._replace(
         wait_for_first_answer=cluster.wrapped("wait_for_warm_on_init", True),
         logical=logical,
         resolver=_compile_cluster_resolver(cluster, default),
@@ -39,8 +37,7 @@ def compile_dns_cluster(reader: Reader, cluster: Reader, default: ResolverOption
     _ignore_cluster_fields(cluster)
     resolver = _compile_cluster_resolver(cluster, default)
     typed = reader.sub("typed_dns_resolver_config")
-    return replace(
-        _compile_schedule(reader),
+    return _compile_schedule(reader)._replace(
         min_ttl_s=reader.seconds("dns_min_refresh_rate", 0.0) or 0.0,
         wait_for_first_answer=_waits_for_warm(cluster),
         logical=reader.flag("all_addresses_in_single_endpoint"),

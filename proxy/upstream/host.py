@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.network.tls import TlsSide
@@ -11,8 +10,10 @@ if TYPE_CHECKING:
     from proxy.upstream.pool import ConnectionPool
 
 
-@dataclass(slots=True, frozen=True)
-class Locality:
+_NO_METADATA: Final[dict[str, Any]] = {}
+
+
+class Locality(NamedTuple):
     """core.v3.Locality; all "" when the endpoint has none."""
 
     region: str = ""
@@ -20,8 +21,7 @@ class Locality:
     sub_zone: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class HostConfig:
+class HostConfig(NamedTuple):
     """What an LbEndpoint says of its host, whatever address it gets. ``health_status``: core.v3.HealthStatus."""
 
     hostname: str = ""
@@ -29,7 +29,7 @@ class HostConfig:
     priority: int = 0
     health_status: str = "UNKNOWN"
     locality: Locality = Locality()
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = _NO_METADATA
 
 
 def format_address(ip: str, port: int) -> str:

@@ -8,8 +8,7 @@ below the panic threshold (50 %) a priority that is needed uses all its hosts, h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from proxy.base.ids import Ids
@@ -33,8 +32,7 @@ class LoadBalancer(Protocol):
         ...
 
 
-@dataclass(slots=True, frozen=True)
-class BalancingPolicy:
+class BalancingPolicy(NamedTuple):
     """How lists are weighed: percentages, 0..100 and 100 and more. fail_on_panic: a panic finds no host, not any.
     renews_connections: a change of the hosts ends the connections to those that stay."""
 
@@ -44,17 +42,18 @@ class BalancingPolicy:
     renews_connections: bool = False
 
 
-@dataclass(slots=True)
 class PriorityLoad:
     """What one priority takes of the traffic, in percent; ``panic``: from all its hosts."""
 
-    healthy: int = 0
-    degraded: int = 0
-    panic: bool = False
+    __slots__ = ("degraded", "healthy", "panic")
+
+    def __init__(self) -> None:
+        self.healthy = 0
+        self.degraded = 0
+        self.panic = False
 
 
-@dataclass(slots=True)
-class HostLists:
+class HostLists(NamedTuple):
     """The hosts of one priority, and those of them that may be chosen."""
 
     all: list[Host]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.api.reader import reads
 from proxy.codec.http1 import Http1Settings
@@ -22,17 +22,14 @@ _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 _PLAIN_HTTP1: Final = Http1Settings()
 
 
-@dataclass(slots=True, frozen=True)
-class HttpOptions:
+class HttpOptions(NamedTuple):
     """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
-    enable_trailers: pass HTTP/1 trailers on, both ways; http1: the codec's settings, but for the trailers; http2: the
-    codec's settings, None where HTTP/2 is not spoken; follows_downstream: the client's protocol is spoken (HTTP/1 where
-    http2 is None)."""
+    http1: the codec's settings; http2: the codec's settings, None where HTTP/2 is not spoken; follows_downstream: the
+    client's protocol is spoken (HTTP/1 where http2 is None)."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
     max_connection_duration_s: float | None = None
-    enable_trailers: bool = False
     http1: Http1Settings = _PLAIN_HTTP1
     http2: Http2Settings | None = None
     follows_downstream: bool = False
@@ -43,8 +40,7 @@ class HttpOptions:
         return self.http2.max_concurrent_streams if self.http2 is not None else 1
 
 
-@dataclass(slots=True, frozen=True)
-class TcpKeepalive:
+class TcpKeepalive(NamedTuple):
     """SO_KEEPALIVE; None leaves the value to the operating system."""
 
     probes: int | None = None
@@ -52,8 +48,7 @@ class TcpKeepalive:
     interval_s: int | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class SocketOption:
+class SocketOption(NamedTuple):
     """One setsockopt(level, name, value); bound: after bind(), not before."""
 
     level: int
@@ -62,8 +57,7 @@ class SocketOption:
     bound: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class BindConfig:
+class BindConfig(NamedTuple):
     """Where connections come from. sources: (ip, port), port 0 for any; freebind: the ip need not be ours yet."""
 
     sources: tuple[tuple[str, int], ...] = ()
@@ -86,18 +80,17 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
     older = cluster.sub("common_http_protocol_options")
     trailers = _compile_http1(cluster.sub("http_protocol_options"))
     max_requests = cluster.wrapped("max_requests_per_connection", 0)
-    options = HttpOptions(max_requests_per_connection=max_requests)
-    if older is not None:
-        options = _compile_common(older, max_requests)
+    options = _compile_common(older, max_requests)
     options = _compile_codec(cluster.sub("http_protocol_options"), options)
     older_http2 = _compile_http2(cluster.sub("http2_protocol_options"), older)
-    options = replace(options, http2=older_http2, follows_downstream=follows and older_http2 is not None)
+    if older_http2 is not None:
+        options = options._replace(http2=older_http2, follows_downstream=follows)
     for key, entry in cluster.entries("typed_extension_protocol_options").items():
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
             options = _compile_protocol_options(entry, max_requests)
         else:
             entry.unsupported("", f'protocol options "{key}" are not supported')
-    return replace(options, enable_trailers=True) if trailers else options
+    return _with_trailers(options) if trailers else options
 
 
 @reads(HTTP_PROTOCOL_OPTIONS)
@@ -114,21 +107,13 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
                 "http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 and HTTP/2 are"
             )
     common = reader.sub("common_http_protocol_options")
-    options = (
-        _compile_common(common, max_requests)
-        if common is not None
-        else HttpOptions(max_requests_per_connection=max_requests)
-    )
-    trailers = explicit is not None and _compile_http1(explicit.sub("http_protocol_options"))
+    options = _compile_common(common, max_requests)
     if explicit is not None:
         options = _compile_codec(explicit.sub("http_protocol_options"), options)
+        if _compile_http1(explicit.sub("http_protocol_options")):
+            options = _with_trailers(options)
         http2 = _compile_http2(explicit.sub("http2_protocol_options"), common)
-    return replace(
-        options,
-        enable_trailers=trailers,
-        http2=http2,
-        follows_downstream=follows is not None and http2 is not None,
-    )
+    return options._replace(http2=http2, follows_downstream=follows is not None and http2 is not None)
 
 
 def _compile_http2(reader: Reader | None, common: Reader | None) -> Http2Settings | None:
@@ -157,7 +142,12 @@ def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
         return options
     settings = compile_spelling(reader, options.http1)
     absolute = reader.flag("send_fully_qualified_url")
-    return replace(options, http1=replace(settings, send_fully_qualified_url=absolute))
+    return options._replace(http1=replace(settings, send_fully_qualified_url=absolute))
+
+
+def _with_trailers(options: HttpOptions) -> HttpOptions:
+    """The same, passing HTTP/1 trailers on, both ways."""
+    return options._replace(http1=replace(options.http1, enable_trailers=True))
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
@@ -167,7 +157,9 @@ def _compile_http1(reader: Reader | None) -> bool:
 
 
 @reads("envoy.config.core.v3.HttpProtocolOptions")
-def _compile_common(reader: Reader, max_requests: int) -> HttpOptions:
+def _compile_common(reader: Reader | None, max_requests: int) -> HttpOptions:
+    if reader is None:
+        return HttpOptions(max_requests_per_connection=max_requests)
     idle_timeout_s = reader.seconds("idle_timeout", _DEFAULT_IDLE_TIMEOUT_S)
     most_bytes, most_fields = _compile_limits(reader, Http1Settings().max_response_headers_bytes)
     settings = Http1Settings(max_response_headers_bytes=most_bytes, max_headers_count=most_fields)

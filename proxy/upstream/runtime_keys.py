@@ -8,7 +8,6 @@ upstream.maintenance_mode.<cluster>                  percentage of requests that
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.upstream.circuit_breaker import RetryBudget
@@ -53,14 +52,13 @@ def _apply(cluster: Cluster, snapshot: Snapshot) -> None:
         prefix = f"circuit_breakers.{config.name}.{priority}."
         resources.set_limits(_limits(thresholds, prefix, snapshot))
     panic = min(100, snapshot.integer("upstream.healthy_panic_threshold", int(config.policy.panic_percent)))
-    cluster.set_policy(replace(config.policy, panic_percent=float(panic)))
+    cluster.set_policy(config.policy._replace(panic_percent=float(panic)))
     percent = snapshot.integer(f"upstream.maintenance_mode.{config.name}", 0)
     cluster.maintenance = min(percent, 100) / 100.0
 
 
 def _limits(configured: Thresholds, prefix: str, snapshot: Snapshot) -> Thresholds:
-    return replace(
-        configured,
+    return configured._replace(
         budget=_budget(configured.budget, f"{prefix}retry_budget.", snapshot),
         max_pools=snapshot.integer(f"{prefix}max_connection_pools", configured.max_pools),
         max_connections=snapshot.integer(f"{prefix}max_connections", configured.max_connections),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.api.reader import reads
 
@@ -19,19 +19,20 @@ UPSTREAM_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsCont
 _KEY: Final = "envoy.transport_socket_match"
 
 
-@dataclass(slots=True, frozen=True)
-class TransportSocket:
+class TransportSocket(NamedTuple):
     """tls: None is plain text."""
 
     tls: TlsSide | None = None
 
 
-@dataclass(slots=True)
-class TransportSockets:
+_PLAIN: Final = TransportSocket()
+
+
+class TransportSockets(NamedTuple):
     """default: where nothing matches; matches: (name, what a host's metadata must have, its socket), first come."""
 
-    default: TransportSocket = field(default_factory=TransportSocket)
-    matches: list[tuple[str, dict[str, Any], TransportSocket]] = field(default_factory=list)
+    default: TransportSocket = _PLAIN
+    matches: Sequence[tuple[str, dict[str, Any], TransportSocket]] = ()
 
     def of(self, metadata: dict[str, Any], scope: Scope) -> TransportSocket:
         """The socket of a host with that metadata, counted in the cluster's scope when it is not the default."""
@@ -58,12 +59,16 @@ def compile_transport_sockets(
     cluster: Reader, context: UpstreamContext, scope: Scope, init: InitManager
 ) -> TransportSockets:
     """scope: ``cluster.<name>.``; init: waits for certificates that come by SDS"""
-    sockets = TransportSockets(_compile_socket(cluster.sub("transport_socket"), context, scope, init))
-    for each in cluster.each("transport_socket_matches"):
-        name, match = each.text("name"), each.struct("match")
-        made = _compile_socket(each.sub("transport_socket"), context, scope, init)
-        sockets.matches.append((name, match, made))
-    return sockets
+    default = _compile_socket(cluster.sub("transport_socket"), context, scope, init)
+    matches = [
+        (
+            each.text("name"),
+            each.struct("match"),
+            _compile_socket(each.sub("transport_socket"), context, scope, init),
+        )
+        for each in cluster.each("transport_socket_matches")
+    ]
+    return TransportSockets(default, matches)
 
 
 @reads("envoy.config.core.v3.TransportSocket")
@@ -71,16 +76,16 @@ def _compile_socket(
     reader: Reader | None, context: UpstreamContext, scope: Scope, init: InitManager
 ) -> TransportSocket:
     if reader is None:
-        return TransportSocket()
+        return _PLAIN
     name = reader.text("name")
     config = reader.any("typed_config")
     if config is not None and config.type_name == RAW_BUFFER:
-        return TransportSocket()
+        return _PLAIN
     if config is None or config.type_name != UPSTREAM_TLS:
         kind = config.type_name if config is not None else name
         message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
         reader.unsupported("", message)
-        return TransportSocket()
+        return _PLAIN
     made = context.registry.resolve(UPSTREAM_TLS)(config, scope, context, init)
     side: TlsSide | None = made.side
     return TransportSocket(side)

@@ -34,8 +34,18 @@ CRITERIA = st.builds(
     source_prefix_ranges=some(NETS),
     source_ports=some([1000, 2000]),
 )
+
+
+def facts_of(**known: Any) -> Facts:
+    """What is known of a connection."""
+    facts = Facts()
+    for name, value in known.items():
+        setattr(facts, name, value)
+    return facts
+
+
 FACTS = st.builds(
-    Facts,
+    facts_of,
     destination=st.sampled_from(ADDRESSES),
     destination_port=st.sampled_from([80, 443, 8080]),
     server_name=st.sampled_from(["", "a.b.c", "b.c", "c", "z.x.b.c", "other"]),

@@ -16,6 +16,7 @@ from proxy.base.ids import Ids
 from proxy.base.registry import Registry
 from proxy.base.timers import TimerWheel
 from proxy.extensions import EXTENSIONS
+from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Store
 from proxy.upstream.cluster import Cluster, compile_cluster
 from proxy.upstream.context import UpstreamContext
@@ -138,6 +139,7 @@ class World:
             registry=Registry(EXTENSIONS),
             connector=self.connector,
             resolver=self.resolver,
+            runtime=Runtime(),
         )
 
     def wait(self, seconds: float) -> None:

@@ -53,8 +53,8 @@ def test_a_traceback_follows():
 
 
 def test_levels_of_all_and_of_components(tmp_path):
-    options = Options(log_level="error", component_log_level="connection:debug,dns:trace,nothing:info")
-    options.log_path = str(tmp_path / "log")
+    components = "connection:debug,dns:trace,nothing:info"
+    options = Options(log_level="error", component_log_level=components, log_path=str(tmp_path / "log"))
     set_up_logging(options)
     levels = log_levels()
     assert (levels["connection"], levels["dns"], levels["main"]) == ("debug", "trace", "error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.server.options import DEFAULTS, Options
+from proxy.server.options import DEFAULTS
 
 
 def test_a_drain_ends_before_kubernetes_kills():
@@ -12,9 +12,3 @@ def test_a_drain_ends_before_kubernetes_kills():
 def test_envoys_defaults():
     assert (DEFAULTS.file_flush_interval_ms, DEFAULTS.file_flush_min_size_kb) == (10_000, 64)
     assert DEFAULTS.log_format.startswith("[%Y-%m-%d %T.%e]")
-
-
-def test_options_share_nothing():
-    first, second = Options(), Options()
-    first.stats_tags.append("a:b")
-    assert second.stats_tags == []

@@ -72,7 +72,7 @@ def test_zero_lets_nothing_through() -> None:
 def test_the_runtime_moves_the_limits() -> None:
     world = World()
     runtime, change = runtime_of(circuit_breakers__back__default__max_requests="7")
-    world.context.runtime = runtime
+    world.context = world.context._replace(runtime=runtime)
     thresholds = [{"max_requests": 5, "max_connections": 6}, {"priority": "HIGH", "max_retries": 1}]
     cluster = world.cluster("127.0.0.1:1", circuit_breakers={"thresholds": thresholds}, alt_stat_name="other")
     default, high = cluster.resources
@@ -97,7 +97,7 @@ def test_the_runtime_moves_the_limits() -> None:
 def test_the_runtime_moves_a_budget_and_the_limit_of_pools() -> None:
     world = World()
     runtime, change = runtime_of(circuit_breakers__back__default__retry_budget__min_retry_concurrency="12")
-    world.context.runtime = runtime
+    world.context = world.context._replace(runtime=runtime)
     thresholds = [{"max_retries": 5}, {"priority": "HIGH", "retry_budget": {"budget_percent": {"value": 10}}}]
     default, high = world.cluster("127.0.0.1:1", circuit_breakers={"thresholds": thresholds}).resources
     high.requests = 100

@@ -638,7 +638,9 @@ def test_the_protocol_of_clients_is_spoken_to_hosts() -> None:
         typed_extension_protocol_options=http_options(use_downstream_protocol_config=same)
     )
     assert world.errors.findings == [] and world.errors.warnings == []
-    assert config.http.enable_trailers and config.http.follows_downstream and config.http.http2 is not None
+    assert (
+        config.http.http1.enable_trailers and config.http.follows_downstream and config.http.http2 is not None
+    )
     only = accepted(typed_extension_protocol_options=http_options(use_downstream_protocol_config={}))
     assert only.http.http2 is None and not only.http.follows_downstream
 

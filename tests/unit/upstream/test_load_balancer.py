@@ -77,7 +77,7 @@ def test_overprovisioning_factor() -> None:
 def test_the_runtime_moves_the_panic_threshold_at_the_next_change_of_hosts() -> None:
     world = World()
     runtime, change = runtime_of()
-    world.context.runtime = runtime
+    world.context = world.context._replace(runtime=runtime)
     cluster = world.cluster(load_assignment=hosts("huu"))
     change(upstream__healthy_panic_threshold="20")
     assert len({cluster.choose_host(None) for _ in range(100)}) == 3, "as in Envoy: not yet"

@@ -88,7 +88,7 @@ def test_active_requests_take_weight_away(bias: float | None, share: float) -> N
 def test_the_runtime_moves_the_bias_at_the_next_change_of_hosts() -> None:
     world = World()
     runtime, change = runtime_of(key="2")
-    world.context.runtime = runtime
+    world.context = world.context._replace(runtime=runtime)
     cluster = make([1, 2], world, **legacy(active_request_bias={"default_value": 0.0, "runtime_key": "key"}))
     cluster.hosts[1].rq_active = 2
     for text, share in (("0", 2 / 3), ("-5", 0.4), ("", 2 / 3)):  # a negative one counts as 1, as in Envoy
