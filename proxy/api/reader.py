@@ -24,7 +24,7 @@ A proto3 scalar without presence that equals its default counts as unset.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -64,33 +64,23 @@ def reads(*type_names: str) -> Callable[[_Compile], _Compile]:
 class Reader:
     """One protobuf message being compiled. ``message`` is for dumps; compile from the methods only."""
 
-    __slots__ = (
-        "_children",
-        "_errors",
-        "_fields",
-        "_locator",
-        "_present",
-        "_read",
-        "_settled",
-        "message",
-        "path",
-        "type_name",
-    )
+    __slots__ = ("_errors", "_fields", "_locator", "_read", "_settled", "_values", "message", "path", "type_name")
 
     def __init__(
         self, message: Message, path: str = "", errors: Errors | None = None, locator: Locator | None = None
     ) -> None:
+        fields = _known.get(message.DESCRIPTOR) or _fields_of(message)
         self.message = message
         self.path = path
-        self.type_name: str = message.DESCRIPTOR.full_name
-        self._fields = _known.get(self.type_name) or _fields_of(message)
+        self.type_name = fields.type_name
+        self._fields = fields
         self._errors = errors if errors is not None else Errors()
         self._locator = locator
         # What is set, in the order of the fields' numbers; most of what is asked for is not.
-        self._present: dict[str, None] = {field.name: None for field, _ in message.ListFields()}
-        self._read: set[str] = set()
-        self._settled: set[str] = set()  # fields ("" = the message itself) about which all is said
-        self._children: dict[str, Any] = {}
+        names = fields.names
+        self._values: dict[str, Any] = {names[field]: value for field, value in message.ListFields()}
+        self._read: dict[str, Any] = {}  # fields that are set and were read: their children, or _NO_CHILD
+        self._settled: set[str] | frozenset[str] = _NONE  # fields ("": all) about which all is said
 
     @property
     def errors(self) -> Errors:
@@ -101,10 +91,11 @@ class Reader:
 
     def has(self, field: str) -> bool:
         """Whether the field is set (repeated: non-empty; no presence: not the default). Does not mark it as read."""
-        if field in self._present:
-            return True
-        self._field(field)
-        return False
+        return field in self._values or self._is_unset(field)
+
+    def _is_unset(self, field: str) -> bool:
+        """False, of a field that is not set. Raises KeyError: a name the message does not have is a caller's bug."""
+        return self._fields[field] is None
 
     def which(self, oneof: str) -> str | None:
         """The set member of a oneof. Does not mark it as read."""
@@ -115,49 +106,50 @@ class Reader:
 
     def text(self, field: str) -> str:
         """A string field."""
-        value: str = self._scalar(field, FieldDescriptor.CPPTYPE_STRING)
+        value: str = self._scalar(field, _TEXT)
         return value
 
     def blob(self, field: str) -> bytes:
         """A bytes field."""
-        value: bytes = self._scalar(field, FieldDescriptor.CPPTYPE_STRING)
+        value: bytes = self._scalar(field, _BLOB)
         return value
 
     def number(self, field: str) -> int:
         """An integer field."""
-        return int(self._scalar(field, *_INTEGERS))
+        return int(self._scalar(field, _NUMBER))
 
     def real(self, field: str) -> float:
         """A float or double field."""
-        return float(self._scalar(field, FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT))
+        return float(self._scalar(field, _REAL))
 
     def flag(self, field: str) -> bool:
         """A bool field."""
-        return bool(self._scalar(field, FieldDescriptor.CPPTYPE_BOOL))
+        return bool(self._scalar(field, _FLAG))
 
     def enum(self, field: str) -> str:
         """The name of an enum field's value; the number as text when the schema has no name for it."""
-        value = self._scalar(field, FieldDescriptor.CPPTYPE_ENUM)
-        return _enum_name(self._field(field), value)
+        value = self._scalar(field, _ENUM)
+        return self._fields[field].enum_name(value)
 
     def values(self, field: str) -> list[Any]:
         """A repeated scalar field; enum values by name."""
-        descriptor = self._mark(field)
-        values = list(getattr(self.message, field))
-        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
-            return [_enum_name(descriptor, value) for value in values]
+        known = self._fields[field]
+        values = list(self._take(field, ()))
+        if known.enum is not None:
+            return [known.enum_name(value) for value in values]
         return values
 
     # --- messages ----------------------------------------------------------------------------------------------
 
     def sub(self, field: str) -> Reader | None:
         """A singular message, None when unset. An Any is unpacked, as by ``any``."""
-        descriptor = self._mark(field)
-        if field not in self._present:
+        value = self._values.get(field)
+        if value is None:
+            self._is_unset(field)
             return None
-        if field not in self._children:
-            self._children[field] = self._child(descriptor, getattr(self.message, field), field)
-        child: Reader | None = self._children[field]
+        child: Reader | None = self._read.get(field, _NO_CHILD)
+        if child is _NO_CHILD:
+            child = self._read[field] = self._child(self._fields[field].is_any, value, field)
         return child
 
     def any(self, field: str) -> Reader | None:
@@ -167,44 +159,44 @@ class Reader:
         TypedStruct may name a type outside the schema: the reader then has that ``type_name`` and one field to be
         read, ``struct("value")``.
         """
-        self._mark(field)
-        if field not in self._children and self.message.HasField(field):
-            foreign = foreign_typed_struct(getattr(self.message, field))
+        if field in self._values and self._read.get(field, _NO_CHILD) is _NO_CHILD:
+            foreign = foreign_typed_struct(self._values[field])
             if foreign is not None:
-                self._children[field] = self._foreign(foreign, field)
+                self._read[field] = self._foreign(foreign, field)
         return self.sub(field)
 
     def _foreign(self, typed_struct: Message, field: str) -> Reader:
         child = Reader(typed_struct, child_path(self.path, field), self._errors, self._locator)
         child.type_name = type_name_of(typed_struct.type_url)  # type: ignore[attr-defined]
-        child._read.add("type_url")
+        child._take("type_url", "")
         return child
 
     def each(self, field: str) -> list[Reader]:
         """A repeated message field; elements of type Any are unpacked, as by ``any``."""
-        descriptor = self._mark(field)
-        if field not in self._present:
+        values = self._values.get(field)
+        if values is None:
+            self._is_unset(field)
             return []
-        if field not in self._children:
-            made = (
-                self._child(descriptor, value, f"{field}[{index}]")
-                for index, value in enumerate(getattr(self.message, field))
-            )
-            self._children[field] = [child for child in made if child is not None]
-        children: list[Reader] = self._children[field]
+        children: list[Reader] = self._read.get(field, _NO_CHILD)
+        if children is _NO_CHILD:
+            is_any = self._fields[field].is_any
+            made = [self._child(is_any, value, f"{field}[{index}]") for index, value in enumerate(values)]
+            children = self._read[field] = [child for child in made if child is not None]
         return children
 
     def entries(self, field: str) -> dict[Any, Any]:
         """A map; message values as Reader (Any unpacked), enum values by name."""
-        descriptor = self._mark(field)
-        if field not in self._children:
-            value_field = message_type(descriptor).fields_by_name["value"]
-            self._children[field] = dict(self._entries(field, value_field))
-        entries: dict[Any, Any] = self._children[field]
+        values = self._values.get(field)
+        if values is None:
+            self._is_unset(field)
+            return {}
+        entries: dict[Any, Any] = self._read.get(field, _NO_CHILD)
+        if entries is _NO_CHILD:
+            value_field = message_type(self._fields[field].descriptor).fields_by_name["value"]
+            entries = self._read[field] = dict(self._entries(field, values, value_field))
         return entries
 
-    def _entries(self, field: str, value_field: FieldDescriptor) -> Iterator[tuple[Any, Any]]:
-        items = getattr(self.message, field)
+    def _entries(self, field: str, items: Any, value_field: FieldDescriptor) -> Iterator[tuple[Any, Any]]:
         for key in items:
             value = items[key]
             if value_field.message_type is not None:
@@ -216,16 +208,17 @@ class Reader:
 
     def _map_child(self, field: FieldDescriptor, value: Any, step: str) -> Reader | None:
         """As ``_child``; of an extension's own message, the reader that ``any`` gives."""
-        if message_type(field).full_name == ANY:
+        is_any = message_type(field).full_name == ANY
+        if is_any:
             foreign = foreign_typed_struct(value)
             if foreign is not None:
                 return self._foreign(foreign, step)
-        return self._child(field, value, step)
+        return self._child(is_any, value, step)
 
-    def _child(self, field: FieldDescriptor, value: Any, step: str) -> Reader | None:
+    def _child(self, is_any: bool, value: Any, step: str) -> Reader | None:
         """A reader one step down; an Any becomes the message inside it."""
         path = child_path(self.path, step)
-        if message_type(field).full_name == ANY:
+        if is_any:
             if is_typed_struct(value):
                 path += ".value"
             try:
@@ -243,15 +236,14 @@ class Reader:
 
     def wrapped(self, field: str, default: Any) -> Any:
         """The value of a google.protobuf.UInt32Value, BoolValue and so on; the default when unset."""
-        self._mark(field)
-        return getattr(self.message, field).value if field in self._present else default
+        wrapper = self._take(field, None)
+        return default if wrapper is None else wrapper.value
 
     def seconds(self, field: str, default: float | None = None) -> float | None:
         """A google.protobuf.Duration in seconds; the default when unset. A negative one is a finding."""
-        self._mark(field)
-        if not self.message.HasField(field):
+        duration = self._take(field, None)
+        if duration is None:
             return default
-        duration = getattr(self.message, field)
         if duration.seconds < 0 or duration.nanos < 0:
             self.fail(field, "must not be negative")
             return default
@@ -266,10 +258,9 @@ class Reader:
 
         A runtime_key is not asked here, and warned about: proxy.runtime.config.compile_fraction follows it.
         """
-        self._mark(field)
-        if not self.message.HasField(field):
+        value = self._take(field, None)
+        if value is None:
             return default
-        value = getattr(self.message, field)
         if value.DESCRIPTOR.name == "RuntimeFractionalPercent":
             if value.runtime_key:
                 self.warn(
@@ -278,15 +269,15 @@ class Reader:
             if not value.HasField("default_value"):
                 return default
             value = value.default_value
-        base = _FRACTION_BASE[_enum_name(value.DESCRIPTOR.fields_by_name["denominator"], value.denominator)]
+        base = _FRACTION_BASE[_fields_of(value)["denominator"].enum_name(value.denominator)]
         return min(float(value.numerator / base), 1.0)
 
     def struct(self, field: str) -> dict[str, Any]:
         """A google.protobuf.Struct as plain Python; {} when unset. Whole numbers come as int."""
-        descriptor = self._mark(field)
-        if descriptor.message_type is None or descriptor.message_type.full_name != STRUCT:
+        if self._fields[field].type_name != STRUCT:
             raise TypeError(f"{self.type_name}.{field} is not a {STRUCT}")
-        return struct_to_dict(getattr(self.message, field)) if self.message.HasField(field) else {}
+        struct = self._take(field, None)
+        return {} if struct is None else struct_to_dict(struct)
 
     # --- findings ----------------------------------------------------------------------------------------------
 
@@ -294,9 +285,8 @@ class Reader:
         """Accept fields that cannot change traffic or safety: one warning for each that is set, all it holds
         included."""
         for field in fields:
-            self._mark(field)
-            self._settled.add(field)
-            if field in self._present:
+            if self._take(field, None) is not None:
+                self.settle(field)
                 self.warn(field, f"has no effect here: {why}")
 
     def fail(self, field: str, message: str) -> None:
@@ -309,20 +299,18 @@ class Reader:
         message: the whole sentence ("HTTP/2 to upstreams is not supported yet"). The finding speaks for everything
         below the field, unless ``whole`` is False: that is then looked at as well.
         """
-        if field:
-            self._mark(field)
-            if field not in self._present:
-                return
+        if field and self._take(field, None) is None:
+            return
         self._find(field, message, "unsupported")
         if whole:
-            self._settled.add(field)
+            self.settle(field)
 
     def settle(self, *fields: str) -> None:
         """Of these fields nothing more is said: a finding already made refuses the configuration because of them.
 
         Never to be called without such a finding: it would drop what the operator wrote in silence.
         """
-        self._settled.update(fields)
+        self._settled = self._settled.union(fields)
 
     def is_settled(self, field: str) -> bool:
         """Whether a finding has spoken for the field."""
@@ -339,15 +327,16 @@ class Reader:
 
     def unread(self) -> Iterator[str]:
         """Paths of set fields that nobody read, here and in the children that somebody did read."""
-        if "" in self._settled:
+        settled, read = self._settled, self._read
+        if "" in settled:
             return
-        for field in self._present:
-            if field in self._settled:
+        for field in self._values:
+            if field in settled:
                 continue
-            if field not in self._read:
+            if field not in read:
                 yield self._at(field)
-            elif field in self._children:
-                yield from _unread_children(self._children[field])
+            else:
+                yield from _unread_children(read[field])
 
     def finding(self, path: str, message: str, kind: str) -> ConfigError:
         """A ConfigError with its place in the text, not yet collected."""
@@ -357,33 +346,24 @@ class Reader:
     def _at(self, field: str) -> str:
         return join_paths(self.path, field)
 
-    def _field(self, field: str) -> FieldDescriptor:
-        """The descriptor; a name the message does not have is a bug of the caller."""
-        try:
-            return self._fields[field]
-        except KeyError:
-            raise KeyError(f"{self.type_name} has no field {field}") from None
+    def _take(self, field: str, unset: Any) -> Any:
+        """The value as protobuf gives it, marked as read; ``unset`` when it is not set."""
+        value = self._values.get(field)
+        if value is None:
+            self._is_unset(field)
+            return unset
+        self._read.setdefault(field, _NO_CHILD)
+        return value
 
-    def _mark(self, field: str) -> FieldDescriptor:
-        self._read.add(field)
-        try:
-            return self._fields[field]
-        except KeyError:
-            return self._field(field)  # says what is wrong
-
-    def _scalar(self, field: str, *cpp_types: int) -> Any:
-        descriptor = self._mark(field)
-        if descriptor.cpp_type not in cpp_types or descriptor.is_repeated:
+    def _scalar(self, field: str, kind: int) -> Any:
+        known = self._fields[field]
+        if known.kind != kind:
             raise TypeError(f"{self.type_name}.{field} is of another type")
-        return getattr(self.message, field)
-
-
-_INTEGERS = (
-    FieldDescriptor.CPPTYPE_INT32,
-    FieldDescriptor.CPPTYPE_INT64,
-    FieldDescriptor.CPPTYPE_UINT32,
-    FieldDescriptor.CPPTYPE_UINT64,
-)
+        value = self._values.get(field)
+        if value is None:
+            return known.default
+        self._read[field] = _NO_CHILD
+        return value
 
 
 def unread(root: Reader) -> list[ConfigError]:
@@ -410,15 +390,67 @@ def _unread_children(child: Any) -> Iterator[str]:
             yield from _unread_children(one)
 
 
-# By message, since protobuf makes a new object for each look-up.
-_known: dict[str, dict[str, FieldDescriptor]] = {}
+# --- what is known of the types ----------------------------------------------------------------------------------
+
+_NO_CHILD: Any = object()
+_NONE: frozenset[str] = frozenset()
+_OTHER, _TEXT, _BLOB, _NUMBER, _REAL, _FLAG, _ENUM = range(7)  # kinds of singular fields; _OTHER: no scalar
+_KINDS = {
+    FieldDescriptor.CPPTYPE_BOOL: _FLAG,
+    FieldDescriptor.CPPTYPE_DOUBLE: _REAL,
+    FieldDescriptor.CPPTYPE_ENUM: _ENUM,
+    FieldDescriptor.CPPTYPE_FLOAT: _REAL,
+    FieldDescriptor.CPPTYPE_INT32: _NUMBER,
+    FieldDescriptor.CPPTYPE_INT64: _NUMBER,
+    FieldDescriptor.CPPTYPE_STRING: _TEXT,
+    FieldDescriptor.CPPTYPE_UINT32: _NUMBER,
+    FieldDescriptor.CPPTYPE_UINT64: _NUMBER,
+}
 
 
-def _fields_of(message: Message) -> dict[str, FieldDescriptor]:
-    fields = {field.name: cast(FieldDescriptor, field) for field in message.DESCRIPTOR.fields}
-    return _known.setdefault(message.DESCRIPTOR.full_name, fields)
+class _Field:
+    """What is to be known of a field to read it: kind, default when unset, whether it holds an Any (or several)."""
+
+    __slots__ = ("default", "descriptor", "enum", "enum_names", "is_any", "kind", "type_name")
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        kind = _OTHER if field.is_repeated else _KINDS.get(field.cpp_type, _OTHER)
+        self.kind = _BLOB if kind == _TEXT and field.type == FieldDescriptor.TYPE_BYTES else kind
+        self.descriptor = field
+        self.default: Any = None if kind == _OTHER else field.default_value
+        self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
+        self.is_any = self.type_name == ANY
+        self.enum = field.enum_type
+        self.enum_names: dict[int, str] = {}  # those that were asked for
+
+    def enum_name(self, number: int) -> str:
+        """The name of a value; the number as text when the schema has no name for it."""
+        name = self.enum_names.get(number)
+        if name is None:
+            value = enum_type(self.descriptor).values_by_number.get(number)
+            name = self.enum_names[number] = str(value.name) if value is not None else str(number)
+        return name
 
 
-def _enum_name(field: FieldDescriptor, number: int) -> str:
-    value = enum_type(field).values_by_number.get(number)
-    return str(value.name) if value is not None else str(number)
+class _Fields(dict[str, _Field]):
+    """Those of one message type by name; ``names`` by descriptor, since ``descriptor.name`` makes a new text."""
+
+    __slots__ = ("names", "type_name")
+
+    def __init__(self, message: Any) -> None:
+        super().__init__((field.name, _Field(field)) for field in message.fields)
+        self.type_name: str = message.full_name
+        self.names: dict[Any, str] = {field.descriptor: name for name, field in self.items()}
+
+    def __missing__(self, name: str) -> _Field:
+        raise KeyError(f"{self.type_name} has no field {name}")
+
+
+_known: dict[Any, _Fields] = {}  # by the message's descriptor
+
+
+def _fields_of(message: Message) -> _Fields:
+    fields = _known.get(message.DESCRIPTOR)
+    if fields is None:
+        fields = _known[message.DESCRIPTOR] = _Fields(message.DESCRIPTOR)
+    return fields
