@@ -64,7 +64,17 @@ def reads(*type_names: str) -> Callable[[_Compile], _Compile]:
 class Reader:
     """One protobuf message being compiled. ``message`` is for dumps; compile from the methods only."""
 
-    __slots__ = ("_errors", "_fields", "_locator", "_read", "_settled", "_values", "message", "path", "type_name")
+    __slots__ = (
+        "_errors",
+        "_fields",
+        "_locator",
+        "_read",
+        "_settled",
+        "_values",
+        "message",
+        "path",
+        "type_name",
+    )
 
     def __init__(
         self, message: Message, path: str = "", errors: Errors | None = None, locator: Locator | None = None
@@ -91,11 +101,11 @@ class Reader:
 
     def has(self, field: str) -> bool:
         """Whether the field is set (repeated: non-empty; no presence: not the default). Does not mark it as read."""
-        return field in self._values or self._is_unset(field)
-
-    def _is_unset(self, field: str) -> bool:
-        """False, of a field that is not set. Raises KeyError: a name the message does not have is a caller's bug."""
-        return self._fields[field] is None
+        if field in self._values:
+            return True
+        if field not in self._fields:
+            raise self._unknown(field)
+        return False
 
     def which(self, oneof: str) -> str | None:
         """The set member of a oneof. Does not mark it as read."""
@@ -145,7 +155,8 @@ class Reader:
         """A singular message, None when unset. An Any is unpacked, as by ``any``."""
         value = self._values.get(field)
         if value is None:
-            self._is_unset(field)
+            if field not in self._fields:
+                raise self._unknown(field)
             return None
         child: Reader | None = self._read.get(field, _NO_CHILD)
         if child is _NO_CHILD:
@@ -175,7 +186,8 @@ class Reader:
         """A repeated message field; elements of type Any are unpacked, as by ``any``."""
         values = self._values.get(field)
         if values is None:
-            self._is_unset(field)
+            if field not in self._fields:
+                raise self._unknown(field)
             return []
         children: list[Reader] = self._read.get(field, _NO_CHILD)
         if children is _NO_CHILD:
@@ -188,7 +200,8 @@ class Reader:
         """A map; message values as Reader (Any unpacked), enum values by name."""
         values = self._values.get(field)
         if values is None:
-            self._is_unset(field)
+            if field not in self._fields:
+                raise self._unknown(field)
             return {}
         entries: dict[Any, Any] = self._read.get(field, _NO_CHILD)
         if entries is _NO_CHILD:
@@ -285,9 +298,11 @@ class Reader:
         """Accept fields that cannot change traffic or safety: one warning for each that is set, all it holds
         included."""
         for field in fields:
-            if self._take(field, None) is not None:
+            if field in self._values:
                 self.settle(field)
                 self.warn(field, f"has no effect here: {why}")
+            elif field not in self._fields:
+                raise self._unknown(field)
 
     def fail(self, field: str, message: str) -> None:
         """A finding at the field ("" = the message itself) that refuses the configuration; compiling goes on."""
@@ -299,8 +314,11 @@ class Reader:
         message: the whole sentence ("HTTP/2 to upstreams is not supported yet"). The finding speaks for everything
         below the field, unless ``whole`` is False: that is then looked at as well.
         """
-        if field and self._take(field, None) is None:
+        if field and field not in self._values:
+            if field not in self._fields:
+                raise self._unknown(field)
             return
+        self._read.setdefault(field, _NO_CHILD)
         self._find(field, message, "unsupported")
         if whole:
             self.settle(field)
@@ -350,10 +368,15 @@ class Reader:
         """The value as protobuf gives it, marked as read; ``unset`` when it is not set."""
         value = self._values.get(field)
         if value is None:
-            self._is_unset(field)
+            if field not in self._fields:
+                raise self._unknown(field)
             return unset
         self._read.setdefault(field, _NO_CHILD)
         return value
+
+    def _unknown(self, field: str) -> KeyError:
+        """A name the message does not have is a bug of the caller."""
+        return KeyError(f"{self.type_name} has no field {field}")
 
     def _scalar(self, field: str, kind: int) -> Any:
         known = self._fields[field]

@@ -10,7 +10,6 @@ import binascii
 import json
 import math
 import re
-from difflib import get_close_matches
 from typing import Any
 
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -42,6 +41,8 @@ def nearest(name: str, names: list[str]) -> str:
     """' (did you mean "x"?)', or nothing when no name is near."""
     if len(name) > 100:  # comparing costs its square
         return ""
+    from difflib import get_close_matches  # for those who err
+
     close = get_close_matches(name.lower(), names, n=1, cutoff=0.6) or get_close_matches(name, names, n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""
 

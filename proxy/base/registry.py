@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -19,11 +18,12 @@ class Registry:
     milliseconds to find out), and is asked when a message is not among the lines. It cannot replace a line.
     """
 
-    __slots__ = ("_lines", "_more")
+    __slots__ = ("_lines", "_more", "_resolved")
 
     def __init__(self, lines: Iterable[Line], more: Callable[[], Iterable[Line]] | None = None) -> None:
         self._lines: dict[str, tuple[str, str]] = {message: (name, target) for name, message, target in lines}
         self._more = more
+        self._resolved: dict[str, Any] = {}
 
     def _all(self) -> dict[str, tuple[str, str]]:
         """Every line, those of installed packages included."""
@@ -68,6 +68,8 @@ class Registry:
 
         kind: "a filter"; name: what the configuration calls it
         """
+        from difflib import get_close_matches  # for those who err
+
         messages = {known: message for message, (known, _) in self._all().items() if message != known}
         near = get_close_matches(name[:100], messages, n=1, cutoff=0.8)
         said = f'is missing: {kind} is chosen by its "@type", not by its name'
@@ -79,8 +81,11 @@ class Registry:
 
     def resolve(self, message: str) -> Any:
         """The class behind the message. Raises KeyError when unknown, ImportError when the target is broken."""
-        line = self._line(message)
-        if line is None:
-            raise KeyError(message)
-        module, _, attribute = line[1].partition(":")
-        return getattr(import_module(module), attribute)
+        found = self._resolved.get(message)
+        if found is None:
+            line = self._line(message)
+            if line is None:
+                raise KeyError(message)
+            module, _, attribute = line[1].partition(":")
+            found = self._resolved[message] = getattr(import_module(module), attribute)
+        return found

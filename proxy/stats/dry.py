@@ -6,18 +6,22 @@ configuration is right (``--mode validate``) has no use for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from proxy.stats.histogram import Histogram
 from proxy.stats.store import CodeStats, Counter, Gauge, Scope, Store, TextReadout
+
+T = TypeVar("T")
 
 
 class DryStore(Store):
     """One counter, one gauge, one text and one histogram for all names."""
 
-    __slots__ = ("one_counter", "one_gauge", "one_histogram", "one_text")
+    __slots__ = ("groups", "one_counter", "one_gauge", "one_histogram", "one_text")
 
     def __init__(self) -> None:
+        self.groups: dict[str, Any] = {}
         self.one_counter = Counter()
         self.one_gauge = Gauge(None)
         self.one_text = TextReadout()
@@ -79,6 +83,14 @@ class DryScope(Scope):
     def gauges(self, names: Sequence[str]) -> list[Gauge]:
         """The gauge, as often as names are given."""
         return [self.dry.one_gauge] * len(names)
+
+    def group(self, kind: str, make: Callable[[Scope], T]) -> T:
+        """The first of its kind."""
+        groups = self.dry.groups
+        if kind not in groups:
+            groups[kind] = make(self)
+        found: T = groups[kind]
+        return found
 
     def text(self, name: str) -> TextReadout:
         """The text readout."""

@@ -299,6 +299,11 @@ class Scope:
         prefix = self.prefix
         return self.store.many_gauges([prefix + name for name in names])
 
+    def group(self, kind: str, make: Callable[[Scope], T]) -> T:
+        """What ``make`` makes of this scope; kind: its name, the same for all that one of which would do where no stat
+        is kept (proxy.stats.dry). Clusters have so many."""
+        return make(self)
+
     def text(self, name: str) -> TextReadout:
         """The text readout ``prefix`` + name."""
         return self.store.text(self.prefix + sanitise(name))

@@ -37,6 +37,7 @@ from proxy.upstream.transport_socket import TransportSockets, compile_transport_
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
+    from proxy.stats.store import Scope
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.dns import ResolverOptions
 
@@ -131,8 +132,8 @@ class Cluster:
         self.observability_bytes = self.observability_name.encode()
         scope = self.scope = context.stats.scope("cluster").scope(self.observability_name)
         self.sockets = TransportSockets()
-        self.stats = ClusterStats(scope)
-        self.codes = ClusterCodes(scope, self.stats)
+        self.stats = scope.group("ClusterStats", ClusterStats)
+        self.codes = scope.group("ClusterCodes", self._make_codes)
         breakers = scope.scope("circuit_breakers")
         default, high = config.thresholds
         self.timeout_budgets = TimeoutBudgets(scope) if config.timeout_budgets else None
@@ -157,7 +158,6 @@ class Cluster:
         self.on_ready: Callable[[Cluster], None] | None = None
         self.on_updated: Callable[[Cluster], None] | None = None
         self._selector = HostSelector(make_balancer, config.policy, self.stats, context.ids)
-        self._selector.update([])
         self.choose_host = self._selector.choose_host
         self.discovery: DnsDiscovery | None = None
         if config.dns is not None:
@@ -168,6 +168,9 @@ class Cluster:
             self.choose_host = self.original_dst.choose_host
         self.maintenance = 0.0
         self.runtime = follow_runtime(self, context.runtime)
+
+    def _make_codes(self, scope: Scope) -> ClusterCodes:
+        return ClusterCodes(scope, self.stats)
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -56,7 +56,7 @@ def compile_default_dns_cluster(cluster: Reader, default: ResolverOptions) -> Dn
 @reads(CLUSTER)
 def ignore_dns_settings(cluster: Reader) -> None:
     """A STATIC cluster resolves no names; Envoy does not use these either."""
-    for field in (
+    cluster.ignore(
         "dns_refresh_rate",
         "dns_failure_refresh_rate",
         "dns_lookup_family",
@@ -67,8 +67,8 @@ def ignore_dns_settings(cluster: Reader) -> None:
         "typed_dns_resolver_config",
         "use_tcp_for_dns_lookups",
         "wait_for_warm_on_init",
-    ):
-        cluster.ignore(field, why="a STATIC cluster resolves no names")
+        why="a STATIC cluster resolves no names",
+    )
 
 
 @reads(CLUSTER)

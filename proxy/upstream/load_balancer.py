@@ -150,7 +150,7 @@ class HostSelector:
         self._ids = ids
         self._balancers: dict[tuple[int, str], LoadBalancer] = {}
         self._targets: list[tuple[int, LoadBalancer, bool]] = []  # (percent up to here, balancer, in panic)
-        self.choose_host = self._choose_by_load
+        self.choose_host = self._choose_before_update
 
     def set_policy(self, policy: BalancingPolicy) -> None:
         """How lists are weighed from the next ``update`` on."""
@@ -179,6 +179,12 @@ class HostSelector:
                     self._targets.append((reached, self._balancer(priority, name, chosen), load.panic))
         only = len(self._targets) == 1 and bool(chosen) and not self._targets[0][2]
         self.choose_host = self._targets[0][1].choose_host if only else self._choose_by_load
+
+    def _choose_before_update(self, stream: StreamInfo | None) -> Host | None:
+        """While the hosts are not known: as among none."""
+        if not self._targets:
+            self.update([])
+        return self._choose_by_load(stream)
 
     def _balancer(self, priority: int, name: str, hosts: list[Host]) -> LoadBalancer:
         balancer = self._balancers.get((priority, name))
