@@ -67,6 +67,7 @@ EDGE: Final = EXTERNAL | {
     b"x-envoy-downstream-service-cluster",
     b"x-envoy-downstream-service-node",
     b"x-envoy-decorator-operation",
+    b"x-envoy-original-host",
     b"x-envoy-original-path",
 }
 #: Connection may not name these away: the next hop's trust hangs on them.
@@ -176,7 +177,8 @@ class Forwarding:
             self._introduce(stream, headers, internal)
         if self.generate_request_id:
             if known & REQUEST_ID:
-                if self.use_remote_address and not internal and not self.preserve_request_id:
+                replaces = self.use_remote_address and not internal and not self.preserve_request_id
+                if replaces or not headers.get(b"x-request-id"):  # an empty one is none, as in Envoy
                     headers.set(b"x-request-id", self.ids.request_id())
             else:
                 headers.fields.append((b"x-request-id", self.ids.request_id()))

@@ -57,17 +57,18 @@ class StreamLimits:
             return
         limit = self.duration_s
         asked = read_grpc_timeout(headers) if self.header_max_s is not None else None
-        if asked is not None:
-            limit = min(asked, self.header_max_s or asked)
-            if 0.0 < self.header_offset_s < limit:
-                limit -= self.header_offset_s
-        if limit is None:
+        if (
+            asked is not None
+        ):  # what the offset leaves nothing of, or the client gives no time to, is over at once
+            limit = max(0.0, min(asked, self.header_max_s or asked) - self.header_offset_s)
+        elif not limit:
+            if limit is not None:
+                stream.duration_deadline = float("inf")
             return
-        stream.duration_deadline = stream.started_at + limit if limit else float("inf")
-        if limit:
-            stream.connection.watch(stream.duration_deadline)
-            if wants_grpc(headers):
-                headers.set(GRPC_TIMEOUT, write_grpc_timeout(limit))
+        stream.duration_deadline = stream.started_at + limit
+        stream.connection.watch(stream.duration_deadline)
+        if wants_grpc(headers):
+            headers.set(GRPC_TIMEOUT, write_grpc_timeout(limit))
 
     def tell_host(self, headers: RequestHeaders, expected_s: float) -> None:
         """Where max_grpc_timeout is configured the host is told the timeout that really runs."""

@@ -6,6 +6,7 @@ from tests.parity.scenarios import (
     basics,
     connections,
     failures,
+    forwarding,
     hcm,
     header_ops,
     http2,
@@ -17,6 +18,7 @@ from tests.parity.scenarios import (
     rewriting,
     routes,
     routing,
+    timing,
     tracing,
     upstreams,
 )
@@ -39,4 +41,6 @@ SCENARIOS: list[Scenario] = [
     *operators.SCENARIOS,
     *upstreams.SCENARIOS,
     *hcm.SCENARIOS,
+    *forwarding.SCENARIOS,
+    *timing.SCENARIOS,
 ]

@@ -219,7 +219,10 @@ def test_unknown_envoy_fields_pass():
 
 @pytest.mark.parametrize(
     "name",
-    ["x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-decorator-operation"],
+    [
+        *("x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node"),
+        *("x-envoy-decorator-operation", "x-envoy-original-host", "x-envoy-original-path"),
+    ],
 )
 def test_an_edge_takes_more(name):
     assert one(name, f"{name}: 1", **EDGE) is None
@@ -260,6 +263,7 @@ def test_request_ids():
     made = request_id()
     assert made is not None and len(made) == 36 and made[14] == "4"
     assert request_id("x-request-id: abc") == "abc"
+    assert len(request_id("x-request-id:") or "") == 36, "an empty one is none"
     assert request_id("x-request-id: abc", **EDGE) != "abc"
     assert request_id("x-request-id: abc", preserve_external_request_id=True, **EDGE) == "abc"
     assert request_id(generate_request_id=False) is None

@@ -110,6 +110,7 @@ def test_expect_may_be_left_to_the_upstream():
     assert b"expect: 100-continue" in talk.upstream(0).got
     talk.upstream(0).sends(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert talk.client.got == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert talk.stats["http.front.downstream_rq_1xx"] == talk.stats["cluster.a.upstream_rq_100"] == 1
     talk.client(b"hi")
     talk.upstream(0).replies()
     assert talk.client_saw.status == 200

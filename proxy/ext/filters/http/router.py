@@ -314,7 +314,11 @@ class Router(Tries, Owner):
             connection.release_reading()
 
     def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
-        request.stream.encode_informational(headers)
+        stream: ActiveStream = request.stream
+        if headers.status == 100 and stream.hcm.proxy_100_continue:  # counted like a response, as in Envoy
+            self._count_local(stream, 100)
+            stream.hcm.codes.record(100)
+        stream.encode_informational(headers)
 
     def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
         stream: ActiveStream = request.stream
