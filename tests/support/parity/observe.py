@@ -44,12 +44,13 @@ class Seen:
     log: dict[str, str] = field(default_factory=dict)
     stats: dict[str, str] = field(default_factory=dict)
     spans: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
 
     def places(self) -> dict[str, str]:
         """All sections in one: "client 0 body" → ..."""
         return {
             f"{section} {name}": value
-            for section in ("client", "upstream", "log", "stats", "spans")
+            for section in ("client", "upstream", "log", "stats", "spans", "noted")
             for name, value in getattr(self, section).items()
         }
 
@@ -65,7 +66,7 @@ def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
         world.collector.wait_for_spans(scenario.spans, SPANS_S)
     stats = _settled_stats(proxy)
     names = Names(world.sent)
-    seen = Seen()
+    seen = Seen(noted=dict(world.noted))
     for name, upstream in world.upstreams.items():
         for index, request in enumerate(upstream.requests):
             _add_request(seen.upstream, f"{name} {index}", request, names)

@@ -76,6 +76,7 @@ class World:
 
     said: what the client was told, in order: a Response, or a word for how the connection ended
     sent: every byte the client wrote (ids in it are compared as they are)
+    noted: what the scenario itself has seen, by name
     proxy: the one that is running now
     dns: a name server that knows no name yet; started when it is first asked for
     """
@@ -92,6 +93,7 @@ class World:
         self.collector = Collector()
         self.said: list[Response | str] = []
         self.sent = b""
+        self.noted: dict[str, str] = {}
         self.proxy: ProxyProcess | None = None
         self._dns: DnsServer | None = None
 
@@ -129,7 +131,7 @@ class World:
             script = self.scripts[name]
             upstream.reset(script.script if isinstance(script, Http2) else script)
         self.collector.reset()
-        self.said, self.sent = [], b""
+        self.said, self.sent, self.noted = [], b"", {}
         self.log.unlink(missing_ok=True)
 
     def talk(
@@ -166,6 +168,16 @@ class World:
             if not patient:
                 client.half_close()
             self.said.append(ENDS[0] if client.is_closed() else ENDS[1])
+
+    def note(self, name: str, value: str) -> None:
+        """Compare this as well: a page of the admin interface, what the proxy wrote."""
+        self.noted[name] = value
+
+    def ask_admin(self, path: str, method: str = "GET") -> str:
+        """Ask the running proxy's admin interface: "status body"."""
+        assert self.proxy is not None
+        status, body = self.proxy.admin(path, method)
+        return f"{status} {body}"
 
     def wait_for_lines(self, count: int) -> list[str]:
         """The access log once it has so many lines. Raises AssertionError when they do not come."""

@@ -12,6 +12,7 @@ from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
 from proxy.runtime.runtime import Runtime
+from proxy.tracing.context import TraceContext
 from tests.support.runtime import runtime_of
 
 Read = Callable[[str, dict[str, Any]], Reader]
@@ -63,12 +64,18 @@ def test_an_unfinished_stream_has_no_duration(read: Read, stream: StreamInfo) ->
     assert not accepts(read, {"duration_filter": comparison("GE", 0)}, stream)
 
 
-def test_health_checks_and_traces(read: Read, stream: StreamInfo) -> None:
+def test_health_checks(read: Read, stream: StreamInfo) -> None:
     assert accepts(read, {"not_health_check_filter": {}}, stream)
-    assert not accepts(read, {"traceable_filter": {}}, stream)
-    stream.details, stream.span = b"health_check_ok", object()
+    stream.details = b"health_check_ok"
     assert not accepts(read, {"not_health_check_filter": {}}, stream)
-    assert accepts(read, {"traceable_filter": {}}, stream)
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(b"4", False), (b"9", False), (b"a", True), (b"b", False)])
+def test_traces_that_a_service_forced(read: Read, stream: StreamInfo, mark: bytes, expected: bool) -> None:
+    stream.request_headers = identified(b"3a8c1f2e-7b64-%b1d0-9a2b-5c6d7e8f9012" % mark)
+    assert not accepts(read, {"traceable_filter": {}}, stream), "without tracing"
+    stream.trace = TraceContext(b"1" * 16, b"2" * 16, b"", mark != b"4", 0)
+    assert accepts(read, {"traceable_filter": {}}, stream) is expected
 
 
 def test_response_flags(read: Read, stream: StreamInfo) -> None:
