@@ -32,7 +32,6 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 _NUMBER: Final = re.compile(rb"[0-9a-fA-F]{8}")
 _NO_HEADERS: Final = RequestHeaders(b"", b"", b"")
-_LOG_TYPE: Final = "DownstreamEnd"  # the only moment at which HTTP streams are logged here
 # google.rpc codes as access-log filters spell them.
 _GRPC_NUMBERS: Final = {
     name: number
@@ -44,10 +43,6 @@ _GRPC_NUMBERS: Final = {
         )
     )
 }
-
-
-def _always(stream: StreamInfo) -> bool:
-    return True
 
 
 def _never(stream: StreamInfo) -> bool:
@@ -222,5 +217,6 @@ def _compile_grpc_status(reader: Reader | None) -> Accept:
 def _compile_log_type(reader: Reader | None) -> Accept:
     if reader is None:
         return _never
-    named = _LOG_TYPE in reader.values("types")
-    return _always if named is not reader.flag("exclude") else _never
+    named = frozenset(str(name).encode() for name in reader.values("types"))
+    exclude = reader.flag("exclude")
+    return lambda stream: (stream.log_type in named) is not exclude

@@ -25,7 +25,7 @@ class LineFormatter(Protocol):
 
 def log_context(context: FactoryContext) -> FormatContext:
     """What formats of access logs may read besides the stream."""
-    result = FormatContext(clock=context.clock, ids=context.ids, log_type="DownstreamEnd")
+    result = FormatContext(clock=context.clock, ids=context.ids, log_type="")
     if context.environ is not None:
         result.environ = context.environ
     return result

@@ -23,22 +23,29 @@ class ConnectionInfo:
     remote_address: the client as trusted forwarding headers tell it (%DOWNSTREAM_REMOTE_ADDRESS%)
     direct_remote_address: the peer of the socket; local_address: our end of it, or (local_address_restored) where the
     connection was going before it was redirected to us
+    bytes_received, bytes_sent: of what the connection carries; protocol: b"" while nobody knows; flags: ResponseFlag bits
+    of the connection itself; was_reset: the client ended it with a reset
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     """
 
     __slots__ = (
+        "bytes_received",
+        "bytes_sent",
         "connection_id",
         "direct_remote_address",
         "filter_chain_name",
+        "flags",
         "listener_name",
         "local_address",
         "local_address_restored",
+        "protocol",
         "remote_address",
         "requested_server_name",
         "scheme",
         "started_at",
         "tls",
         "transport_failure",
+        "was_reset",
     )
 
     def __init__(
@@ -56,6 +63,10 @@ class ConnectionInfo:
         self.scheme = b"http"
         self.tls: TlsInfo | None = None
         self.transport_failure = b""
+        self.bytes_received = self.bytes_sent = 0
+        self.flags = 0
+        self.protocol = b""
+        self.was_reset = False
 
 
 class UpstreamBytes:
@@ -107,6 +118,7 @@ class StreamInfo(UpstreamBytes):
         "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
         "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
         "metadata",  # dict of dynamic metadata or None
+        "log_type",  # %ACCESS_LOG_TYPE%
         "upstream_protocol",  # b"HTTP/1.1" once an upstream connection was used, else b""
         # read once, by finish()
         "status",  # response code; 0 while there is none
@@ -160,6 +172,7 @@ class StreamInfo(UpstreamBytes):
         self.span: Span | None = None
         self.trace: TraceContext | None = None
         self.metadata: dict[str, Any] | None = None
+        self.log_type = b"DownstreamEnd"
         self.upstream_protocol = b""
         self.status = 0
         self.details = b""

@@ -36,12 +36,6 @@ def text(attribute: str) -> Make:
     return make
 
 
-def text_or_empty(attribute: str) -> Make:
-    """Bytes; b"" is a value."""
-    get = attrgetter(attribute)
-    return lambda command, context, absent: Slot(TEXT, get)
-
-
 def string(attribute: str) -> Make:
     """A str attribute; "" is absent."""
     value_of = attrgetter(attribute)
@@ -205,6 +199,11 @@ def upstream_close_type(command: Command, context: FormatContext, absent: Any) -
     return Slot(TEXT, lambda stream: absent if stream.upstream_host is None else b"Normal")
 
 
+def downstream_close_type(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """DOWNSTREAM_DETECTED_CLOSE_TYPE"""
+    return Slot(TEXT, lambda stream: b"RemoteReset" if stream.info.was_reset else b"Normal")
+
+
 def constant(value: bytes) -> Make:
     """The same for every stream."""
     return lambda command, context, absent: Slot(TEXT, lambda stream: value)
@@ -238,8 +237,10 @@ def virtual_cluster(command: Command, context: FormatContext, absent: Any) -> Sl
 
 
 def log_type(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """ACCESS_LOG_TYPE"""
+    """ACCESS_LOG_TYPE: in access logs the stream says at which moment it is logged"""
     value = context.log_type.encode()
+    if not value:
+        return Slot(TEXT, lambda stream: stream.log_type)
     return Slot(TEXT, lambda stream: value)
 
 

@@ -78,7 +78,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": Operator(facts.count("upstream_response_header_bytes")),
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": Operator(facts.count("upstream_request_header_bytes")),
     # the response, and how it came about
-    "PROTOCOL": Operator(facts.text_or_empty("protocol")),
+    "PROTOCOL": Operator(facts.text("protocol")),
     "RESPONSE_CODE": Operator(facts.count("status")),
     "RESPONSE_CODE_DETAILS": Operator(facts.spaceless("details"), "optional"),
     "RESPONSE_FLAGS": Operator(_flags(1)),
@@ -133,7 +133,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED": Operator(facts.connection_id_attempted),
     # downstream
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.spaceless("info.transport_failure")),
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.constant(b"Normal")),
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.downstream_close_type),
     "DOWNSTREAM_LOCAL_CLOSE_REASON": Operator(facts.nothing),
     # metadata and filter state
     "DYNAMIC_METADATA": Operator(metadata_of("DYNAMIC"), "required"),

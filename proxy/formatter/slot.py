@@ -44,7 +44,7 @@ class FormatContext:
 
     environ, hostname: read while the format is compiled, never later
     clock: for times of streams that have not ended; ids: for %UNIQUE_ID%
-    log_type: %ACCESS_LOG_TYPE%: "DownstreamEnd" in access logs, "NotSet" elsewhere
+    log_type: %ACCESS_LOG_TYPE%; "": what the stream says, as in access logs
     reply: where formats of bodies find the body that they change; None elsewhere
     """
 

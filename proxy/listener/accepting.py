@@ -10,6 +10,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
+from proxy.base.stream_info import ConnectionInfo
 from proxy.base.timers import Timed
 from proxy.listener.chain_match import Facts, address_of
 from proxy.network.addresses import address_text
@@ -39,12 +40,13 @@ class Inspector:
 class Accepting(Timed):
     """Duck-typed asyncio.Protocol until a chain takes the connection."""
 
-    __slots__ = ("at", "data", "deadline", "facts", "hands_off", "listener", "transport")
+    __slots__ = ("at", "began_at", "data", "deadline", "facts", "hands_off", "listener", "transport")
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.transport: asyncio.Transport
         self.data = b""
+        self.began_at = listener.dispatcher.clock.monotonic()
         self.at = 0  # the inspector whose turn it is
         self.facts = Facts()
         self.hands_off = listener.hands_off  # another listener may take it; the other one keeps it
@@ -121,6 +123,8 @@ class Accepting(Timed):
         chain: FilterChain | None = listener.chains.find(facts)
         if chain is None:
             listener.stats.no_filter_chain_match.value += 1
+            if listener.access_logs:
+                listener.log_unmatched(self._info())
             self.transport.abort()
             return
         listener.filter_chain_name = chain.name  # the connection reads it when it is made
@@ -135,6 +139,13 @@ class Accepting(Timed):
         data, self.data = self.data, b""
         if data and not self.transport.is_closing():
             protocol.data_received(data)
+
+    def _info(self) -> ConnectionInfo:
+        """Of a connection that no chain takes, which so gets no number."""
+        local, peer = (address_text(self.transport.get_extra_info(name)) for name in ("sockname", "peername"))
+        info = ConnectionInfo(0, peer, local, self.began_at)
+        info.requested_server_name = self.facts.server_name
+        return info
 
     def _leave(self) -> None:
         self.listener.no_longer_waits(self)

@@ -7,7 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.base.errors import ResponseFlag
 from proxy.base.init import InitManager
+from proxy.base.stream_info import StreamInfo
 from proxy.listener.accepting import Accepting, Inspector
 from proxy.listener.chain_match import ChainMatcher
 from proxy.network.tls_transport import TlsTransport
@@ -15,6 +17,7 @@ from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope
 
 if TYPE_CHECKING:
+    from proxy.access_log.access_log import AccessLog
     from proxy.base.stream_info import ConnectionInfo
     from proxy.listener.filter_chain import FilterChain
     from proxy.listener.overload import ConnectionLimit
@@ -98,6 +101,7 @@ class Listener:
     """
 
     __slots__ = (
+        "access_logs",
         "address",
         "backlog",
         "binds",
@@ -142,6 +146,7 @@ class Listener:
         self.dispatcher = dispatcher
         self.message = message
         self.direction = "UNSPECIFIED"  # traffic_direction
+        self.access_logs: tuple[AccessLog, ...] = ()
         self.backlog = 128
         self.reuse_port = True
         self.binds = True
@@ -277,6 +282,27 @@ class Listener:
         stats.worker_active.value -= 1
         stats.downstream_cx_destroy.value += 1
         stats.downstream_cx_length_ms.record(int(length_s * 1000.0))
+
+        if self.access_logs:
+            self.log(connection.info, length_s)
+
+    def log(self, info: ConnectionInfo, length_s: float, details: bytes = b"") -> None:
+        """The line of a connection that has ended; numbers of a stream say there what the connection has carried."""
+        clock = self.dispatcher.clock
+        stream = StreamInfo(info, clock.wall() - length_s, info.started_at)
+        stream.log_type = b"NotSet"
+        stream.protocol = info.protocol
+        stream.flags, stream.details = info.flags, details
+        stream.bytes_received, stream.bytes_sent = info.bytes_received, info.bytes_sent
+        stream.ended_at = info.started_at + length_s
+        for access_log in self.access_logs:
+            access_log.log(stream)
+
+    def log_unmatched(self, info: ConnectionInfo) -> None:
+        """The line of a connection for which there is no filter chain."""
+        info.flags |= ResponseFlag.NR
+        info.listener_name = self.name
+        self.log(info, self.dispatcher.clock.monotonic() - info.started_at, b"filter_chain_not_found")
 
     def _name_pipe(self, info: ConnectionInfo) -> None:
         """Clients of a unix socket have no address of their own: as in Envoy, ours stands for it."""

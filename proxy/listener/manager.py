@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.base.init import InitTarget
 from proxy.http.context import FactoryContext
@@ -176,7 +177,7 @@ def compile_listener(
         "bypass_overload_manager"
     )  # the limit of connections is all there is of that manager
     listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
-    reader.unsupported("access_log", "is not supported yet in listeners; in connection managers it is")
+    listener.access_logs = compile_access_logs(reader.each("access_log"), own)
     reader.ignore(
         "connection_balance_config",
         "max_connections_to_accept_per_socket_event",

@@ -146,6 +146,8 @@ class AcceptedConnection(StreamConnection, Flushable):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if isinstance(exc, ConnectionResetError):
+            self.info.was_reset = True
         if self not in self.listener.connections:  # refused when it came
             self.detach()
             return

@@ -12,7 +12,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import REMOTE_RESET, CodecError
+from proxy.base.errors import REMOTE_RESET, CodecError, ResponseFlag
 from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
@@ -95,7 +95,7 @@ class DownstreamConnection(HttpConnection, ServerSink):
         if self.requests == 1:
             # What should have been one counts too: Envoy makes its codec no earlier.
             self.hcm.stats.downstream_cx_http1_total.value += 1
-            self.count_protocol(self.hcm.stats.downstream_cx_http1_active)
+            self.count_protocol(self.hcm.stats.downstream_cx_http1_active, b"HTTP/1.1")
         self.headers_deadline = inf
         if self.requests == self.hcm.max_requests_per_connection:
             self.hcm.stats.downstream_cx_max_requests_reached.value += 1
@@ -145,6 +145,7 @@ class DownstreamConnection(HttpConnection, ServerSink):
         if output and self.open:
             # The only write in this room: a peer may leave at any moment, and that is not an error.
             self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
+            self.info.bytes_sent += len(output)
             self.transport.write(output)
         if self.stream is None and not self.in_feed and (codec.closing or codec.blocked or self.hcm.draining):
             self._between_requests()
@@ -187,9 +188,12 @@ class DownstreamConnection(HttpConnection, ServerSink):
         if log.isEnabledFor(logging.DEBUG):
             peer = self.info.direct_remote_address
             log.debug("[C%d] %s: %d %s", self.info.connection_id, peer, error.status, error.details.decode())
+        self.info.flags |= ResponseFlag.DPE
         stream = self.stream
         if stream is None:
             stream = self.new_stream()
+        if self.requests == 1 and stream.request_headers is None:
+            self.info.protocol = b""  # nobody knows what the client speaks
         stream.refuse(error)
 
     def _between_requests(self) -> None:
@@ -206,6 +210,8 @@ class DownstreamConnection(HttpConnection, ServerSink):
 
     def _head_begins(self) -> None:
         """A part of a request head has come: the rest must follow within request_headers_timeout."""
+        if not self.info.flags:  # no rest of what was refused
+            self.info.protocol = b"HTTP/1.1"
         timeout_s = self.hcm.request_headers_timeout_s
         if timeout_s and self.headers_deadline == inf:
             self.headers_deadline = self.dispatcher.clock.monotonic() + timeout_s

@@ -12,7 +12,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, REMOTE_RESET, CodecError
+from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, REMOTE_RESET, CodecError, ResponseFlag
 from proxy.codec.http2_server import Http2ServerCodec, Http2ServerSink, Http2ServerStream
 from proxy.codec.http2_watch import Http2Flood
 from proxy.http.stream import ActiveStream
@@ -76,7 +76,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     def begin(self, now: float, duration_deadline: float) -> None:
         HttpConnection.begin(self, now, duration_deadline)
         self.hcm.stats.downstream_cx_http2_total.value += 1
-        self.count_protocol(self.hcm.stats.downstream_cx_http2_active)
+        self.count_protocol(self.hcm.stats.downstream_cx_http2_active, b"HTTP/2")
         interval_s = self.hcm.http2_settings.keepalive_interval_s
         if interval_s:
             self.ping_deadline = now + interval_s
@@ -226,6 +226,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         """The only write in this room: a peer may leave at any moment, and that is not an error."""
         if output and self.open:
             self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
+            self.info.bytes_sent += len(output)
             self.transport.write(output)
 
     def on_pong(self) -> None:
@@ -236,6 +237,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
 
     def _refuse(self, error: CodecError) -> None:
         """The client broke the protocol: its requests end, and so does the connection."""
+        self.info.flags |= ResponseFlag.DPE
         if not isinstance(error, Http2Flood):  # which has a counter of its own
             self.hcm.stats.downstream_cx_protocol_error.value += 1
         if log.isEnabledFor(logging.DEBUG):

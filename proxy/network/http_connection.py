@@ -47,8 +47,9 @@ class HttpConnection(AcceptedConnection):
         if first < inf:
             self.watch(first)
 
-    def count_protocol(self, active: Gauge) -> None:
+    def count_protocol(self, active: Gauge, protocol: bytes) -> None:
         """It is known what the client speaks."""
+        self.info.protocol = protocol
         self.protocol_active = active
         active.value += 1
 
@@ -56,6 +57,7 @@ class HttpConnection(AcceptedConnection):
 
     def data_received(self, data: bytes) -> None:
         self.hcm.stats.downstream_cx_rx_bytes_total.value += len(data)
+        self.info.bytes_received += len(data)
         if self.closing:
             return  # lingering: what still comes is thrown away
         try:

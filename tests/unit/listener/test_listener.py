@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.base.errors import ResponseFlag
 from proxy.listener.listener import Listener
 from proxy.listener.place import Place
 from tests.support.transcript import GET, Transcript
@@ -102,3 +103,37 @@ def test_binding_and_letting_go():
     listener.stop_accepting()
     listener.stop_accepting()
     assert listener.sockets == []
+
+
+class Lines:
+    """An access log that keeps what is given to it."""
+
+    def __init__(self) -> None:
+        self.streams: list[Any] = []
+
+    def log(self, stream: Any) -> None:
+        self.streams.append(stream)
+
+
+def test_an_ended_connection_is_logged_with_what_it_carried():
+    talk = Transcript()
+    lines = Lines()
+    talk.listener.access_logs = (cast(Any, lines),)
+    talk.client(GET)
+    talk.upstream(0).replies(200)
+    assert not lines.streams, "while it lasts"
+    sent = len(talk.client.got)
+    talk.client.closes()
+    (stream,) = lines.streams
+    assert (stream.bytes_received, stream.bytes_sent) == (len(GET), sent)
+    assert (stream.protocol, stream.status, stream.log_type, stream.flags) == (b"HTTP/1.1", 0, b"NotSet", 0)
+
+
+def test_a_refused_connection_is_logged_with_its_flag():
+    talk = Transcript()
+    lines = Lines()
+    talk.listener.access_logs = (cast(Any, lines),)
+    talk.client(b"NONSENSE\r\n\r\n")
+    talk.client.closes()
+    (stream,) = lines.streams
+    assert (stream.protocol, stream.flags) == (b"", ResponseFlag.DPE)
