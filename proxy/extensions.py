@@ -41,6 +41,21 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.compressors.zstd:Zstd",
     ),
     (
+        "envoy.filters.http.grpc_stats",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+        "proxy.ext.filters.http.grpc_stats:GrpcStats",
+    ),
+    (
+        "envoy.filters.http.grpc_web",
+        "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+        "proxy.ext.filters.http.grpc_web:GrpcWeb",
+    ),
+    (
+        "envoy.filters.http.grpc_http1_bridge",
+        "envoy.extensions.filters.http.grpc_http1_bridge.v3.Config",
+        "proxy.ext.filters.http.grpc_http1_bridge:GrpcHttp1Bridge",
+    ),
+    (
         "outrider.filters.http.python",
         "outrider.filters.http.python.v1.Python",
         "proxy.ext.filters.http.python:PythonFilter",

@@ -20,6 +20,11 @@ def frame(message: bytes, flags: int = 0) -> bytes:
     return b"%c%b%b" % (flags, len(message).to_bytes(4, "big"), message)
 
 
+def frame_head(length: int) -> bytes:
+    """What stands before a message of so many bytes."""
+    return b"\x00" + length.to_bytes(4, "big")
+
+
 class FrameReader:
     """Cuts a body into messages, however it comes. limit_bytes: of one message; what is longer is refused at its head,
     before it is gathered."""
@@ -57,7 +62,7 @@ class FrameReader:
 
 
 class FrameCounter:
-    """Counts the messages of a body without keeping them, as they begin to be whole."""
+    """Counts the messages of a body without keeping them; one counts as soon as it begins."""
 
     __slots__ = ("_head", "_left", "count")
 
@@ -75,14 +80,12 @@ class FrameCounter:
                 taken = min(self._left, size - at)
                 self._left -= taken
                 at += taken
-                if not self._left:
-                    self.count += 1
                 continue
+            if not self._head:
+                self.count += 1
             taken = min(HEAD_BYTES - len(self._head), size - at)
             self._head += data[at : at + taken]
             at += taken
             if len(self._head) == HEAD_BYTES:
                 self._left = int.from_bytes(self._head[1:], "big")
                 self._head = b""
-                if not self._left:
-                    self.count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -33,6 +34,8 @@ _GRPC_NAMES: Final[tuple[tuple[bytes, bytes], ...]] = (
 # The status of a response that has no grpc-status (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
 HTTP_TO_GRPC: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 UNKNOWN: Final = 2
+GRPC: Final = b"application/grpc"
+_UNPRINTABLE: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 
 
 def grpc_status(stream: StreamInfo) -> int | None:
@@ -78,6 +81,11 @@ def read_grpc_status(headers: HeaderMap | None) -> int | None:
 def grpc_message(headers: HeaderMap) -> str:
     """What ``grpc-message`` says there, its percent-encoding undone."""
     return unquote_to_bytes(headers.get(b"grpc-message") or b"").decode("utf-8", "replace")
+
+
+def encode_grpc_message(text: bytes) -> bytes:
+    """A text as ``grpc-message`` carries it: what is not printable ASCII, and "%", percent-encoded."""
+    return _UNPRINTABLE.sub(lambda found: b"%%%02X" % found.group()[0], text)
 
 
 def grpc_status_operator(command: Command, context: FormatContext, absent: Any) -> Slot:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import CONTENT_LENGTH, CONTENT_TYPE, Field, RequestHeaders, ResponseHeaders
-from proxy.formatter.grpc_status import HTTP_TO_GRPC, UNKNOWN, wants_grpc
+from proxy.formatter.grpc_status import HTTP_TO_GRPC, UNKNOWN, encode_grpc_message, wants_grpc
+from proxy.http.filter import Filter
 
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
@@ -38,7 +38,15 @@ def local_response(
     return headers
 
 
-_UNPRINTABLE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
+#: in a stream's state: its request has become gRPC on its way; who sent it did not
+_CAME_AS_HTTP: Final = Filter()
+
+
+def answer_as_http(stream: ActiveStream) -> None:
+    """For filters that make a gRPC request of another: local replies stay as they are for who sent it."""
+    if stream.state is None:
+        stream.state = {}
+    stream.state[_CAME_AS_HTTP] = True
 
 
 def answers_grpc(headers: RequestHeaders | None) -> bool:
@@ -58,8 +66,7 @@ def grpc_response(
         (b"grpc-status", b"%d" % grpc_status),
     ]
     if body:
-        message = _UNPRINTABLE.sub(lambda found: b"%%%02X" % found.group()[0], body)
-        fields.append((b"grpc-message", message))
+        fields.append((b"grpc-message", encode_grpc_message(body)))
     return ResponseHeaders(200, [*fields, *(field for field in extra if field[0] not in BODY_FIELDS)])
 
 
@@ -81,7 +88,7 @@ def compose(
         status, body, extra, content_type = stream.hcm.local_replies.rewrite(stream, status, body, extra)
     request = stream.request_headers
     is_head = request is not None and request.method == b"HEAD"
-    if answers_grpc(request):
+    if answers_grpc(request) and (stream.state is None or _CAME_AS_HTTP not in stream.state):
         return grpc_response(status, b"" if is_head else body, extra, grpc_status), b""
     return local_response(status, body, extra, content_type), b"" if is_head else body
 

@@ -30,6 +30,7 @@ RUN = {
     "double-proxy/envoy.yaml",
     "front-proxy/envoy.yaml",
     "front-proxy/service-envoy.yaml",
+    "grpc-bridge/client/envoy-proxy.yaml",
     "jaeger-tracing/envoy.yaml",
     "jaeger-tracing/service2-envoy-jaeger.yaml",
     "opentelemetry/envoy-2.yaml",
@@ -123,9 +124,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "golang-http/envoy.yaml": [
         ('HCM0.http_filters[0].typed_config["@type"]', 18, contrib("filters.http.golang.v3alpha.Config")),
-    ],
-    "grpc-bridge/client/envoy-proxy.yaml": [
-        ("HCM0.http_filters[0]", 34, http_filter("grpc_http1_bridge.v3.Config")),
     ],
     "kafka/envoy.yaml": [
         ('HCM0["@type"]', 11, contrib("filters.network.kafka_broker.v3.KafkaBroker")),

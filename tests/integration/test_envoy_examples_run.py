@@ -329,3 +329,21 @@ def test_opentelemetry(run: Run, examples: Path) -> None:
             until(lambda: len(spans()) == 5, "five spans at the collector")
         assert {span["name"] for span in spans()} == {"routeToService2"}
         assert {(span["traceId"], span["parentId"]) for span in spans()} == {(TRACE, PARENT)}
+        assert {span["resource"]["service.name"] for span in spans()} == {"envoy-2"}
+        assert {call.metadata["x-envoy-internal"] for call in collector.calls} == {"true"}
+
+
+def test_grpc_bridge_the_client(run: Run, examples: Path) -> None:
+    """The file's cluster is HTTP/1: what it answers has a status in its head already."""
+    port = free_port()
+    answer = reply(200, b"\0\0\0\0\0", [("content-type", "application/grpc"), ("grpc-status", "0")])
+    with Upstream([answer]) as upstream:
+        places = {
+            ("0.0.0.0", 9911): ("127.0.0.1", port),
+            ("grpc-server-proxy", 8811): ("127.0.0.1", upstream.port),
+        }
+        with run(moved((examples / "grpc-bridge/client/envoy-proxy.yaml").read_text(), places)):
+            response = get(port, "/kv.KV/Get", [("content-type", "application/grpc")], host="grpc")
+            assert (response.status, response.body) == (200, b"\0\0\0\0\0")
+            assert response.one("grpc-status") == "0"
+    assert [request.path for request in upstream.requests] == ["/kv.KV/Get"]

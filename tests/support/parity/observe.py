@@ -31,6 +31,7 @@ COMPARED = re.compile(
     r"|listener\.[^.]+\.[^.]+\.[^.]+\.[^.]+\.(http\.front\.|downstream_cx_total)"
     r"|vhost\.[^.]+\.(vcluster\.(?!other\.)[^.]+|route\.[^.]+)\.upstream_rq_(?!time|body_size)"
     r"|cluster\.[^.]+\.upstream_internal_redirect|http\.front\.passthrough_internal_redirect"
+    r"|cluster\.[^.]+\.grpc(-web)?\."
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
 
