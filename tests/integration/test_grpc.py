@@ -1,4 +1,5 @@
-"""gRPC through the proxy, with grpcio's own client and server: unary and the three streaming kinds, statuses, deadlines.
+"""gRPC through the proxy, with grpcio's own client and server: unary and the three streaming kinds, statuses, deadlines;
+in plain text, and over TLS on both sides.
 
 Serialisers are left out: messages are bytes.
 """
@@ -13,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.config import bootstrap, cluster, file_log, http_listener, route_to, virtual_host
+from tests.support.certs import Authority
+from tests.support.config import (
+    TYPES,
+    Config,
+    bootstrap,
+    cluster,
+    file_log,
+    http_listener,
+    route_to,
+    virtual_host,
+)
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 
@@ -88,35 +99,81 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no ty
         return b"late"
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Service, Outrider, Path]]:
-    service = Service()
-    server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
-    server.add_generic_rpc_handlers((service,))
-    upstream = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    front, admin = free_port(), free_port()
-    log = tmp_path_factory.mktemp("grpc") / "log"
-    retry = {"retry_on": "unavailable", "num_retries": 1, "retry_back_off": {"base_interval": "0.001s"}}
-    routes = [
-        route_to("svc", prefix="/demo.Service/Flaky", retry_policy=retry),
-        route_to("svc", prefix="/demo.Service/Slow", max_stream_duration={"grpc_timeout_header_max": "0.3s"}),
-        route_to("nobody", prefix="/demo.Nobody"),
-        route_to("svc", prefix="/demo.Service", timeout="0s"),
-    ]
-    config = bootstrap(
-        admin,
-        [http_listener(front, [virtual_host(routes)], hcm={"access_log": [file_log(str(log), LOG)]})],
-        [cluster("svc", upstream, **HTTP2_CLUSTER), cluster("nobody", free_port(), **HTTP2_CLUSTER)],
-    )
-    with Outrider(config) as proxy:
-        yield front, service, proxy, log
-    server.stop(None).wait()
+CA = Authority()
+PAIR = CA.signs("front", dns=("front.example",))
+
+
+def secure(*, upstream: bool) -> Config:
+    """A transport socket that speaks HTTP/2 by ALPN."""
+    side = "UpstreamTlsContext" if upstream else "DownstreamTlsContext"
+    common: Config = {"alpn_protocols": ["h2"]}
+    if upstream:
+        common["validation_context"] = {"trusted_ca": {"inline_string": CA.pem}}
+    else:
+        common["tls_certificates"] = [PAIR.config()]
+    typed = {"@type": f"{TYPES}.transport_sockets.tls.v3.{side}", "common_tls_context": common}
+    if upstream:
+        typed["sni"] = "front.example"
+    return {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+
+
+class Served:
+    """The service behind the proxy. service, proxy, log: as they are named"""
+
+    def __init__(self, folder: Path, over_tls: bool) -> None:
+        self.service = Service()
+        self.over_tls = over_tls
+        self.server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        self.server.add_generic_rpc_handlers((self.service,))
+        if over_tls:
+            pair = grpc.ssl_server_credentials([(PAIR.key.encode(), PAIR.certificate.encode())])
+            port = self.server.add_secure_port("127.0.0.1:0", pair)
+        else:
+            port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+        self.front, self.log = free_port(), folder / "log"
+        self.proxy = Outrider(self._config(port))
+
+    def _config(self, upstream: int) -> Config:
+        retry = {"retry_on": "unavailable", "num_retries": 1, "retry_back_off": {"base_interval": "0.001s"}}
+        routes = [
+            route_to("svc", prefix="/demo.Service/Flaky", retry_policy=retry),
+            route_to(
+                "svc", prefix="/demo.Service/Slow", max_stream_duration={"grpc_timeout_header_max": "0.3s"}
+            ),
+            route_to("nobody", prefix="/demo.Nobody"),
+            route_to("svc", prefix="/demo.Service", timeout="0s"),
+        ]
+        listener = http_listener(
+            self.front, [virtual_host(routes)], hcm={"access_log": [file_log(str(self.log), LOG)]}
+        )
+        more = dict(HTTP2_CLUSTER)
+        if self.over_tls:
+            listener["filter_chains"][0]["transport_socket"] = secure(upstream=False)
+            more["transport_socket"] = secure(upstream=True)
+        clusters = [cluster("svc", upstream, **more), cluster("nobody", free_port(), **HTTP2_CLUSTER)]
+        return bootstrap(free_port(), [listener], clusters)
+
+    def channel(self) -> Any:
+        """A client's connection."""
+        target = f"127.0.0.1:{self.front}"
+        if not self.over_tls:
+            return grpc.insecure_channel(target)
+        roots = grpc.ssl_channel_credentials(CA.pem.encode())
+        return grpc.secure_channel(target, roots, [("grpc.ssl_target_name_override", "front.example")])
+
+
+@pytest.fixture(scope="module", params=["plain", "tls"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = Served(tmp_path_factory.mktemp("grpc"), request.param == "tls")
+    with made.proxy:
+        yield made
+    made.server.stop(None).wait()
 
 
 @pytest.fixture
-def channel(served: tuple[int, Service, Outrider, Path]) -> Iterator[Any]:
-    with grpc.insecure_channel(f"127.0.0.1:{served[0]}") as made:
+def channel(served: Served) -> Iterator[Any]:
+    with served.channel() as made:
         yield made
 
 
@@ -130,9 +187,9 @@ def test_unary(channel: Any) -> None:
     assert call.code() is grpc.StatusCode.OK
 
 
-def test_metadata_travels(channel: Any, served: tuple[int, Service, Outrider, Path]) -> None:
+def test_metadata_travels(channel: Any, served: Served) -> None:
     channel.unary_unary("/demo.Service/Unary")(b"x", timeout=5, metadata=(("x-asked", "metadata"),))
-    seen = [metadata for name, metadata in served[1].calls if metadata.get("x-asked") == "metadata"]
+    seen = [metadata for name, metadata in served.service.calls if metadata.get("x-asked") == "metadata"]
     assert len(seen) == 1
     assert seen[0]["x-request-id"]
 
@@ -186,26 +243,22 @@ def test_replies_of_the_proxy_are_grpc(channel: Any) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_retry_on_a_grpc_status(channel: Any, served: tuple[int, Service, Outrider, Path]) -> None:
+def test_retry_on_a_grpc_status(channel: Any, served: Served) -> None:
     assert channel.unary_unary("/demo.Service/Flaky")(b"", timeout=5) == b"second"
-    assert served[2].stats()["cluster.svc.upstream_rq_retry_success"] == 1
+    assert served.proxy.stats()["cluster.svc.upstream_rq_retry_success"] == 1
 
 
-def test_the_clients_deadline_reaches_the_host(
-    channel: Any, served: tuple[int, Service, Outrider, Path]
-) -> None:
+def test_the_clients_deadline_reaches_the_host(channel: Any, served: Served) -> None:
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/demo.Service/Slow")(b"", timeout=4)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert served[1].remaining[-1] < 0.35, "the host was told less than the client's four seconds"
+    assert served.service.remaining[-1] < 0.35, "the host was told less than the client's four seconds"
     assert 0.25 < time.monotonic() - started < 2
 
 
-def test_a_cancelled_call_is_cancelled_at_the_host(
-    channel: Any, served: tuple[int, Service, Outrider, Path]
-) -> None:
-    proxy = served[2]
+def test_a_cancelled_call_is_cancelled_at_the_host(channel: Any, served: Served) -> None:
+    proxy = served.proxy
     before = proxy.stats()["cluster.svc.upstream_rq_tx_reset"]
     call = channel.unary_unary("/demo.Service/Slow").future(b"", timeout=5)
     time.sleep(0.1)
@@ -213,7 +266,7 @@ def test_a_cancelled_call_is_cancelled_at_the_host(
     proxy.wait_for_stat("cluster.svc.upstream_rq_tx_reset", before + 1)
 
 
-def test_the_log_tells_grpc_statuses(channel: Any, served: tuple[int, Service, Outrider, Path]) -> None:
+def test_the_log_tells_grpc_statuses(channel: Any, served: Served) -> None:
     channel.unary_unary("/demo.Service/Unary")(b"", timeout=5)
     with pytest.raises(grpc.RpcError):
         channel.unary_unary("/demo.Service/Fail")(b"", timeout=5)
@@ -225,6 +278,6 @@ def test_the_log_tells_grpc_statuses(channel: Any, served: tuple[int, Service, O
         "HTTP/2 /demo.Nobody/Any 200 UF Unavailable 14",
     }
     deadline = time.monotonic() + 5
-    while not wanted <= set(served[3].read_text().splitlines()) and time.monotonic() < deadline:
+    while not wanted <= set(served.log.read_text().splitlines()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert wanted <= set(served[3].read_text().splitlines())
+    assert wanted <= set(served.log.read_text().splitlines())
