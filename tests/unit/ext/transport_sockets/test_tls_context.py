@@ -12,6 +12,7 @@ from proxy.api.reader import Reader, unread
 from proxy.base.clock import Clock
 from proxy.base.init import InitManager
 from proxy.ext.transport_sockets.tls import DownstreamTls, UpstreamTls
+from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Store
 from proxy.upstream.context import UpstreamContext
 from tests.support.certs import Authority
@@ -37,6 +38,7 @@ def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, An
         registry=cast(Any, None),
         connector=cast(Any, None),
         resolver=cast(Any, None),
+        runtime=Runtime(),
         environ={"CERT": PAIR.certificate},
     )
     kind(reader, Store().scope("x"), context, InitManager("x"))
