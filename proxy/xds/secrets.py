@@ -153,6 +153,8 @@ class SecretManager:
     def add_static(self, reader: Reader) -> None:
         """static_resources.secrets."""
         name = reader.text("name")
+        if reader.which("type") is None:
+            reader.fail("", "a secret of no type: tls_certificate, validation_context, ...")
         if name in self.statics:
             reader.fail("name", f"there is a secret {name} already")
         self.statics[name] = reader

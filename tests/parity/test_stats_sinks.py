@@ -33,6 +33,7 @@ COUNTERS = {
 }
 GAUGES = {"cluster.up.membership_total": 1, "http.front.downstream_rq_active": 0, "server.live": 1}
 TIMES = {"cluster.up.upstream_rq_time": REQUESTS, "http.front.downstream_rq_time": REQUESTS}
+WRITTEN = "cluster.statsd.upstream_cx_tx_bytes_total"
 TAGGED = {
     "cluster.up.upstream_rq_total": "cluster.upstream_rq_total|#envoy.cluster_name:up",
     "cluster.up.upstream_rq_200": "cluster.upstream_rq|#envoy.response_code:200,envoy.cluster_name:up",
@@ -127,7 +128,7 @@ def hear(
             deadline = time.monotonic() + 10
             while True:
                 heard = Heard(daemon.lines(), prefix)
-                if is_all_there(heard, named) or time.monotonic() > deadline:
+                if is_all_there(heard, named, sink is tcp) or time.monotonic() > deadline:
                     return heard
                 time.sleep(0.05)
     finally:
@@ -135,9 +136,11 @@ def hear(
         daemon.close()
 
 
-def is_all_there(heard: Heard, named: dict[str, str]) -> bool:
+def is_all_there(heard: Heard, named: dict[str, str], written: bool) -> bool:
+    """written: and what the sink itself has written to its cluster."""
     return (
-        all(heard.sums.get(named.get(name, name), 0) >= count for name, count in COUNTERS.items())
+        (not written or heard.sums.get(WRITTEN, 0) > 0)
+        and all(heard.sums.get(named.get(name, name), 0) >= count for name, count in COUNTERS.items())
         and all(heard.last.get(named.get(name, name)) == value for name, value in GAUGES.items())
         and all(heard.values.get(named.get(name, name), 0) >= count for name, count in TIMES.items())
     )
@@ -174,7 +177,8 @@ def test_lines(sink: Callable[[Daemon], Config], prefix: str, named: dict[str, s
         assert {name: heard.sums.get(named.get(name, name)) for name in COUNTERS} == COUNTERS
         assert {name: heard.last.get(named.get(name, name)) for name in GAUGES} == GAUGES
         assert {name: heard.values.get(named.get(name, name)) for name in TIMES} == TIMES
-    about = re.compile(r"^(cluster|http)\..*(up|front)")
+        assert sink is not tcp or heard.sums.get(WRITTEN, 0) > 0
+    about = re.compile(r"^(cluster\.up|http\.front)\.")
     assert not {name for name in envoy.sums if about.search(name)} - {*ours.sums}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.base.timers import TimerWheel
     from proxy.stats.store import Counter
+    from proxy.upstream.stats import ClusterStats
 
 DEFAULT_PREFIX: Final = "envoy"
 #: datagrams of one turn; the next ones go a moment later, so that a large page does not hold up requests
@@ -124,8 +125,10 @@ class TcpSender(Sender):
             data = bytes(self.buffer)
             self.buffer.clear()
             if writer is None or writer.is_closing():
+                self._hang_up()
                 writer = self.writer = await self._connect()
             writer.write(data)
+            self._stats().upstream_cx_tx_bytes_total.value += len(data)
             await writer.drain()
 
     async def _connect(self) -> asyncio.StreamWriter:
@@ -139,8 +142,18 @@ class TcpSender(Sender):
             opening = asyncio.open_unix_connection(host.path)
         else:
             opening = asyncio.open_connection(host.ip, host.port)
-        _, writer = await asyncio.wait_for(opening, timeout_s)
+        stats = cluster.stats
+        stats.upstream_cx_total.value += 1
+        try:
+            _, writer = await asyncio.wait_for(opening, timeout_s)
+        except OSError:
+            stats.upstream_cx_connect_fail.value += 1
+            raise
+        stats.upstream_cx_active.value += 1
         return writer
+
+    def _stats(self) -> ClusterStats:
+        return self.context.clusters.clusters[self.cluster].stats
 
     def _on_done(self, result: Any, error: BaseException | None) -> None:
         self.task = None
@@ -153,6 +166,7 @@ class TcpSender(Sender):
         writer, self.writer = self.writer, None
         if writer is not None:
             writer.close()
+            self._stats().upstream_cx_active.value -= 1
 
     def close(self) -> None:
         if self.writer is not None and not self.writer.is_closing() and self.buffer:
