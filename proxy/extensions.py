@@ -11,6 +11,31 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.filters.network.http_connection_manager:HttpConnectionManagerFilter",
     ),
     (
+        "envoy.filters.network.tcp_proxy",
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "proxy.ext.filters.network.tcp_proxy:TcpProxyFilter",
+    ),
+    (
+        "envoy.filters.network.echo",
+        "envoy.extensions.filters.network.echo.v3.Echo",
+        "proxy.ext.filters.network.echo:Echo",
+    ),
+    (
+        "envoy.filters.network.direct_response",
+        "envoy.extensions.filters.network.direct_response.v3.Config",
+        "proxy.ext.filters.network.direct_response:DirectResponse",
+    ),
+    (
+        "envoy.filters.network.sni_cluster",
+        "envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
+        "proxy.ext.filters.network.sni_cluster:SniCluster",
+    ),
+    (
+        "envoy.filters.network.connection_limit",
+        "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+        "proxy.ext.filters.network.connection_limit:ConnectionLimit",
+    ),
+    (
         "envoy.filters.http.router",
         "envoy.extensions.filters.http.router.v3.Router",
         "proxy.ext.filters.http.router:Router",

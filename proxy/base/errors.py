@@ -90,6 +90,7 @@ class ResponseFlag:
     DO: Final = 1 << 27
     DR: Final = 1 << 28
     UDO: Final = 1 << 29
+    URX_OF_BYTES: Final = 1 << 30  # tcp_proxy finds the failure first, and then that it was the last attempt
 
 
 class ResetReason:

@@ -24,20 +24,25 @@ class ConnectionInfo:
     direct_remote_address: the peer of the socket; local_address: our end of it, or (local_address_restored) where the
     connection was going before it was redirected to us
     bytes_received, bytes_sent: of what the connection carries; protocol: b"" while nobody knows; flags: ResponseFlag bits
-    of the connection itself; was_reset: the client ended it with a reset
+    of the connection itself
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
+    local_close_reason: why we ended it, where that has a name; close_type: how it ended, as Envoy detects it
+    filter_state: what network filters leave for those behind them, by Envoy's keys; None while there is none
     """
 
     __slots__ = (
         "bytes_received",
         "bytes_sent",
+        "close_type",
         "connection_id",
         "direct_remote_address",
         "filter_chain_name",
+        "filter_state",
         "flags",
         "listener_name",
         "local_address",
         "local_address_restored",
+        "local_close_reason",
         "protocol",
         "remote_address",
         "requested_server_name",
@@ -45,7 +50,6 @@ class ConnectionInfo:
         "started_at",
         "tls",
         "transport_failure",
-        "was_reset",
     )
 
     def __init__(
@@ -66,7 +70,9 @@ class ConnectionInfo:
         self.bytes_received = self.bytes_sent = 0
         self.flags = 0
         self.protocol = b""
-        self.was_reset = False
+        self.local_close_reason = b""
+        self.close_type = b"Normal"
+        self.filter_state: dict[str, str] | None = None
 
 
 class UpstreamBytes:
@@ -200,6 +206,21 @@ class StreamInfo(UpstreamBytes):
         self.tx_start_at = 0.0
         self.tx_end_at = 0.0
         self.ended_at = 0.0
+
+    @property
+    def hosts_attempted(self) -> list[Host]:
+        """The host of the last try, once there is a connection to it; earlier tries are forgotten, as in Envoy."""
+        return [self.upstream_host] if self.upstream_connection_id and self.upstream_host is not None else []
+
+    @property
+    def upstream_close_type(self) -> bytes:
+        """How the upstream connection ended: Envoy knows others than b"Normal" for bytes alone."""
+        return b"" if self.upstream_host is None else b"Normal"
+
+    @property
+    def upstream_local_close_reason(self) -> bytes:
+        """Why we ended the upstream connection, where that has a name."""
+        return b""
 
     @property
     def stream_id(self) -> bytes:

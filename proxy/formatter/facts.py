@@ -161,14 +161,11 @@ def of_host(value_of: Callable[[Any], str]) -> Make:
 
 
 def of_attempt(value_of: Callable[[Any], str]) -> Make:
-    """Something of the host of the last try, once there is a connection to it; earlier tries are forgotten, as in
-    Envoy."""
+    """Something of each host that was tried, as far as they are remembered."""
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         def get(stream: StreamInfo) -> Any:
-            if not stream.upstream_connection_id or stream.upstream_host is None:
-                return absent
-            return value_of(stream.upstream_host).encode()
+            return ",".join([value_of(host) for host in stream.hosts_attempted]).encode() or absent
 
         return Slot(TEXT, get)
 
@@ -192,16 +189,6 @@ def connection_id_attempted(command: Command, context: FormatContext, absent: An
         TEXT,
         lambda stream: b"%d" % stream.upstream_connection_id if stream.upstream_connection_id else absent,
     )
-
-
-def upstream_close_type(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """UPSTREAM_DETECTED_CLOSE_TYPE: Envoy knows others for TLS alone"""
-    return Slot(TEXT, lambda stream: absent if stream.upstream_host is None else b"Normal")
-
-
-def downstream_close_type(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """DOWNSTREAM_DETECTED_CLOSE_TYPE"""
-    return Slot(TEXT, lambda stream: b"RemoteReset" if stream.info.was_reset else b"Normal")
 
 
 def constant(value: bytes) -> Make:

@@ -39,9 +39,12 @@ FLAGS: Final[tuple[tuple[int, str, str], ...]] = (
     (ResponseFlag.DO, "DO", "DropOverload"),
     (ResponseFlag.DR, "DR", "DownstreamRemoteReset"),
     (ResponseFlag.UDO, "UDO", "UnconditionalDropOverload"),
+    (ResponseFlag.URX_OF_BYTES, "URX", "UpstreamRetryLimitExceeded"),
 )
 
-BY_SHORT_NAME: Final[dict[str, int]] = {short: bit for bit, short, _ in FLAGS}
+BY_SHORT_NAME: Final[dict[str, int]] = {
+    name: sum(bit for bit, short, _ in FLAGS if short == name) for _, name, _ in FLAGS
+}
 
 
 class FlagNames:

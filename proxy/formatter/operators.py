@@ -120,8 +120,8 @@ OPERATORS: Final[dict[str, Operator]] = {
     "UPSTREAM_CONNECTION_ID": Operator(facts.count("upstream_connection_id")),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": Operator(facts.count("attempt_count")),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.spaceless("upstream_transport_failure_reason")),
-    "UPSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.upstream_close_type),
-    "UPSTREAM_LOCAL_CLOSE_REASON": Operator(facts.nothing),
+    "UPSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.text("upstream_close_type")),
+    "UPSTREAM_LOCAL_CLOSE_REASON": Operator(facts.text("upstream_local_close_reason")),
     "UPSTREAM_SERVER_NAME": Operator(facts.nothing),
     "UPSTREAM_HOST": Operator(facts.of_host(facts.host_address)),
     "UPSTREAM_HOST_NAME": Operator(facts.of_host(facts.host_name)),
@@ -133,8 +133,8 @@ OPERATORS: Final[dict[str, Operator]] = {
     "UPSTREAM_CONNECTION_IDS_ATTEMPTED": Operator(facts.connection_id_attempted),
     # downstream
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Operator(facts.spaceless("info.transport_failure")),
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.downstream_close_type),
-    "DOWNSTREAM_LOCAL_CLOSE_REASON": Operator(facts.nothing),
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE": Operator(facts.text("info.close_type")),
+    "DOWNSTREAM_LOCAL_CLOSE_REASON": Operator(facts.text("info.local_close_reason")),
     # metadata and filter state
     "DYNAMIC_METADATA": Operator(metadata_of("DYNAMIC"), "required"),
     "CLUSTER_METADATA": Operator(metadata_of("CLUSTER"), "required"),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from proxy.base.stream_info import ConnectionInfo
 from proxy.base.timers import Timed
 from proxy.listener.chain_match import Facts, address_of
 from proxy.network.addresses import address_text
-from proxy.network.tls_transport import TlsTransport
 
 if TYPE_CHECKING:
     from proxy.listener.filter_chain import FilterChain
@@ -127,15 +126,11 @@ class Accepting(Timed):
                 listener.log_unmatched(self._info())
             self.transport.abort()
             return
-        listener.filter_chain_name = chain.name  # the connection reads it when it is made
-        connection: Any = chain.filter.new_connection(listener, listener.dispatcher)
-        protocol: Any = connection if chain.tls is None else TlsTransport(connection, chain.tls)
+        protocol = chain.new_protocol(listener, listener.dispatcher)
+        listener.filter_chain_name, listener.entering = chain.name, self.facts  # ``introduce`` reads them
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
-        connection.info.requested_server_name = facts.server_name
-        if facts.restored:
-            connection.info.local_address = facts.local_address
-            connection.info.local_address_restored = True
+        listener.entering = None
         data, self.data = self.data, b""
         if data and not self.transport.is_closing():
             protocol.data_received(data)

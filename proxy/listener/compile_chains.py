@@ -12,6 +12,7 @@ from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Criteria, Network, Overlap
 from proxy.listener.filter_chain import FilterChain
 from proxy.listener.listener import Listener, NetworkFilter
+from proxy.network.read_filter import ReadFilterFactory
 from proxy.network.tls import TlsSide
 
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -137,10 +138,11 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
             whole=False,
         )
     built = [_compile_filter(each, context) for each in filters]
-    if len(built) > 1 and None not in built:
-        reader.unsupported("filters", "only the last filter of a chain can be an HTTP connection manager")
-    terminal = built[-1] if built else None
-    if terminal is None:
+    for at, (each, one) in enumerate(zip(filters, built, strict=True)):
+        if one is not None:
+            _check_place(each, isinstance(one, ReadFilterFactory), at == len(built) - 1, context)
+    terminal: Any = built[-1] if built else None
+    if terminal is None or isinstance(terminal, ReadFilterFactory):
         return None
     hcm: Any = getattr(terminal, "hcm", None)
     if tls is not None and hcm is not None:
@@ -148,7 +150,22 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
         scope = context.stats.scope("http").scope(hcm.stat_prefix)
         tls.cx_total = scope.counter("downstream_cx_ssl_total")
         tls.cx_active = scope.gauge("downstream_cx_ssl_active")
-    return FilterChain(name, terminal, tls, reader.message)
+    chain = FilterChain(name, terminal, tls, reader.message)
+    chain.before = tuple(one for one in built[:-1] if isinstance(one, ReadFilterFactory))
+    return chain
+
+
+@reads("envoy.config.listener.v3.Filter")
+def _check_place(reader: Reader, reads_on: bool, is_last: bool, context: FactoryContext) -> None:
+    """reads_on: it is not terminal"""
+    config = reader.any("typed_config")
+    if reads_on != is_last or config is None:
+        return
+    kind, place = (
+        ("non-terminal", "is the last filter") if is_last else ("terminal", "must be the last filter")
+    )
+    named = f"{reader.text('name')} of type {context.registry.name(config.type_name)}"
+    reader.fail("", f"{kind} filter named {named} {place} in a network filter chain")
 
 
 @reads("envoy.config.core.v3.TransportSocket")
@@ -171,7 +188,7 @@ def _compile_transport_socket(reader: Reader | None, context: FactoryContext) ->
 
 
 @reads("envoy.config.listener.v3.Filter")
-def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | None:
+def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | ReadFilterFactory | None:
     name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
     config = reader.any("typed_config")
     if config is None:
@@ -181,5 +198,5 @@ def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | 
     if not context.registry.has(config.type_name):
         reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))
         return None
-    built: NetworkFilter = context.registry.resolve(config.type_name)(config, context)
+    built: NetworkFilter | ReadFilterFactory = context.registry.resolve(config.type_name)(config, context)
     return built

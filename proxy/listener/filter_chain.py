@@ -1,23 +1,43 @@
-"""A filter chain of a listener: its name, the TLS before it, its terminal filter."""
+"""A filter chain of a listener: its name, the TLS before it, its network filters, of which the last is terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxy.network.read_filter import FilterGate
+from proxy.network.tls_transport import TlsTransport
+
 if TYPE_CHECKING:
     from proxy.listener.chain_match import Criteria
-    from proxy.listener.listener import NetworkFilter
+    from proxy.listener.listener import Listener, NetworkFilter
+    from proxy.network.dispatcher import Dispatcher
+    from proxy.network.read_filter import ReadFilterFactory
     from proxy.network.tls import TlsSide
 
 
 class FilterChain:
-    """tls: None for plain text; criteria: None of the default one; message: envoy.config.listener.v3.FilterChain."""
+    """filter: the terminal one; before: those before it, in order; tls: None for plain text
+    criteria: None of the default one; message: envoy.config.listener.v3.FilterChain"""
 
-    __slots__ = ("criteria", "filter", "message", "name", "tls")
+    __slots__ = ("before", "criteria", "filter", "message", "name", "tls")
 
     def __init__(self, name: str, terminal: NetworkFilter, tls: TlsSide | None, message: Any) -> None:
         self.name = name
         self.filter = terminal
+        self.before: tuple[ReadFilterFactory, ...] = ()
         self.tls = tls
         self.message = message
         self.criteria: Criteria | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the terminal filter's connection speaks with the socket itself."""
+        return self.tls is None and not self.before
+
+    def new_protocol(self, listener: Listener, dispatcher: Dispatcher) -> Any:
+        """Who speaks with the socket of a connection: the terminal filter's object, behind the filters before it and
+        TLS, where there are any."""
+        protocol: Any = self.filter.new_connection(listener, dispatcher)
+        if self.before:
+            protocol = FilterGate(protocol, self.before, dispatcher, listener.buffer_limit_bytes)
+        return protocol if self.tls is None else TlsTransport(protocol, self.tls)

@@ -11,8 +11,7 @@ from proxy.base.errors import ResponseFlag
 from proxy.base.init import InitManager
 from proxy.base.stream_info import StreamInfo
 from proxy.listener.accepting import Accepting, Inspector
-from proxy.listener.chain_match import ChainMatcher
-from proxy.network.tls_transport import TlsTransport
+from proxy.listener.chain_match import ChainMatcher, Facts
 from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope
 
@@ -98,6 +97,7 @@ class Listener:
     were going to another listener's address to that one, found by ``find_listener`` (use_original_dst)
     transparent, freebind: options of its sockets
     waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
+    entering: what listener filters know of it
     """
 
     __slots__ = (
@@ -106,6 +106,7 @@ class Listener:
         "backlog",
         "binds",
         "bound",
+        "buffer_limit_bytes",
         "chains",
         "chooses",
         "connections",
@@ -113,6 +114,7 @@ class Listener:
         "direction",
         "dispatcher",
         "draining",
+        "entering",
         "filter",
         "filter_chain_name",
         "filter_chains",
@@ -156,6 +158,8 @@ class Listener:
         self.filter: NetworkFilter
         self.init = InitManager(f"Listener {name}")
         self.filter_chain_name = ""
+        self.entering: Facts | None = None
+        self.buffer_limit_bytes = 1024 * 1024  # per_connection_buffer_limit_bytes
         self.filter_chains: list[FilterChain] = []
         self.tls: TlsSide | None = None
         self.chooses = False
@@ -203,12 +207,12 @@ class Listener:
 
     def _factory(self) -> Callable[[], Any]:
         """Makes the protocol of an accepted connection."""
-        tls = self.tls
         if self.chooses:
             return lambda: Accepting(self)
-        if tls is not None:
-            return lambda: TlsTransport(self.filter.new_connection(self, self.dispatcher), tls)
-        return lambda: self.filter.new_connection(self, self.dispatcher)
+        chain = self.filter_chains[0]
+        if chain.is_plain:
+            return lambda: self.filter.new_connection(self, self.dispatcher)
+        return lambda: chain.new_protocol(self, self.dispatcher)
 
     def take(self, chains: list[FilterChain]) -> None:
         """The chains, once compiled."""
@@ -244,6 +248,13 @@ class Listener:
         """Tell a connection that is just made where it has come in."""
         info.listener_name = self.name
         info.filter_chain_name = self.filter_chain_name
+        facts = self.entering
+        if facts is None:
+            return
+        info.requested_server_name = facts.server_name
+        if facts.restored:
+            info.local_address = facts.local_address
+            info.local_address_restored = True
 
     def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""

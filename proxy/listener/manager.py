@@ -156,7 +156,7 @@ def warming(listener: Listener) -> InitTarget:
 def compile_listener(
     reader: Reader, context: FactoryContext, dispatcher: Dispatcher, limit: ConnectionLimit | None = None
 ) -> Listener | None:
-    """One listener; its filter chains end in HTTP connection managers.
+    """One listener.
 
     limit: of the connections of all listeners together
     """
@@ -186,13 +186,13 @@ def compile_listener(
     if reader.has("name"):
         key = f"envoy.resource_limits.listener.{name}.connection_limit"
         listener.own_limit = context.runtime.integer(key, UNLIMITED)
-    buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
+    listener.buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
     chains = compile_chains(reader, own, listener)
     listener.take(chains)
     for chain in chains:
         hcm: Any = getattr(chain.filter, "hcm", None)
         if hcm is not None:
-            hcm.buffer_limit_bytes = buffer_limit_bytes
+            hcm.buffer_limit_bytes = listener.buffer_limit_bytes
     return listener
 
 

@@ -147,7 +147,7 @@ class AcceptedConnection(StreamConnection, Flushable):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         if isinstance(exc, ConnectionResetError):
-            self.info.was_reset = True
+            self.info.close_type = b"RemoteReset"
         if self not in self.listener.connections:  # refused when it came
             self.detach()
             return

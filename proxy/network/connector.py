@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.network.tcp_upstream import TcpUpstreamConnection
 from proxy.network.upstream import UpstreamConnection
 from proxy.network.upstream_http2 import Http2UpstreamConnection
 from proxy.upstream.pool_http2 import Http2ConnectionPool
+from proxy.upstream.pool_tcp import TcpConnectionPool
 
 if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
@@ -24,10 +26,12 @@ class SocketConnector:
 
     def connect(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
         """Start connecting and return at once."""
-        connection = (
-            Http2UpstreamConnection(pool, host, self.dispatcher)
-            if isinstance(pool, Http2ConnectionPool)
-            else UpstreamConnection(pool, host, self.dispatcher)
-        )
+        connection: UpstreamConnection
+        if isinstance(pool, Http2ConnectionPool):
+            connection = Http2UpstreamConnection(pool, host, self.dispatcher)
+        elif isinstance(pool, TcpConnectionPool):
+            connection = TcpUpstreamConnection(pool, host, self.dispatcher)
+        else:
+            connection = UpstreamConnection(pool, host, self.dispatcher)
         connection.opening = self.dispatcher.loop.create_task(connection.connect())
         return connection

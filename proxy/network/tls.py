@@ -78,8 +78,9 @@ class TlsSide:
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
     local: our certificate; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
     and of each trusted one; server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
-    offers: alpn_protocols are configured; offered: the protocol offered where none are; sessions: kept for resumption
-    by SNI, None where none are kept; is_ready: False until certificates and roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
+    offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
+    has just now; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
+    roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class TlsSide:
         "context",
         "cx_active",
         "cx_total",
+        "fallback",
         "is_ready",
         "is_server",
         "local",
@@ -112,7 +114,7 @@ class TlsSide:
         self.server_name = ""
         self.names_host = False
         self.offers = False
-        self.offered = ""
+        self.fallback = self.offered = ""
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
@@ -129,20 +131,24 @@ class TlsSide:
         self.is_ready = True
         if self.sessions is not None:
             self.sessions = {}
-        if self.offered:
-            context.set_alpn_protocols([self.offered])
+        self.offered = ""
         self.stats.ssl_context_update_by_sds.value += 1
 
-    def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str) -> ssl.SSLObject:
-        """A connection's TLS, nothing said yet."""
+    def begin(
+        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str, offers: bool = True
+    ) -> ssl.SSLObject:
+        """A connection's TLS, nothing said yet. offers: the protocol of ``offer``, where there is one"""
+        wanted = self.fallback if offers else ""
+        if wanted != self.offered:  # each connection takes what the context has when it begins
+            self.offered = wanted
+            self.context.set_alpn_protocols([wanted] if wanted else [])
         session = self.sessions.get(server_name) if self.sessions is not None else None
         return self.context.wrap_bio(incoming, outgoing, self.is_server, server_name or None, session)
 
     def offer(self, protocol: str) -> None:
         """The protocol to offer by ALPN where none is configured ("http/1.1", "h2")."""
         if not self.offers:
-            self.offered = protocol
-            self.context.set_alpn_protocols([protocol])
+            self.fallback = protocol
 
     def keep(self, tls: ssl.SSLObject, server_name: str) -> None:
         """The peer may have given us what resumes this session."""

@@ -14,6 +14,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.base.x509 import BadCertificate
+from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
 
 if TYPE_CHECKING:
@@ -28,35 +29,36 @@ OVER: Final = 3
 _RECORD_BYTES: Final = 16 * 1024
 
 
-class TlsTransport:
-    """One connection's TLS. Duck-typed asyncio.Protocol and asyncio.Transport."""
+class TlsTransport(TransportLayer):
+    """One connection's TLS."""
 
     __slots__ = (
         "_in",
         "_out",
         "_tls",
-        "connection",
+        "ends",
         "failure",
+        "half",
         "server_name",
         "side",
         "state",
-        "transport",
         "unwritten",
     )
 
-    def __init__(self, connection: Any, side: TlsSide, server_name: str = "") -> None:
+    def __init__(self, connection: Any, side: TlsSide, server_name: str = "", offers: bool = True) -> None:
         """connection: an asyncio.Protocol with ``on_secure(TlsInfo)`` and ``on_tls_failed(words)``; connection_lost
-        follows the latter where connection_made came before."""
-        self.connection = connection
+        follows the latter where connection_made came before. offers: see ``TlsSide.begin``"""
+        TransportLayer.__init__(self, connection)
         self.side = side
         self.server_name = server_name
-        self.transport: asyncio.Transport
         self.state = SHAKING
         self.failure = ""
+        self.ends = False  # our half, once the handshake is over
+        self.half = False  # the peer has ended its half, and ours goes on
         self.unwritten: list[bytes] = []
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        self._tls = side.begin(self._in, self._out, server_name)
+        self._tls = side.begin(self._in, self._out, server_name, offers)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
@@ -116,18 +118,22 @@ class TlsTransport:
             self._ended()
 
     def eof_received(self) -> bool:
+        """TCP's end. Only after TLS's own is it half an end: without that one the peer has just gone."""
+        if self.state == OVER:
+            return self.half
         self._ended()
         return False
 
     def _ended(self) -> None:
-        """The peer has said its last."""
+        """The peer has said its last. The connection may still have something to say to it."""
         if self.state == OVER:
             return
         if self.state == SHAKING:
             self._fail("", aborts=True)
             return
         self.state = OVER
-        if not self.connection.eof_received():
+        self.half = bool(self.connection.eof_received())
+        if not self.half:
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -143,12 +149,6 @@ class TlsTransport:
         elif not self.failure:
             self.connection.connection_lost(exc)
         self.unwritten.clear()
-
-    def pause_writing(self) -> None:
-        self.connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self.connection.resume_writing()
 
     # -- the handshake -------------------------------------------------------------------------------------------
 
@@ -180,6 +180,8 @@ class TlsTransport:
         for data in self.unwritten:
             self.write(data)
         self.unwritten.clear()
+        if self.ends:
+            self._say_goodbye()
         return self.state == FRESH
 
     def _fail(self, words: str, aborts: bool) -> None:
@@ -215,43 +217,22 @@ class TlsTransport:
     def close(self) -> None:
         """Say goodbye (close_notify), then close once all is written."""
         if self.state in (FRESH, STEADY) or (self.state == OVER and not self.failure):
-            try:
-                self._tls.unwrap()
-            except (ssl.SSLError, OSError):
-                pass
-            self._push()
+            self._say_goodbye()
         self.transport.close()
 
-    def abort(self) -> None:
-        self.transport.abort()
-
-    def is_closing(self) -> bool:
-        return self.transport.is_closing()
-
     def can_write_eof(self) -> bool:
-        return False
+        return False  # not in a way that a peer which waits for TCP's end would notice
 
     def write_eof(self) -> None:
-        """TLS is not closed by halves here."""
+        """End our half (close_notify); what the peer says is read on."""
+        if self.state == SHAKING:
+            self.ends = True
+            return
+        self._say_goodbye()
 
-    def pause_reading(self) -> None:
-        self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        self.transport.resume_reading()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.transport.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_size(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self.transport.get_extra_info(name, default)
-
-    def set_protocol(self, protocol: Any) -> None:
-        """Another connection object takes the place of ours."""
-        self.connection = protocol
-
-    def get_protocol(self) -> Any:
-        return self.connection
+    def _say_goodbye(self) -> None:
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, OSError):  # it wants the peer's, which is not waited for
+            pass
+        self._push()

@@ -54,6 +54,23 @@ def http_listener(
     }
 
 
+def network_filter(name: str, message: str, **fields: Any) -> Config:
+    """A network filter by the end of its name and of its message ("echo", "echo.v3.Echo")."""
+    typed = {"@type": f"{TYPES}.filters.network.{message}", **fields}
+    return {"name": f"envoy.filters.network.{name}", "typed_config": typed}
+
+
+def tcp_proxy(cluster: str = "", stat_prefix: str = "raw", **fields: Any) -> Config:
+    """The terminal filter that forwards bytes."""
+    named = {"cluster": cluster} if cluster else {}
+    return network_filter("tcp_proxy", "tcp_proxy.v3.TcpProxy", stat_prefix=stat_prefix, **named, **fields)
+
+
+def raw_listener(port: int, *filters: Config, name: str = "front", **more: Any) -> Config:
+    """A listener with one chain of these network filters; ``more`` joins the listener."""
+    return {"name": name, "address": address(port), "filter_chains": [{"filters": list(filters)}], **more}
+
+
 def virtual_host(routes: list[Config], domains: list[str] | None = None, **more: Any) -> Config:
     return {"name": more.pop("name", "all"), "domains": domains or ["*"], "routes": routes, **more}
 

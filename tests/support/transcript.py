@@ -255,7 +255,7 @@ class Transcript:
             )
         )
         self.finished = Finished()
-        put_first(self.hcm, [*filters, self.finished])
+        self._observe(filters)
         self.clients: list[Client] = []
         self.bugs = 0  # bugs of ours that the test provokes
         gc.disable()
@@ -270,7 +270,10 @@ class Transcript:
         loaded.errors.raise_if_any()
         self.parts.clusters.start()
         self.listener = self.parts.listeners.listeners[0]
+
+    def _observe(self, filters: Sequence[Filter]) -> None:
         self.hcm = cast(Any, self.listener.filter).hcm
+        put_first(self.hcm, [*filters, self.finished])
 
     # -- the parties ---------------------------------------------------------------------------------------------
 
@@ -356,6 +359,43 @@ class Transcript:
                 assert (host.rq_active, host.cx_active) == (0, 0), host.address
         watched = [item for items in self.dispatcher.timers._slots.values() for item in items]
         assert [type(item).__name__ for item in watched if type(item).__name__.endswith("Connection")] == []
+
+
+class RawTranscript(Transcript):
+    """As Transcript, for a listener of other network filters: ``filters``, each an envoy.config.listener.v3.Filter; hosts
+    and ``a`` as there; outcome: of connecting (``MemoryLoop.outcome``)."""
+
+    def __init__(
+        self,
+        *filters: Config,
+        hosts: int = 1,
+        a: Config | None = None,
+        listener: Config | None = None,
+        outcome: Any = "open",
+    ) -> None:
+        self._filters = filters
+        self._outcome = outcome
+        super().__init__(hosts=hosts, a=a, listener=listener)
+
+    def _compile(self, config: Config) -> None:
+        self.loop.outcome = self._outcome
+        config["static_resources"]["listeners"][0]["filter_chains"] = [{"filters": list(self._filters)}]
+        super()._compile(config)
+
+    def _observe(self, filters: Sequence[Filter]) -> None:
+        """There are no streams."""
+
+    def connects(self, early: bytes = b"") -> Client:
+        """early: what it says before the proxy has done anything for it"""
+        chain = self.listener.filter_chains[0]
+        protocol = chain.new_protocol(self.listener, self.dispatcher)
+        pipe = Pipe(self.loop, protocol, self.peer, ("127.0.0.1", 10000))
+        protocol.connection_made(pipe)
+        if early:
+            pipe.arrive(early)
+        self.clients.append(Client(self, pipe))
+        self.loop.run()
+        return self.clients[-1]
 
 
 def _cycles() -> Counter[str]:

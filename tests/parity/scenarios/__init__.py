@@ -21,6 +21,7 @@ from tests.parity.scenarios import (
     rewriting,
     routes,
     routing,
+    tcp,
     timing,
     tracing,
     upstreams,
@@ -49,4 +50,5 @@ SCENARIOS: list[Scenario] = [
     *hcm.SCENARIOS,
     *forwarding.SCENARIOS,
     *timing.SCENARIOS,
+    *tcp.SCENARIOS,
 ]

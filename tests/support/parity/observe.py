@@ -13,6 +13,7 @@ from tests.support.messages import Message
 from tests.support.parity.normalise import Names
 from tests.support.parity.scenario import ENDS, SEPARATOR, Scenario, World
 from tests.support.process import ProxyProcess
+from tests.support.tcp_peer import TcpUpstream
 from tests.support.upstream import Request
 
 SETTLE_S = 6.0
@@ -32,6 +33,8 @@ COMPARED = re.compile(
     r"|vhost\.[^.]+\.(vcluster\.(?!other\.)[^.]+|route\.[^.]+)\.upstream_rq_(?!time|body_size)"
     r"|cluster\.[^.]+\.upstream_internal_redirect|http\.front\.passthrough_internal_redirect"
     r"|cluster\.[^.]+\.grpc(-web)?\."
+    r"|tcp\.raw\.(downstream_cx_(total|no_route|drain_close|[rt]x_bytes_total)|idle_timeout|max_downstream)"
+    r"|cluster\.[^.]+\.upstream_cx_(connect_attempts_exceeded|idle_timeout)|connection_limit\.[^.]+\.limited"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
 
@@ -71,6 +74,8 @@ def observe(scenario: Scenario, world: World, proxy: ProxyProcess) -> Seen:
     for name, upstream in world.upstreams.items():
         for index, request in enumerate(upstream.requests):
             _add_request(seen.upstream, f"{name} {index}", request, names)
+        if isinstance(upstream, TcpUpstream):
+            seen.upstream |= {f"{name} {at} heard": story for at, story in enumerate(upstream.stories())}
     index = -1
     for item in world.said:
         index += item not in ENDS  # what happens after a response belongs to it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from tests.support.h2_upstream import Script as H2Script
 from tests.support.messages import Closed
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
+from tests.support.tcp_peer import TcpScript, TcpUpstream
 from tests.support.upstream import Script, Upstream
 
 #: operator by operator, so that a difference names the operator
@@ -71,6 +73,20 @@ class Http2:
     script: H2Script
 
 
+@dataclass(slots=True, frozen=True)
+class Raw:
+    """The script of an upstream whose bytes are compared. context: it speaks TLS"""
+
+    script: TcpScript
+    context: ssl.SSLContext | None = None
+
+
+def _start(script: Script | Http2 | Raw) -> Any:
+    if isinstance(script, Raw):
+        return TcpUpstream(script.script, script.context)
+    return H2Upstream(script.script) if isinstance(script, Http2) else Upstream(script)
+
+
 class World:
     """Ports, peers and files that both proxies meet one after the other.
 
@@ -81,15 +97,12 @@ class World:
     dns: a name server that knows no name yet; started when it is first asked for
     """
 
-    def __init__(self, scripts: Mapping[str, Script | Http2]) -> None:
+    def __init__(self, scripts: Mapping[str, Script | Http2 | Raw]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="outrider-parity-")
         self.folder = Path(self._folder.name)
         self.front, self.admin, self.nobody = free_port(), free_port(), free_port()
         self.scripts = dict(scripts)
-        self.upstreams: dict[str, Any] = {
-            name: H2Upstream(script.script) if isinstance(script, Http2) else Upstream(script)
-            for name, script in scripts.items()
-        }
+        self.upstreams: dict[str, Any] = {name: _start(script) for name, script in scripts.items()}
         self.collector = Collector()
         self.said: list[Response | str] = []
         self.sent = b""
@@ -129,7 +142,7 @@ class World:
         """Forget one proxy before the other comes."""
         for name, upstream in self.upstreams.items():
             script = self.scripts[name]
-            upstream.reset(script.script if isinstance(script, Http2) else script)
+            upstream.reset(script.script if isinstance(script, (Http2, Raw)) else script)
         self.collector.reset()
         self.said, self.sent, self.noted = [], b"", {}
         self.log.unlink(missing_ok=True)
@@ -214,7 +227,7 @@ class Scenario:
     title: str
     config: Callable[[World], Config]
     drive: Callable[[World], None]
-    upstreams: Mapping[str, Script | Http2] = field(default_factory=dict)
+    upstreams: Mapping[str, Script | Http2 | Raw] = field(default_factory=dict)
     lines: int = 0
     spans: int = 0
     expect: Callable[[World], None] | None = None

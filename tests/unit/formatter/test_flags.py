@@ -9,7 +9,13 @@ from proxy.formatter.flags import BY_SHORT_NAME, FLAGS
 def test_every_flag_has_a_name_in_the_order_of_the_bits() -> None:
     bits = [value for name, value in vars(ResponseFlag).items() if not name.startswith("_")]
     assert [bit for bit, _, _ in FLAGS] == bits
-    assert {short: getattr(ResponseFlag, short) for short in BY_SHORT_NAME} == BY_SHORT_NAME
+    named = {short: getattr(ResponseFlag, short) for short in BY_SHORT_NAME}
+    assert named | {"URX": ResponseFlag.URX | ResponseFlag.URX_OF_BYTES} == BY_SHORT_NAME
+
+
+def test_the_limit_of_attempts_follows_the_failure_of_a_connection(stream: StreamInfo) -> None:
+    stream.flags = ResponseFlag.UF | ResponseFlag.URX_OF_BYTES
+    assert compile_format("%RESPONSE_FLAGS%").format_bytes(stream) == b"UF,URX"
 
 
 def test_names(stream: StreamInfo) -> None:

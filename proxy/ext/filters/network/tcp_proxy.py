@@ -1,0 +1,134 @@
+"""envoy.filters.network.tcp_proxy (envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy): bytes to a host and back."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from proxy.access_log.access_log import compile_access_logs
+from proxy.api.reader import Reader, reads
+from proxy.http.context import FactoryContext
+from proxy.network.tcp_proxy import TcpProxy
+from proxy.network.tcp_session import TcpProxyConnection
+
+if TYPE_CHECKING:
+    from proxy.listener.listener import Listener
+    from proxy.network.accepted import AcceptedConnection
+    from proxy.network.dispatcher import Dispatcher
+
+TCP_PROXY: Final = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+IDLE_TIMEOUT_S: Final = 3600.0
+_MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
+
+
+class TcpProxyFilter:
+    """The filter of one chain."""
+
+    __slots__ = ("proxy",)
+
+    def __init__(self, config: Reader, context: FactoryContext) -> None:
+        scope = context.stats.scope("tcp").scope(config.text("stat_prefix"))
+        proxy = self.proxy = TcpProxy(scope, context.clusters.clusters, context.clock, context.ids)
+        _compile_clusters(config, proxy)
+        _compile_times(config, proxy)
+        _compile_logs(config, proxy, context)
+        _refuse(config)
+
+    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
+        """The protocol object of one accepted connection."""
+        return TcpProxyConnection(listener, self.proxy, dispatcher)
+
+    def drain(self, begin: bool = True) -> None:
+        """Bytes have no ends at which to close: connections go on unless ``check_drain_close`` says otherwise."""
+        self.proxy.drain_close = begin and self.proxy.closes_on_drain
+
+
+@reads(TCP_PROXY)
+def _compile_clusters(config: Reader, proxy: TcpProxy) -> None:
+    proxy.cluster = config.text("cluster")
+    weighted = config.sub("weighted_clusters")
+    if weighted is not None:
+        _compile_weighted(weighted, proxy)
+    if config.which("cluster_specifier") is None:
+        config.fail("", "one of cluster, weighted_clusters is required")
+    config.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
+    config.ignore(
+        "hash_policy",
+        why="no balancer hashes: ROUND_ROBIN, LEAST_REQUEST and RANDOM do not, in Envoy neither",
+    )
+
+
+@reads(f"{TCP_PROXY}.WeightedCluster")
+def _compile_weighted(reader: Reader, proxy: TcpProxy) -> None:
+    total = 0
+    for each in reader.each("clusters"):
+        total += _compile_weight(each, total, proxy)
+    if total > _MAX_TOTAL_WEIGHT:
+        reader.fail("clusters", f"the sum of weights of all weighted clusters exceeds {_MAX_TOTAL_WEIGHT}")
+
+
+@reads(f"{TCP_PROXY}.WeightedCluster.ClusterWeight")
+def _compile_weight(reader: Reader, before: int, proxy: TcpProxy) -> int:
+    reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
+    weight = reader.number("weight")
+    proxy.weighted.append((before + weight, reader.text("name")))
+    return weight
+
+
+@reads(TCP_PROXY)
+def _compile_times(config: Reader, proxy: TcpProxy) -> None:
+    proxy.idle_timeout_s = config.seconds("idle_timeout", IDLE_TIMEOUT_S) or inf  # 0 is none
+    proxy.max_duration_s = config.seconds("max_downstream_connection_duration", inf) or inf
+    if config.has("max_downstream_connection_duration_jitter_percentage"):
+        jitter = config.sub("max_downstream_connection_duration_jitter_percentage")
+        proxy.duration_jitter = 0.0 if jitter is None else _percent(jitter) / 100.0
+    proxy.max_connect_attempts = config.wrapped("max_connect_attempts", 1)
+    proxy.closes_on_drain = config.wrapped("check_drain_close", False)
+
+
+@reads("envoy.type.v3.Percent")
+def _percent(reader: Reader) -> float:
+    return reader.real("value")
+
+
+@reads(TCP_PROXY)
+def _compile_logs(config: Reader, proxy: TcpProxy, context: FactoryContext) -> None:
+    proxy.access_logs = compile_access_logs(config.each("access_log"), context)
+    options = config.sub("access_log_options")
+    if options is not None:
+        for field in ("access_log_flush_interval", "flush_access_log_on_connected"):
+            if config.has(field):
+                config.fail(field, "only one of it and access_log_options may be given")
+        _compile_log_options(options, proxy)
+    if config.has("access_log_flush_interval"):
+        proxy.log_interval_s = config.seconds("access_log_flush_interval", inf) or inf
+    if config.flag("flush_access_log_on_connected"):
+        proxy.logs_connected = True
+
+
+@reads(f"{TCP_PROXY}.TcpAccessLogOptions")
+def _compile_log_options(reader: Reader, proxy: TcpProxy) -> None:
+    proxy.log_interval_s = reader.seconds("access_log_flush_interval", inf) or inf
+    proxy.logs_connected = reader.flag("flush_access_log_on_connected")
+    proxy.logs_start = reader.flag("flush_access_log_on_start")
+
+
+@reads(TCP_PROXY)
+def _refuse(config: Reader) -> None:
+    config.unsupported("on_demand", "clusters on demand need xDS, which is not supported yet")
+    config.unsupported("tunneling_config", "tunnels over HTTP are not supported yet")
+    config.unsupported(
+        "backoff_options", "connect attempts follow one another at once; backing off is not supported"
+    )
+    if config.enum("upstream_connect_mode") != "IMMEDIATE":
+        config.unsupported(
+            "upstream_connect_mode", "only IMMEDIATE is supported: hosts are connected to at once"
+        )
+    config.unsupported("max_early_data_bytes", "needs an upstream_connect_mode that is not supported")
+    config.unsupported("proxy_protocol_tlvs", "TLVs of one's own are not supported yet")
+    config.ignore("proxy_protocol_tlv_merge_policy", why="there are no proxy_protocol_tlvs to merge")
+    config.ignore(
+        "downstream_idle_timeout",
+        "upstream_idle_timeout",
+        why="Envoy has no use for it; idle_timeout is for both sides",
+    )

@@ -1,0 +1,140 @@
+"""TcpProxy: what all connections of one tcp_proxy filter share: where they go, how long they may last, their statistics
+and logs. Made from configuration by ``ext.filters.network.tcp_proxy``; a connection is ``network.tcp_session``.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from proxy.network.tcp_stream_info import TcpStreamInfo
+
+if TYPE_CHECKING:
+    from proxy.access_log.access_log import AccessLog
+    from proxy.base.clock import Clock
+    from proxy.base.ids import Ids
+    from proxy.base.stream_info import ConnectionInfo
+    from proxy.stats.store import Scope
+    from proxy.upstream.cluster import Cluster
+
+#: What a filter before this one puts into ``ConnectionInfo.filter_state`` to choose the cluster.
+CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"
+
+
+class TcpProxyStats:
+    """Everything under ``tcp.<stat_prefix>.``."""
+
+    __slots__ = (
+        "downstream_cx_drain_close",
+        "downstream_cx_no_route",
+        "downstream_cx_rx_bytes_total",
+        "downstream_cx_total",
+        "downstream_cx_tx_bytes_total",
+        "downstream_flow_control_paused_reading_total",
+        "downstream_flow_control_resumed_reading_total",
+        "idle_timeout",
+        "max_downstream_connection_duration",
+        "upstream_flush_active",
+        "upstream_flush_total",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        self.downstream_cx_drain_close = scope.counter("downstream_cx_drain_close")
+        self.downstream_cx_no_route = scope.counter("downstream_cx_no_route")
+        self.downstream_cx_rx_bytes_total = scope.counter("downstream_cx_rx_bytes_total")
+        self.downstream_cx_total = scope.counter("downstream_cx_total")
+        self.downstream_cx_tx_bytes_total = scope.counter("downstream_cx_tx_bytes_total")
+        self.downstream_flow_control_paused_reading_total = scope.counter(
+            "downstream_flow_control_paused_reading_total"
+        )
+        self.downstream_flow_control_resumed_reading_total = scope.counter(
+            "downstream_flow_control_resumed_reading_total"
+        )
+        self.idle_timeout = scope.counter("idle_timeout")
+        self.max_downstream_connection_duration = scope.counter("max_downstream_connection_duration")
+        self.upstream_flush_total = scope.counter("upstream_flush_total")
+        self.upstream_flush_active = scope.gauge("upstream_flush_active", follows=self.upstream_flush_total)
+        for name in (
+            "downstream_cx_overload_close",
+            "early_data_received_count_total",
+            "route_delayed_total",
+        ):
+            scope.counter(name)  # what they count is not built
+        for name in ("downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"):
+            scope.gauge(name)
+
+
+class TcpProxy:
+    """cluster: the only one, "" where ``weighted`` is: [(sum of the weights so far, name)]
+    clusters: all of the process, by name
+    idle_timeout_s, max_duration_s: inf for none; duration_jitter: 0..1 of it that chance adds
+    log_interval_s: of TcpPeriodic lines, inf for none; logs_start, logs_connected: lines for these moments as well
+    drain_close: connections end with the next bytes; closes_on_drain: that is so once the listener drains
+    """
+
+    __slots__ = (
+        "access_logs",
+        "clock",
+        "closes_on_drain",
+        "cluster",
+        "clusters",
+        "drain_close",
+        "duration_jitter",
+        "idle_timeout_s",
+        "ids",
+        "log_interval_s",
+        "logs_connected",
+        "logs_start",
+        "max_connect_attempts",
+        "max_duration_s",
+        "stats",
+        "weighted",
+    )
+
+    def __init__(self, scope: Scope, clusters: dict[str, Cluster], clock: Clock, ids: Ids) -> None:
+        self.stats = TcpProxyStats(scope)
+        self.clusters = clusters
+        self.clock = clock
+        self.ids = ids
+        self.cluster = ""
+        self.weighted: list[tuple[int, str]] = []
+        self.idle_timeout_s = 3600.0
+        self.max_duration_s = inf
+        self.duration_jitter = 0.0
+        self.max_connect_attempts = 1
+        self.access_logs: tuple[AccessLog, ...] = ()
+        self.log_interval_s = inf
+        self.logs_start = self.logs_connected = False
+        self.closes_on_drain = self.drain_close = False
+
+    def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
+        """Where a connection goes: what a filter before has said, or as configured. None: there is no such cluster."""
+        state = info.filter_state
+        name = state.get(CLUSTER_KEY, "") if state is not None else ""
+        return self.clusters.get(name or self.cluster or self._draw())
+
+    def _draw(self) -> str:
+        if not self.weighted:
+            return ""
+        at = self.ids.randrange(self.weighted[-1][0])
+        for reached, name in self.weighted:
+            if at < reached:
+                return name
+        return ""
+
+    def duration_s(self) -> float:
+        """How long the next connection may last."""
+        if not self.duration_jitter or self.max_duration_s == inf:
+            return self.max_duration_s
+        return self.max_duration_s * (1.0 + self.ids.random() * self.duration_jitter)
+
+    def begin(self, info: ConnectionInfo) -> TcpStreamInfo:
+        """A connection comes; what logs will say of it."""
+        return TcpStreamInfo(info, self.clock.wall(), info.started_at)
+
+    def log(self, stream: TcpStreamInfo, moment: bytes, now: float) -> None:
+        """Write the lines of a moment."""
+        stream.log_type = moment
+        stream.ended_at = now
+        for access_log in self.access_logs:
+            access_log.log(stream)
