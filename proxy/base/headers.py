@@ -108,9 +108,11 @@ KNOWN: Final[dict[bytes, int]] = {
 
 _BOTH_SIDES: Final = (
     b"cache-control",
+    b"connection",
     b"content-encoding",
     b"content-type",
     b"proxy-status",
+    b"upgrade",
     b"via",
     b"x-envoy-attempt-count",
     b"x-envoy-decorator-operation",
@@ -316,7 +318,8 @@ class RequestHeaders(HeaderMap):
         self.path = path
         self.authority = authority
         self.scheme = scheme
-        self.upgrade: bytes | None = None  # the requested protocol of an upgrade or extended CONNECT
+        # the protocol asked for by an upgrade or an extended CONNECT; of a plain CONNECT, CONNECT
+        self.upgrade: bytes | None = None
 
     def pseudo(self, name: bytes) -> bytes | None:
         """The value of ``:method``, ``:path``, ``:authority``, ``:scheme`` or ``host``; None for other names."""

@@ -5,7 +5,8 @@ failure is a value. The codec's own state is settled before the decoder hears th
 decoder may hand the connection to the next request in that very call.
 
 ``reusable`` is False after a response when: it said ``close``, was HTTP/1.0, ran to the close, broke the protocol, was
-followed by bytes that nobody asked for, or was complete before its request was.
+followed by bytes that nobody asked for, or was complete before its request was. A request for another protocol or a
+tunnel is never complete, so its connection serves no other, granted or not.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from proxy.base.headers import (
     CONTENT_LENGTH,
     HOP_BY_HOP,
     TRANSFER_ENCODING,
+    UPGRADE,
     ResponseHeaders,
 )
 from proxy.codec.http1_body import ChunkedReader
 from proxy.codec.http1_head import HeadBuffer, read_response
-from proxy.codec.http1_request import CHUNKED, CLOSE, HEAD, LENGTH, RequestWriter
+from proxy.codec.http1_request import CHUNKED, CLOSE, HEAD, LENGTH, TUNNEL, RequestWriter
 from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
 from proxy.codec.http1_weigh import (
     UNKNOWN,
@@ -32,6 +34,7 @@ from proxy.codec.http1_weigh import (
     message_length,
     too_large,
 )
+from proxy.codec.http1_write import BY_CONNECT, BY_UPGRADE, FRAMING_NAMES
 from proxy.codec.interface import StreamDecoder
 
 STEERING_BITS: Final = CONTENT_LENGTH | TRANSFER_ENCODING | HOP_BY_HOP
@@ -133,7 +136,10 @@ class Http1ClientCodec(RequestWriter):
         decoder = self.decoder
         assert decoder is not None
         if headers.status < 200:
-            self._take_informational(decoder, headers)
+            if headers.status == 101:
+                self._switch(headers, decoder)
+            else:
+                self._take_informational(decoder, headers)
             return
         known = headers.known
         if (
@@ -155,7 +161,7 @@ class Http1ClientCodec(RequestWriter):
             )
             self._state = CHUNKED
         elif length == UNKNOWN:
-            self._state = CLOSE
+            self._state = TUNNEL if self._framing == BY_CONNECT and headers.status < 300 else CLOSE
             self._keep_alive = False
         else:
             self._left = length
@@ -163,10 +169,25 @@ class Http1ClientCodec(RequestWriter):
         decoder.decode_headers(headers, False)
 
     def _take_informational(self, decoder: StreamDecoder, headers: ResponseHeaders) -> None:
-        """A 1xx head. 101 is refused: no upgrade was asked for (RFC 9110 section 15.2.2)."""
-        if headers.status == 101 or headers.known & (CONTENT_LENGTH | TRANSFER_ENCODING):
+        """A 1xx head but 101."""
+        if headers.known & (CONTENT_LENGTH | TRANSFER_ENCODING):
             raise bad_request()
         decoder.decode_informational(headers)
+
+    def _switch(self, headers: ResponseHeaders, decoder: StreamDecoder) -> None:
+        """101: from here on there are only bytes. Refused when no upgrade was asked for (RFC 9110 section 15.2.2) or
+        none is said to have happened (section 7.8)."""
+        known = headers.known
+        if (
+            self._framing != BY_UPGRADE
+            or known & (CONTENT_LENGTH | TRANSFER_ENCODING)
+            or not known & UPGRADE
+            or b"upgrade" not in connection_tokens(headers)
+        ):
+            raise bad_request()
+        self._state = TUNNEL
+        self._keep_alive = False
+        decoder.decode_headers(headers, False)
 
     def _weigh(self, headers: ResponseHeaders, is_http11: bool) -> int:
         """The body's length (RFC 9112 section 6.3), and whether the host will keep the connection."""
@@ -181,13 +202,16 @@ class Http1ClientCodec(RequestWriter):
             if known & HOP_BY_HOP and b"close" in connection_tokens(headers):
                 self._keep_alive = False
         status = headers.status
+        if self._framing == BY_CONNECT and status < 300:
+            headers.remove_all(FRAMING_NAMES)  # RFC 9110 section 9.3.6: a tunnel has no length
+            return UNKNOWN
         if status == 204:
             if length == CHUNKED_LENGTH or length > 0:
                 raise bad_request()  # RFC 9110 section 15.3.5, and Envoy
             if length == 0:
                 headers.remove(b"content-length")
             return 0
-        if status == 304 or self._is_head:
+        if status == 304 or (self._is_head and self._framing != BY_CONNECT):
             return 0
         return length
 
@@ -258,7 +282,7 @@ class Http1ClientCodec(RequestWriter):
             self.reusable = False
         elif self._state == CLOSE:
             self._done(False).decode_data(b"", True)
-        elif self._state == HEAD and self._held is None:
+        elif self._state == TUNNEL or (self._state == HEAD and self._held is None):
             self._fail(CONNECTION_TERMINATION, b"")
         else:
             self._fail(PROTOCOL_ERROR, b"http1.codec_error")  # as Envoy: cut short
@@ -270,6 +294,11 @@ class Http1ClientCodec(RequestWriter):
             self._fail(PROTOCOL_ERROR, b"http1.codec_error")
         else:
             self._fail(CONNECTION_TERMINATION, b"")
+
+    @property
+    def request_done(self) -> bool:
+        """Whether the last request was written whole."""
+        return not self._sending
 
     @property
     def peer_closes(self) -> bool:

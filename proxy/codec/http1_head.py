@@ -31,6 +31,7 @@ from proxy.base.headers import (
     REQUEST_ID,
     REQUEST_JOINED,
     RESPONSE_JOINED,
+    UPGRADE,
     Field,
     RequestHeaders,
     ResponseHeaders,
@@ -150,6 +151,8 @@ def read_request(head: bytes, count: int, absolute: bool = True) -> tuple[Reques
         if target is not None:
             scheme, authority, path = target
             known |= HOST
+        if method == b"CONNECT":
+            known |= UPGRADE  # so that it is weighed, framing or not
     return RequestHeaders(method, path, authority, scheme, fields, known), version
 
 

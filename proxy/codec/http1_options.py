@@ -59,5 +59,5 @@ def spell_request(lines: list[bytes], speller: Speller) -> None:
 def absolute_target(headers: RequestHeaders) -> bytes:
     """The absolute form of a request's target (send_fully_qualified_url)."""
     if headers.path[:1] != b"/":
-        return headers.path
+        return headers.path or headers.authority
     return (headers.scheme or b"http") + b"://" + headers.authority + headers.path

@@ -14,7 +14,9 @@ from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
     BAD_LENGTH,
     BY_CHUNKS,
+    BY_CONNECT,
     BY_LENGTH,
+    BY_UPGRADE,
     LAST_CHUNK,
     NO_BODY,
     NO_LENGTH,
@@ -31,6 +33,7 @@ HEAD: Final = 0
 LENGTH: Final = 1
 CHUNKED: Final = 2
 CLOSE: Final = 3
+TUNNEL: Final = 4
 
 #: Requests without a body that need not say so (Envoy: HeaderUtility::requestShouldHaveNoBody).
 BODILESS: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
@@ -91,6 +94,10 @@ class RequestWriter(ClientCodec):
         """
         assert isinstance(headers, RequestHeaders)
         method, path = headers.method, headers.path
+        if not path:
+            if method != b"CONNECT":
+                raise ValueError("a request without a path")
+            path = headers.authority
         if self._settings.send_fully_qualified_url:
             path = absolute_target(headers)
         lines = [b"%b %b HTTP/1.1" % (method, path), b"host: %b" % headers.authority]
@@ -105,7 +112,13 @@ class RequestWriter(ClientCodec):
         else:
             lines += map(field_line, headers.fields)
         self._framing = NO_BODY
-        if length >= 0:
+        self._is_head = method == b"HEAD"
+        if not end and headers.upgrade is not None:
+            self._framing = BY_UPGRADE
+            if method == b"CONNECT":
+                self._framing = BY_CONNECT
+                self._is_head = True  # the response's length is not looked at either, if it is 2xx
+        elif length >= 0:
             self._framing = BY_LENGTH
             self._write_left = length
         elif not end:
@@ -122,14 +135,13 @@ class RequestWriter(ClientCodec):
         if flat.find(b"\n") >= 0 or flat.find(b"\r") >= 0:
             raise line_break()
         head = b"\r\n".join(lines)
-        if not path or path.find(b" ") >= 0:  # "in" would try the blank as a number first, with an exception
-            raise ValueError("a request path that is empty or holds a blank")
+        if path.find(b" ") >= 0:  # "in" would try the blank as a number first, with an exception
+            raise ValueError("a request path that holds a blank")
         self._out.append(head)
         # the request line, and the empty line, are no fields
         self.field_bytes_out = len(head) - len(method) - len(path) - 14
         self.decoder = stream
         self._state = HEAD
-        self._is_head = method == b"HEAD"
         self._sending = not end
         self.response_done = self.reusable = False
 
@@ -144,6 +156,8 @@ class RequestWriter(ClientCodec):
             self._write_left -= len(data)
             if data:
                 self._out.append(data)
+        elif self._framing >= BY_UPGRADE:
+            self._out.append(data)
         else:
             if data:
                 self._out += (b"%x\r\n" % len(data), data, b"\r\n")

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.base.headers import CASED, CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap, ResponseHeaders
+from proxy.base.headers import (
+    CASED,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    HeaderMap,
+    ResponseHeaders,
+)
 from proxy.codec.http1_options import spell_response
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
@@ -15,6 +21,8 @@ from proxy.codec.http1_write import (
     BY_CHUNKS,
     BY_CLOSE,
     BY_LENGTH,
+    FRAMING_FIELDS,
+    FRAMING_NAMES,
     LAST_CHUNK,
     NO_BODY,
     NO_LENGTH,
@@ -34,6 +42,8 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 WAIT: Final = 3
 DEAD: Final = 4
+ASKED: Final = 5
+TUNNEL: Final = 6
 
 
 class ResponseWriter(ServerCodec):
@@ -47,6 +57,7 @@ class ResponseWriter(ServerCodec):
         "_framing",
         "_goaway",
         "_http10",
+        "_is_connect",
         "_is_head",
         "_out",
         "_out_bytes",
@@ -67,6 +78,7 @@ class ResponseWriter(ServerCodec):
         self.keep_alive = True
         self._http10 = False
         self._is_head = False
+        self._is_connect = False
         # writing
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -117,6 +129,9 @@ class ResponseWriter(ServerCodec):
         else:
             lines += map(field_line, headers.fields)
         if self._http10 or not self.keep_alive or self._goaway or self._state != WAIT:
+            if self._state == ASKED and self._switches(status):
+                self._write_switch(headers)
+                return
             self._say_close(headers, lines, length)
         if length >= 0:
             self._framing = BY_LENGTH
@@ -139,6 +154,33 @@ class ResponseWriter(ServerCodec):
         self._out_bytes += size
         if end:
             self._response_done()
+
+    def _switches(self, status: int) -> bool:
+        """Whether a response grants what the request asked for: another protocol, or a tunnel."""
+        return 200 <= status < 300 if self._is_connect else status == 101
+
+    def _write_switch(self, headers: ResponseHeaders) -> None:
+        """The last head of the connection: from here on there are only bytes, in both directions."""
+        if headers.known & FRAMING_FIELDS:
+            headers.remove_all(FRAMING_NAMES)  # RFC 9110 sections 9.3.6 and 15.2: nothing here has a length
+        lines = [STATUS_LINES[headers.status]]
+        if self._http10:
+            lines[0] = b"HTTP/1.0" + lines[0][8:]
+        lines += map(field_line, headers.fields)
+        if headers.known & CASED:
+            spell_response(lines, headers.case)
+        elif self._settings.speller is not None:
+            spell_response(lines, self._settings.speller)
+        lines += (b"", b"")
+        head = joined(lines)
+        self._state = TUNNEL
+        self._responding = True
+        self._framing = BY_CLOSE
+        self._out.append(head)
+        size = len(head)
+        self.wire_bytes_out = size
+        self.field_bytes_out = size - len(lines[0]) - 4
+        self._out_bytes += size
 
     def _say_close(self, headers: ResponseHeaders, lines: list[bytes], length: int) -> None:
         """HTTP/1.0 keeps the connection only when asked to and when the response has a length.

@@ -4,12 +4,15 @@ Reading is a state machine (``_state``):
 
     HEAD ──head──▶ LENGTH or CHUNKED ──last body byte──▶ WAIT ──response written──▶ HEAD
       └────────────── no body ─────────────────────────▶ WAIT
+    HEAD ──a head that asks for another protocol or a tunnel──▶ ASKED ──granted──▶ TUNNEL
     anything ──protocol error, or a response that must be the last──▶ DEAD: whatever still comes is thrown away
 
 1. One request at a time. What comes while its response is not written (WAIT) is kept and ``blocked`` says so.
 2. The state is moved before a stream is called: the call may write the whole response.
 3. A request whose head is refused still gets a stream, so that the refusal is logged and answered like any reply.
-4. A response that is complete before its request is says ``connection: close`` and is the last (as Envoy does).
+4. After a head that asks for another protocol everything is one body without end: nothing of it is ever read as a
+   request, granted or not. Whoever serves the stream keeps it from the host until the host has granted the request.
+5. A response that is complete before its request is says ``connection: close`` and is the last (as Envoy does).
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason
 from proxy.base.headers import CASED, CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
 from proxy.codec.http1_body import ChunkedReader
 from proxy.codec.http1_head import HeadBuffer, read_request
-from proxy.codec.http1_response import CHUNKED, DEAD, HEAD, LENGTH, WAIT, ResponseWriter
+from proxy.codec.http1_response import ASKED, CHUNKED, DEAD, HEAD, LENGTH, WAIT, ResponseWriter
 from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
 from proxy.codec.http1_weigh import Http1Settings, Steering, bad_request, too_large, weigh_request
 from proxy.codec.interface import ServerSink, StreamDecoder
@@ -88,6 +91,10 @@ class Http1ServerCodec(ResponseWriter):
                 at = self._read_length(data, at)
             elif state == CHUNKED:
                 at = self._read_chunks(data, at)
+            elif state >= ASKED:
+                self.wire_bytes_in += size - at
+                self._deliver(data[at:] if at else data, False)
+                return
             else:
                 if state == WAIT:
                     self._wait(data, at)
@@ -168,6 +175,7 @@ class Http1ServerCodec(ResponseWriter):
                 headers.known |= CASED
             if headers.known & STEERING_BITS or version != b"HTTP/1.1":
                 self._steer(weigh_request(headers, version, settings))
+                self._is_connect = headers.method == b"CONNECT"
         except CodecError as error:
             if head == PREFACE_HEAD and self._sink is not None and self._sink.on_preface():
                 return  # what follows waits (WAIT) for whoever speaks HTTP/2
@@ -184,10 +192,8 @@ class Http1ServerCodec(ResponseWriter):
     def _steer(self, steering: Steering) -> None:
         self.keep_alive = steering.keep_alive
         self._http10 = steering.http10
-        if steering.last:
-            # Bytes after the head belong to the other protocol or to nobody: never read as a request.
-            self._state = LENGTH
-            self._stop()
+        if steering.switches:
+            self._state = ASKED
         elif steering.length == CHUNKED_LENGTH:
             settings = self._settings
             self._chunks = ChunkedReader(

@@ -140,16 +140,16 @@ class Steering:
     """What a request's head means for its connection.
 
     length: body bytes, CHUNKED or UNKNOWN; keep_alive: the client wants another request
-    http10: answer as HTTP/1.0; last: nothing after the head may be read as a request (CONNECT, upgrade)
+    http10: answer as HTTP/1.0; switches: nothing after the head is a request: it asks for another protocol, or a tunnel
     """
 
-    __slots__ = ("http10", "keep_alive", "last", "length")
+    __slots__ = ("http10", "keep_alive", "length", "switches")
 
     def __init__(self) -> None:
         self.length = UNKNOWN
         self.keep_alive = True
         self.http10 = False
-        self.last = False
+        self.switches = False
 
 
 def weigh_request(headers: RequestHeaders, version: bytes, settings: Http1Settings) -> Steering:
@@ -176,11 +176,14 @@ def weigh_request(headers: RequestHeaders, version: bytes, settings: Http1Settin
             wanted = wanted_upgrade(headers.joined(b"upgrade") or b"", settings.ignored_upgrades)
             if wanted and wanted.lower() != b"h2c":
                 headers.upgrade = wanted
-                steering.last = True
+                steering.switches = True
     if version != b"HTTP/1.1":
         _weigh_http10(headers, version, tokens, settings, steering)
     if headers.method == b"CONNECT":
-        steering.last = True
+        steering.switches = True
+        if headers.upgrade is None:
+            headers.upgrade = b"CONNECT"
+        headers.remove(b"content-length")  # 0: RFC 9110 section 9.3.6
     return steering
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.base.headers import HeaderMap
+from proxy.base.headers import CONTENT_LENGTH, TRANSFER_ENCODING, HeaderMap
 
 #: Envoy's own reason phrases (seen of 1.40.0); every other status is "Unknown".
 REASONS: Final = {
@@ -79,6 +79,11 @@ NO_BODY: Final = 0
 BY_LENGTH: Final = 1
 BY_CHUNKS: Final = 2
 BY_CLOSE: Final = 3
+BY_UPGRADE: Final = 4  # as it is, once 101 has come
+BY_CONNECT: Final = 5  # as it is, once 2xx has come
+
+FRAMING_FIELDS: Final = CONTENT_LENGTH | TRANSFER_ENCODING
+FRAMING_NAMES: Final = frozenset((b"content-length", b"transfer-encoding"))
 
 NO_LENGTH: Final = -1
 BAD_LENGTH: Final = -2

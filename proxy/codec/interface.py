@@ -147,6 +147,11 @@ class ClientCodec(ServerCodec):
     reusable: bool
 
     @property
+    def request_done(self) -> bool:
+        """Whether the last request was written whole."""
+        raise NotImplementedError
+
+    @property
     def peer_closes(self) -> bool:
         """Whether the last response's head said that the host closes the connection after it."""
         raise NotImplementedError

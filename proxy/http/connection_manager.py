@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from proxy.tracing.tracing import HttpTracing
 
 
+CONNECT: Final = b"connect"  # the upgrade type, as configurations name it
+
 PATH_FAILED: Final = b"path_normalization_failed"
 
 
@@ -82,6 +84,8 @@ class ConnectionManager:
         "stats",
         "stream_idle_timeout_s",
         "tracing",
+        "upgraded",
+        "upgrades",
         "wall",
     )
 
@@ -130,6 +134,10 @@ class ConnectionManager:
         self.local_replies: LocalReplies | None = None
         self.closes_on_invalid = True  # stream_error_on_invalid_http_message: only the request ends
         self.proxy_100_continue = False
+        self.upgrades: dict[
+            bytes, bool
+        ] = {}  # by lower-case protocol: whether it is taken where a route does not say
+        self.upgraded: set[ActiveStream] = set()  # whose upgrade was taken
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.
@@ -140,11 +148,7 @@ class ConnectionManager:
             self._reject(stream, b"missing_host_header")
             return False
         path = headers.path
-        if headers.method == b"CONNECT":  # has no route here; what follows its head is not a request
-            stream.decode_ended = False
-            stream.rx_end_at = 0.0
-            stream.codec.goaway()
-        elif path[:1] != b"/":
+        if path[:1] != b"/" and (path or headers.method != b"CONNECT"):
             self.stats.downstream_rq_non_relative_path.value += 1
             stream.local_reply(404, b"", b"absolute_path_rejected")
             return False
@@ -172,17 +176,48 @@ class ConnectionManager:
         stream.local_reply(400, b"", details)
 
     def admit_upgrade(self, stream: ActiveStream) -> bool:
-        """No upgrade is configured, so what asks for one is refused, but only once its route is known (as Envoy)."""
-        route = stream.route
-        if route is not None and route.forward is not None:
-            assert stream.request_headers is not None
-            stream.cluster_name = (
-                route.forward.choose_cluster(stream.request_headers, stream) or ""
-            ).encode()
-        self.stats.downstream_rq_ws_on_non_ws_route.value += 1
+        """A request for another protocol, or a tunnel: its route says whether that is taken, or else we do. Without a
+        route it is answered as any other (as Envoy)."""
+        headers, route = stream.request_headers, stream.route
+        assert headers is not None and headers.upgrade is not None
+        wanted = headers.upgrade.lower()
+        action = route.forward if route is not None else None
+        taken: bool | None = None
+        if wanted != CONNECT or headers.method == b"CONNECT":
+            if action is not None and action.upgrades is not None:
+                taken = action.upgrades.get(wanted)
+            if taken is None:
+                taken = self.upgrades.get(wanted, False)
+        if taken:
+            self.stats.downstream_cx_upgrades_total.value += 1
+            self.stats.downstream_cx_upgrades_active.value += 1
+            self.upgraded.add(stream)
+            return True
+        headers.upgrade = None
         stream.codec.goaway()
+        if route is None:
+            return True
+        if action is not None:
+            stream.cluster_name = (action.choose_cluster(headers, stream) or "").encode()
+        self.stats.downstream_rq_ws_on_non_ws_route.value += 1
         stream.local_reply(403, b"", b"upgrade_failed")
         return False
+
+    def end_incomplete(self, stream: ActiveStream) -> None:
+        """An HTTP/1 stream ends whose request never did."""
+        stats = self.stats
+        if stream.tx_start_at:
+            stats.downstream_rq_response_before_rq_complete.value += 1
+            if stream.encode_ended:
+                stats.downstream_rq_rx_reset.value += 1
+        if self.upgraded:
+            self.end_upgrade(stream)
+
+    def end_upgrade(self, stream: ActiveStream) -> None:
+        """A stream ends: perhaps one whose upgrade was taken."""
+        if stream in self.upgraded:
+            self.upgraded.remove(stream)
+            self.stats.downstream_cx_upgrades_active.value -= 1
 
     @staticmethod
     def answers_expect(headers: RequestHeaders) -> bool:

@@ -77,6 +77,10 @@ RESPONSE_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"transfer-encoding")
 )
 
+#: What an upgrade leaves in heads, with the fields that Connection names (as Envoy).
+UPGRADE_FIELDS: Final = frozenset((b"connection", b"upgrade"))
+SWITCH_HOP: Final = RESPONSE_HOP - UPGRADE_FIELDS
+
 OVERWRITE: Final = 0
 APPEND_IF_ABSENT: Final = 1
 PASS_THROUGH: Final = 2
@@ -86,6 +90,11 @@ def connection_tokens(headers: RequestHeaders) -> set[bytes]:
     """The lower-case names in all Connection fields (RFC 9110 section 7.6.1)."""
     named = b",".join(headers.get_all(b"connection")).split(b",")
     return {token.strip(b" \t").lower() for token in named} - {b""}
+
+
+def is_upgrade(headers: RequestHeaders) -> bool:
+    """Whether a request asks for another protocol by its Upgrade field (a plain CONNECT does not)."""
+    return headers.upgrade is not None and headers.upgrade != b"CONNECT"
 
 
 def parse_ip(text: bytes) -> Address | None:
@@ -192,6 +201,8 @@ class Forwarding:
         return value if value in (b"http", b"https") else transport
 
     def _strip_named(self, headers: RequestHeaders) -> None:
+        if is_upgrade(headers):
+            return
         named = connection_tokens(headers) - PROTECTED
         named -= {b"te", b"close"}  # te is judged by its value, whether Connection names it or not
         if named:
@@ -204,10 +215,11 @@ class Forwarding:
             names = EDGE
         else:
             names = EXTERNAL
-        headers.remove_all(names)
+        upgrade = is_upgrade(headers)
+        headers.remove_all(names - UPGRADE_FIELDS if upgrade else names)
         if self.client_cert is None:
             headers.remove_all(CLIENT_CERTS)
-        if headers.known & HOP_BY_HOP:
+        if not upgrade and headers.known & HOP_BY_HOP:
             self._te(headers)
 
     @staticmethod
@@ -287,7 +299,7 @@ class Forwarding:
         """Rewrite a response head in place, last of all before it is written."""
         known = headers.known
         if known & HOP_BY_HOP:
-            headers.remove_all(RESPONSE_HOP)
+            headers.remove_all(RESPONSE_HOP if headers.status != 101 else SWITCH_HOP)
         fields = headers.fields
         if not known & DATE:
             second = int(self.clock.wall())

@@ -70,7 +70,7 @@ def compile_connection_manager(
         reader.fail("route_config", "is missing: a connection manager needs its routes")
     reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")
     reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config")
-    reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
+    hcm.upgrades = _compile_upgrades(reader)
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
     chains = ChainTable(_compile_filters(reader, context))
@@ -78,6 +78,25 @@ def compile_connection_manager(
     if routes is not None and chains.named:
         chains.bind(hcm.route_table)
     return hcm
+
+
+@reads(HCM)
+def _compile_upgrades(reader: Reader) -> dict[bytes, bool]:
+    upgrades: dict[bytes, bool] = {}
+    for one in reader.each("upgrade_configs"):
+        _compile_upgrade(one, upgrades)
+    return upgrades
+
+
+@reads(f"{HCM}.UpgradeConfig")
+def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool]) -> None:
+    name = reader.text("upgrade_type").lower().encode()
+    if name in upgrades:
+        reader.fail("upgrade_type", f"duplicate upgrade_type {reader.text('upgrade_type')}")
+    upgrades[name] = reader.wrapped("enabled", True)
+    if name == b"connect-udp":
+        reader.unsupported("upgrade_type", "CONNECT-UDP is not supported; CONNECT is")
+    reader.unsupported("filters", "upgraded streams run through the http_filters of all others")
 
 
 @reads(HCM)

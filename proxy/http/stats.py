@@ -23,6 +23,7 @@ COUNTERS: Final = (
     "downstream_cx_max_requests_reached",
     "downstream_cx_protocol_error",
     "downstream_cx_delayed_close_timeout",
+    "downstream_cx_upgrades_total",
     "downstream_cx_rx_bytes_total",
     "downstream_cx_tx_bytes_total",
     "downstream_flow_control_paused_reading_total",
@@ -62,7 +63,6 @@ STILL_COUNTERS: Final = (
     "downstream_cx_http3_total",
     "downstream_cx_overload_disable_keepalive",
     "downstream_cx_ssl_total",
-    "downstream_cx_upgrades_total",
     "downstream_rq_http3_total",
     "downstream_rq_overload_close",
     "rq_overload_local_reply",
@@ -70,7 +70,7 @@ STILL_COUNTERS: Final = (
 #: The same for gauges.
 STILL_GAUGES: Final = (
     *("downstream_cx_http3_active", "downstream_cx_ssl_active"),
-    *("downstream_cx_upgrades_active", "downstream_cx_http1_soft_drain"),
+    "downstream_cx_http1_soft_drain",
     *("downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"),
 )
 
@@ -87,6 +87,7 @@ class HcmStats:
         "downstream_cx_http1_active",
         "downstream_cx_http2_active",
         "downstream_cx_length_ms",
+        "downstream_cx_upgrades_active",
         "downstream_rq_active",
         "downstream_rq_body_size",
         "downstream_rq_time",
@@ -108,6 +109,7 @@ class HcmStats:
     downstream_cx_max_requests_reached: Counter
     downstream_cx_protocol_error: Counter
     downstream_cx_delayed_close_timeout: Counter
+    downstream_cx_upgrades_total: Counter
     downstream_cx_rx_bytes_total: Counter
     downstream_cx_tx_bytes_total: Counter
     downstream_flow_control_paused_reading_total: Counter
@@ -157,6 +159,9 @@ class HcmStats:
         )
         self.downstream_cx_http2_active: Gauge = scope.gauge(
             "downstream_cx_http2_active", follows=self.downstream_cx_http2_total
+        )
+        self.downstream_cx_upgrades_active: Gauge = scope.gauge(
+            "downstream_cx_upgrades_active", follows=self.downstream_cx_upgrades_total
         )
         self.downstream_rq_active: Gauge = scope.gauge(
             "downstream_rq_active", follows=self.downstream_rq_total

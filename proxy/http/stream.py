@@ -75,11 +75,23 @@ class ActiveStream(StreamState, StreamDecoder):
                     self.chain = route.chain
             else:
                 self.virtual_host = hcm.route_table.virtual_host(headers)
+        elif headers.method == b"CONNECT":
+            self._find_connect_route(headers)
         if hcm.tracing is not None:
             hcm.tracing.start(self)
         if headers.upgrade is not None and not hcm.admit_upgrade(self):
             return
         self.continue_decoding()
+
+    def _find_connect_route(self, headers: RequestHeaders) -> None:
+        self.route = route = self.hcm.route_table.find_connect(headers, self)
+        if route is not None:
+            self.route_name = route.name
+            self.virtual_host = route.virtual_host
+            if route.chain is not None:
+                self.chain = route.chain
+        else:
+            self.virtual_host = self.hcm.route_table.virtual_host(headers)
 
     def _answer_expect(self, headers: RequestHeaders) -> None:
         """``expect: 100-continue`` is answered by us and does not travel on (RFC 9110 section 10.1.1, and Envoy)."""

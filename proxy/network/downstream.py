@@ -129,9 +129,8 @@ class DownstreamConnection(HttpConnection, ServerSink):
             return
         self.stream = None
         self.idle_since = stream.ended_at
-        if stream.encode_ended and not stream.decode_ended:
-            self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
-            self.hcm.stats.downstream_rq_rx_reset.value += 1
+        if not stream.decode_ended:
+            self.hcm.end_incomplete(stream)
         if self.held & HOLD_STREAM:
             self._release(HOLD_STREAM)
         if not self.dirty:

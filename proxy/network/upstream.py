@@ -204,7 +204,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         if request is not None and codec.response_done:
             if codec.peer_closes:
                 self.pool.stats.upstream_cx_close_notify.value += 1
-            self.pool.on_stream_done(self)
+            if codec.request_done:  # else the close cuts it short, and the pool counts that
+                self.pool.on_stream_done(self)
         self.close()
 
     def eof_received(self) -> bool:

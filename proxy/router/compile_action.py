@@ -42,7 +42,6 @@ def compile_action(
     )
     reader.ignore("early_data_policy", why="no request is ever sent as early data")
     reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
-    reader.unsupported("upgrade_configs", "protocol upgrades (WebSocket, CONNECT) are not supported yet")
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail("cluster", f"unknown cluster '{action.cluster}'")
@@ -70,7 +69,27 @@ def compile_action(
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
     action.host_rewrite = _compile_host_rewrite(reader)
     action.path_rewrite = _compile_path_rewrite(reader, matched)
+    action.upgrades = _compile_upgrades(reader)
     return action
+
+
+@reads("envoy.config.route.v3.RouteAction")
+def _compile_upgrades(reader: Reader) -> dict[bytes, bool] | None:
+    upgrades: dict[bytes, bool] = {}
+    for one in reader.each("upgrade_configs"):
+        _compile_upgrade(one, upgrades)
+    return upgrades or None
+
+
+@reads("envoy.config.route.v3.RouteAction.UpgradeConfig")
+def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool]) -> None:
+    name = reader.text("upgrade_type").lower().encode()
+    if name in upgrades:
+        reader.fail("upgrade_type", f"duplicate upgrade {name.decode()}")
+    upgrades[name] = reader.wrapped("enabled", True)
+    if name == b"connect-udp":
+        reader.unsupported("upgrade_type", "CONNECT-UDP is not supported; CONNECT is")
+    reader.unsupported("connect_config", "CONNECT is passed on to hosts, and not yet ended here (in TCP)")
 
 
 @reads("envoy.config.route.v3.RouteAction")

@@ -24,6 +24,7 @@ from proxy.runtime.runtime import Runtime
 PREFIX: Final = "prefix"
 EXACT: Final = "path"
 SEPARATED: Final = "path_separated_prefix"
+CONNECT: Final = "connect_matcher"
 OTHER: Final = "other"
 
 # condition(headers, random value in [0, 1)) -> bool
@@ -33,7 +34,8 @@ Condition = Callable[[RequestHeaders, float], bool]
 class PathMatch(NamedTuple):
     """How a route looks at the path.
 
-    kind: PREFIX, EXACT, SEPARATED (answered by the index from ``text``) or OTHER (``matches`` decides)
+    kind: PREFIX, EXACT, SEPARATED (answered by the index from ``text``), CONNECT (requests of that method, which have no
+    path) or OTHER (``matches`` decides)
     matched: the part that a prefix_rewrite replaces
     """
 
@@ -54,6 +56,8 @@ def compile_path_match(reader: Reader) -> PathMatch:
     regex = reader.sub("safe_regex")
     if regex is not None:
         return PathMatch(OTHER, b"", compile_regex(regex), Matched(None))
+    if reader.sub(CONNECT) is not None:
+        return PathMatch(CONNECT, b"", None, Matched(None))
     if kind is None:
         reader.fail("", "one of prefix, path, path_separated_prefix, safe_regex is required")
     return PathMatch(OTHER, b"", None, Matched(None))

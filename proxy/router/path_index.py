@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.api.matchers import without_query
 from proxy.base.headers import RequestHeaders
-from proxy.router.match import EXACT, PREFIX, SEPARATED, Condition, PathMatch
+from proxy.router.match import CONNECT, EXACT, PREFIX, SEPARATED, Condition, PathMatch
 
 if TYPE_CHECKING:
     from proxy.router.route import Route
@@ -61,6 +61,7 @@ class PathIndex:
     """Immutable once made. ``sole`` is the Route when every path beginning with ``sole_prefix`` is its."""
 
     __slots__ = (
+        "_connect",
         "_exact",
         "_nodes",
         "_others",
@@ -79,6 +80,7 @@ class PathIndex:
         self._without_parameters = without_parameters
         self._exact: dict[bytes, list[Entry]] = {}
         self._others: list[Entry] = []
+        self._connect: list[Entry] = []
         nodes: dict[bytes, _Node] = {}
         for entry in entries:
             self._place(entry, nodes)
@@ -93,6 +95,8 @@ class PathIndex:
             self._exact.setdefault(text, []).append(entry)
         elif kind in (PREFIX, SEPARATED):
             nodes.setdefault(text, _Node(text)).entries.append(entry)
+        elif kind == CONNECT:
+            self._connect.append(entry)
         else:
             self._others.append(entry)
 
@@ -118,6 +122,14 @@ class PathIndex:
         if best is None:
             return None
         return best.route if best.pick is None else best.pick(headers, random)
+
+    def find_connect(self, headers: RequestHeaders) -> Route | None:
+        """The route of a CONNECT request, which has no path; None when no route with a connect_matcher matches."""
+        random = self._random()
+        for entry in self._connect:
+            if all(condition(headers, random) for condition in entry.conditions):
+                return entry.route if entry.pick is None else entry.pick(headers, random)
+        return None
 
     def _first_prefix(
         self, headers: RequestHeaders, path: bytes, random: float, best: Entry | None

@@ -92,6 +92,7 @@ _ACTION_FIELDS: Final = (
     "retry",
     "rewrites",
     "timeout_s",
+    "upgrades",
     "without_policy",
 )
 
@@ -104,6 +105,7 @@ class RouteAction:
     priority: 0 DEFAULT, 1 HIGH; cluster_not_found_status: 503, 404 or 500
     asks_for_retries: ``request_ops`` may add x-envoy-retry headers, so ``retry_state`` is to be asked in any case
     without_policy: the tries of a request that asks for some itself, while ``retry`` is None
+    upgrades: by lower-case protocol (``connect`` is a tunnel) whether it is taken; None: nothing is said
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
@@ -130,6 +132,7 @@ class RouteAction:
         self.asks_for_retries = False
         self.expected_timeout = b""
         self.rewrites = False
+        self.upgrades: dict[bytes, bool] | None = None
 
     def settle(self) -> None:
         """At configuration time, last: what every request would otherwise compute anew.

@@ -56,11 +56,16 @@ class _Host:
         self.is_plain = self.tls_route is None and facts.virtual_clusters is None
 
     def find(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
-        if self.tls_route is not None and self._wants_tls(headers):
-            return self.tls_route
+        tls_route = self.tls_route_of(headers)
+        if tls_route is not None:
+            return tls_route
         if self.facts.virtual_clusters is not None:
             stream.virtual_cluster = self.facts.virtual_clusters.find(headers)
         return self.index.find(headers)
+
+    def tls_route_of(self, headers: RequestHeaders) -> Route | None:
+        """The route that sends a plain request away, when it must have come over TLS."""
+        return self.tls_route if self.tls_route is not None and self._wants_tls(headers) else None
 
     def _wants_tls(self, headers: RequestHeaders) -> bool:
         if (headers.get(FORWARDED_PROTO) or headers.scheme) == b"https":
@@ -191,6 +196,13 @@ class RouteTable:
         if host.is_plain:
             return host.index.find(headers)
         return host.find(headers, stream)
+
+    def find_connect(self, headers: RequestHeaders, stream: StreamInfo) -> Route | None:
+        """As ``find``, for a CONNECT request without a path."""
+        host = self._only or self._find_host(headers.authority)
+        if host is None:
+            return None
+        return host.tls_route_of(headers) or host.index.find_connect(headers)
 
     def virtual_host(self, headers: RequestHeaders) -> VirtualHost | None:
         """The virtual host of a request for which ``find`` has no route."""

@@ -42,6 +42,12 @@ class Owner:
         """The response head."""
         raise NotImplementedError
 
+    def on_upstream_upgrade(
+        self, request: UpstreamRequest, headers: ResponseHeaders, end: bool, granted: bool
+    ) -> None:
+        """As on_upstream_headers, for a try that asked for another protocol. granted: only bytes follow."""
+        raise NotImplementedError
+
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
         """Response body bytes."""
         raise NotImplementedError

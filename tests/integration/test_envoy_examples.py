@@ -36,6 +36,8 @@ RUN = {
     "opentelemetry/envoy-2.yaml",
     "tls-sni/envoy-client.yaml",
     "tls/envoy-https-https.yaml",
+    "websocket/envoy-ws-route.yaml",
+    "websocket/envoy-ws.yaml",
     "zipkin/envoy-2.yaml",
     "zstd/envoy.yaml",
 }
@@ -48,7 +50,6 @@ SHORT = (
     (re.compile(r"\bC(\d)\b"), r"static_resources.clusters[\1]"),
 )
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
-UPGRADES = "protocol upgrades (WebSocket, CONNECT) are not supported yet"
 XDS = "xDS is not supported yet: listeners and clusters must stand in static_resources"
 NOT_SUPPORTED = "is not supported"
 LOCALITY_WEIGHTS = "choosing hosts by weights of localities is not supported yet"
@@ -153,7 +154,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "single-page-app/envoy.yml": [
         ("dynamic_resources", 5, XDS),
-        ("HCM0.upgrade_configs", 23, UPGRADES),
         ("HCM0.http_filters[0]", 26, http_filter("oauth2.v3.OAuth2")),
         ("static_resources.listeners[1].access_log", 95, "is not supported yet in listeners"),
         ("HCM1.http_filters[0]", 105, http_filter("oauth2.v3.OAuth2")),
@@ -180,12 +180,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("HCM0.http_filters[0]", 28, http_filter("wasm.v3.Wasm")),
         (f"C1.{OPTIONS}.upstream_http_protocol_options", 103, NOT_SUPPORTED),
         (f"C1.{OPTIONS}.http_filters", 108, NOT_SUPPORTED),
-    ],
-    "websocket/envoy-ws-route.yaml": [
-        ("HCM0.route_config.virtual_hosts[0].routes[0].route.upgrade_configs", 24, UPGRADES),
-    ],
-    "websocket/envoy-ws.yaml": [
-        ("HCM0.upgrade_configs", 13, UPGRADES),
     ],
 }
 

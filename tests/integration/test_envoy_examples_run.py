@@ -28,6 +28,7 @@ from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
 from tests.support.upstream import Upstream, reply
 from tests.support.wait import until
+from tests.support.websocket import EchoServer, websocket
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACE, PARENT = "463ac35c9f6413ad48485a3953bb6124", "a2fb4a1d1a96d312"
@@ -225,6 +226,20 @@ def over_tls(port: int, path: str, headers: dict[str, str] | None = None) -> HTT
     connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=10)
     connection.request("GET", path, headers={"connection": "close", **(headers or {})})
     return connection.getresponse()
+
+
+def test_websocket(run: Run, examples: Path) -> None:
+    """websocket/envoy-ws-route.yaml → websocket/envoy-ws.yaml → an echo."""
+    first, second = free_port(), free_port()
+    with EchoServer() as echo:
+        outer = {("0.0.0.0", 10000): ("127.0.0.1", first), ("service-ws", 80): ("127.0.0.1", second)}
+        inner = {("0.0.0.0", 10000): ("127.0.0.1", second), ("service-ws", 80): ("127.0.0.1", echo.port)}
+        texts = [(examples / f"websocket/{name}.yaml").read_text() for name in ("envoy-ws-route", "envoy-ws")]
+        with run(moved(texts[0], outer)), run(moved(texts[1], inner)):
+            with websocket(first, "/ws") as socket:
+                socket.send("through both")
+                assert socket.recv(timeout=5) == "through both"
+            assert get(first, "/").body == b"NotWebSocket\n"
 
 
 def test_front_proxy(run: Run, examples: Path) -> None:

@@ -417,7 +417,7 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(
         ("  cluster: back", "  cluster: bakc"),  # found when compiled
         (
             "timeout: 5s",
-            "timeout: 5s\n                  upgrade_configs: [{upgrade_type: websocket}]",
+            "timeout: 5s\n                  upgrade_configs: [{upgrade_type: connect-udp}]",
         ),  # unsupported
         ("connect_timeout", "conect_timeout"),  # unknown
     ):
@@ -426,7 +426,7 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file(
     assert code == 1
     assert [line.split(": ")[:3] for line in lines] == [
         [":10:9", "error", "static_resources.listeners[0].address.socket_address.port_value"],
-        [":27:19", "unsupported", f"{ROUTE}.route.upgrade_configs"],
+        [":27:38", "unsupported", f"{ROUTE}.route.upgrade_configs[0].upgrade_type"],
         [":35:5", "error", f"{CLUSTER}.conect_timeout"],
     ], "of clusters that could not be read, none is missed"
 

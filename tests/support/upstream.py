@@ -52,6 +52,11 @@ class Reset(Step):
 
 
 @dataclass(slots=True, frozen=True)
+class Tunnel(Step):
+    """Send back whatever comes, as it comes, until the peer leaves; it joins the request's body."""
+
+
+@dataclass(slots=True, frozen=True)
 class Stall(Step):
     """Say nothing until the peer leaves or the upstream is closed."""
 
@@ -165,7 +170,7 @@ class Upstream:
                 request = self._read(wire, number)
                 self.on_request(request)
                 for step in self._record(request):
-                    if not self._play(step, wire):
+                    if not self._play(step, wire, request):
                         return
         except (Closed, OSError, ValueError):
             return
@@ -205,7 +210,7 @@ class Upstream:
             return [item for item in self.script if isinstance(item, Step)]
         return choices[min(at, len(choices) - 1)]
 
-    def _play(self, step: Step, wire: Wire) -> bool:
+    def _play(self, step: Step, wire: Wire, request: Request) -> bool:
         """Do one step; whether the connection goes on."""
         match step:
             case Send(data):
@@ -218,10 +223,20 @@ class Upstream:
             case Reset():
                 wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
+            case Tunnel():
+                self._echo(wire, request)
+                return False
             case Stall():
                 wire.rest()
                 return False
         return True
+
+    def _echo(self, wire: Wire, request: Request) -> None:
+        while True:
+            data, wire.buffer = wire.buffer, b""
+            request.body += data
+            wire.sock.sendall(data)
+            wire.more()
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

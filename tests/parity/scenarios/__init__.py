@@ -24,6 +24,7 @@ from tests.parity.scenarios import (
     tcp,
     timing,
     tracing,
+    upgrades,
     upstreams,
 )
 from tests.support.parity.scenario import Scenario
@@ -51,4 +52,5 @@ SCENARIOS: list[Scenario] = [
     *forwarding.SCENARIOS,
     *timing.SCENARIOS,
     *tcp.SCENARIOS,
+    *upgrades.SCENARIOS,
 ]

@@ -270,6 +270,92 @@ def test_heads_that_break_the_protocol(data: bytes) -> None:
     assert not client.decoder.heads
 
 
+# -- another protocol, a tunnel ------------------------------------------------------------------------------------
+
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\nConnection: keep-alive, Upgrade\r\n\r\n"
+
+
+class Asking:
+    """A client codec whose request asks for "foo", or is a CONNECT."""
+
+    def __init__(self, method: bytes = b"GET", fields: list[tuple[bytes, bytes]] | None = None) -> None:
+        self.codec = Http1ClientCodec(Http1Settings())
+        self.decoder = Recorder()
+        connects = method == b"CONNECT"
+        head = RequestHeaders(method, b"" if connects else b"/x", b"up.test:1", fields=fields or [])
+        head.upgrade = b"CONNECT" if connects else b"foo"
+        self.codec.headers(self.decoder, head, False)
+        self.written = self.codec.take_output()
+
+
+def test_a_granted_upgrade_is_bytes_both_ways() -> None:
+    client = Asking(fields=[(b"connection", b"upgrade"), (b"upgrade", b"foo"), (b"content-length", b"5")])
+    assert client.written == (
+        b"GET /x HTTP/1.1\r\nhost: up.test:1\r\nconnection: upgrade\r\nupgrade: foo\r\ncontent-length: 5\r\n\r\n"
+    )
+    for at in range(0, len(SWITCH), 7):
+        client.codec.feed(SWITCH[at : at + 7])
+    client.codec.feed(b"HTTP/1.1 200 OK\r\n\r\n")
+    client.codec.data(client.decoder, b"more than five", False)
+    assert client.codec.take_output() == b"more than five"
+    assert client.decoder.response.status == 101 and client.decoder.body == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert not client.decoder.ended and not client.codec.reusable and not client.codec.request_done
+    client.codec.eof()
+    assert [reason for reason, _ in client.decoder.resets] == [CONNECTION_TERMINATION]
+    assert client.codec.closing and not client.codec.protocol_error
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 101 X\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nUpgrade: foo\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nConnection: upgrade\r\n\r\n",
+        SWITCH.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"),
+        SWITCH.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_a_101_that_switches_to_nothing_breaks_the_protocol(data: bytes) -> None:
+    client = Asking()
+    client.codec.feed(data)
+    assert [reason for reason, _ in client.decoder.resets] == [PROTOCOL_ERROR]
+    assert not client.decoder.heads and not client.codec.reusable
+
+
+@pytest.mark.parametrize("method", [b"GET", b"CONNECT"])
+def test_a_refusal_is_a_response_and_the_connections_last(method: bytes) -> None:
+    client = Asking(method)
+    client.codec.feed(b"HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nhello")
+    assert client.decoder.body == b"hello" and client.decoder.ended
+    assert client.codec.closing and not client.codec.reusable and not client.codec.protocol_error
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
+def test_a_granted_tunnel_has_no_length_whatever_its_head_says(head: bytes) -> None:
+    client = Asking(b"CONNECT")
+    assert client.written == b"CONNECT up.test:1 HTTP/1.1\r\nhost: up.test:1\r\n\r\n"
+    client.codec.feed(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n5\r\nhello\r\n0\r\n\r\n")
+    assert client.decoder.response.fields == [] and client.decoder.body == b"5\r\nhello\r\n0\r\n\r\n"
+    client.codec.data(client.decoder, b"up", False)
+    assert client.codec.take_output() == b"up" and not client.decoder.ended
+    client.codec.eof()
+    assert [reason for reason, _ in client.decoder.resets] == [CONNECTION_TERMINATION]
+
+
+def test_a_101_to_connect_breaks_the_protocol() -> None:
+    client = Asking(b"CONNECT")
+    client.codec.feed(SWITCH)
+    assert [reason for reason, _ in client.decoder.resets] == [PROTOCOL_ERROR]
+
+
+def test_a_request_without_a_path_is_not_written() -> None:
+    codec = Http1ClientCodec(Http1Settings())
+    with pytest.raises(ValueError, match="without a path"):
+        codec.headers(Recorder(), RequestHeaders(b"GET", b"", b"a"), True)
+
+
 def test_a_head_of_80_kib_passes() -> None:
     base = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: \r\n\r\n"
     data = base.replace(b"X: ", b"X: " + b"v" * (81920 - len(base)))

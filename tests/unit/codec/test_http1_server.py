@@ -263,6 +263,76 @@ def test_an_upgrade_is_passed_up_and_nothing_after_it_is_a_request() -> None:
     assert CLOSE in server.codec.take_output() and server.codec.closing and not server.codec.fully_read
 
 
+SWITCH = ResponseHeaders(101, [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")])
+ASKS = request(b"Host: t", b"Connection: Upgrade", b"Upgrade: websocket")
+
+
+def test_a_granted_upgrade_is_bytes_in_both_directions() -> None:
+    server = Server()
+    server.feed(ASKS + b"early", GET)
+    (stream,) = server.streams
+    assert (stream.body, stream.ended) == (b"early" + GET, False)
+    server.codec.headers(stream, SWITCH.copy(), False)
+    server.codec.data(stream, b"frames", False)
+    written = server.codec.take_output()
+    assert written == (
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\nframes"
+    )
+    server.feed(GET)
+    assert stream.body == b"early" + GET + GET and len(server.streams) == 1
+    assert server.codec.wire_bytes_in == len(ASKS) + 5 + 2 * len(GET)
+    assert server.codec.wire_bytes_out == len(written)
+    server.codec.data(stream, b"", True)
+    assert server.codec.closing and not server.codec.fully_read and not server.codec.take_output()
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 503])
+def test_only_101_grants_an_upgrade(status: int) -> None:
+    server = Server()
+    server.feed(ASKS)
+    server.codec.headers(server.streams[0], response(status), True)
+    assert CLOSE in server.codec.take_output() and server.codec.closing
+    server.feed(GET)
+    assert len(server.streams) == 1
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_only_2xx_grants_a_tunnel_whose_response_has_no_length(status: int) -> None:
+    server = Server()
+    server.feed(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 0\r\n\r\n")
+    (stream,) = server.streams
+    assert stream.request.upgrade == b"CONNECT" and not stream.request.fields and not stream.ended
+    server.codec.headers(stream, ResponseHeaders(status, [(b"content-length", b"5"), (b"x", b"y")]), False)
+    server.codec.data(stream, b"tunnelled", False)
+    head, _, rest = server.codec.take_output().partition(b"\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status) and rest == b"x: y\r\n\r\ntunnelled"
+
+
+@pytest.mark.parametrize("status", [101, 302, 403])
+def test_what_grants_no_tunnel(status: int) -> None:
+    server = Server()
+    server.feed(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+    server.codec.headers(server.streams[0], response(status), True)
+    assert CLOSE in server.codec.take_output() and server.codec.closing
+
+
+def test_a_client_that_leaves_resets_its_tunnel() -> None:
+    server = Server()
+    server.feed(ASKS)
+    (stream,) = server.streams
+    server.codec.headers(stream, SWITCH.copy(), False)
+    server.codec.eof()
+    assert [details for _, details in stream.resets] == [b"downstream_remote_disconnect"]
+
+
+def test_a_line_break_in_a_switching_head_is_not_written() -> None:
+    server = Server()
+    server.feed(ASKS)
+    with pytest.raises(ValueError, match="line break"):
+        server.codec.headers(server.streams[0], ResponseHeaders(101, [(b"x", b"a\r\nb: c")]), False)
+    assert not server.codec.take_output()
+
+
 def test_h2c_and_an_upgrade_that_connection_does_not_name_are_ignored() -> None:
     both = one(
         request(b"Host: t", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: A")
@@ -276,6 +346,7 @@ def test_connect_is_passed_up_without_a_path() -> None:
     server.feed(b"CONNECT a.test:443 HTTP/1.1\r\nHost: b\r\n\r\n" + GET)
     (stream,) = server.streams
     assert (stream.request.authority, stream.request.path) == (b"a.test:443", b"")
+    assert stream.request.upgrade == b"CONNECT" and stream.body == GET
 
 
 @pytest.mark.parametrize(

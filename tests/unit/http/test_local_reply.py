@@ -28,10 +28,10 @@ def test_heads():
         (b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", 404, b"", ResponseFlag.NR, b"route_not_found", True),
         (
             b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n" + H,
-            403,
+            404,
             b"",
-            0,
-            b"upgrade_failed",
+            ResponseFlag.NR,
+            b"route_not_found",
             True,
         ),
         (b"BREW / HTTP/1.1\r\n" + H, 400, b"Bad Request", ResponseFlag.DPE, b"http1.codec_error", True),

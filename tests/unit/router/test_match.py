@@ -59,9 +59,9 @@ def test_a_path_specifier_is_required_and_known() -> None:
     assert [finding.message for finding in reader.errors.findings] == [
         "one of prefix, path, path_separated_prefix, safe_regex is required"
     ]
-    reader = reader_of(MATCH, {"connect_matcher": {}})
+    reader = reader_of(MATCH, {"path_match_policy": {"name": "a"}})
     assert compile_path_match(reader).matches is None
-    assert [finding.path for finding in unread(reader)] == ["connect_matcher"]
+    assert [finding.path for finding in unread(reader)] == ["path_match_policy"]
 
 
 def test_runtime_fraction_is_what_the_runtime_says() -> None:

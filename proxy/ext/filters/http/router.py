@@ -21,8 +21,10 @@ from proxy.http.mirror import Mirrors, start_mirrors
 from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
+from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
+from proxy.router.upgrade_request import UpgradeRequest
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
@@ -147,6 +149,9 @@ class Router(Tries, Owner):
             stream.route_deadline = deadline = stream.rx_end_at + stream.timeout_s
             if deadline < stream.connection.due:
                 stream.connection.watch(deadline)
+        elif stream.timeout_s and headers.upgrade is not None:  # whose request never ends
+            stream.route_deadline = stream.started_at + stream.timeout_s
+            stream.connection.watch(stream.route_deadline)
         self._try(stream)
 
     def _mirror(self, stream: ActiveStream, action: RouteAction) -> None:
@@ -214,7 +219,13 @@ class Router(Tries, Owner):
         tracing = stream.hcm.tracing
         if tracing is not None and tracing.spawns:
             stream.try_span = tracing.start_upstream(stream, headers)
-        request = UpstreamRequest(self, stream, headers, cluster, host, host.pools[action.priority])
+        pool = host.pools[action.priority]
+        if headers.upgrade is None:
+            request = UpstreamRequest(self, stream, headers, cluster, host, pool)
+        else:
+            request = UpgradeRequest(self, stream, headers, cluster, host, pool).begin(
+                stream.hcm.buffer_limit_bytes
+            )
         if stream.request_body:
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
@@ -303,7 +314,7 @@ class Router(Tries, Owner):
         if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
             stream.retry.hard_deadline = inf
             self._move_idle(stream, stream.retry)
-        if stream.per_try_timeout_s and stream.decode_ended:
+        if stream.per_try_timeout_s and (stream.decode_ended or request.request_headers.upgrade is not None):
             self._arm_try(stream)
 
     def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:
@@ -315,8 +326,8 @@ class Router(Tries, Owner):
 
     def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
         stream: ActiveStream = request.stream
+        self._count_local(stream, headers.status)
         if headers.status == 100 and stream.hcm.proxy_100_continue:  # counted like a response, as in Envoy
-            self._count_local(stream, 100)
             stream.hcm.codes.record(100)
         stream.encode_informational(headers)
 
@@ -365,6 +376,17 @@ class Router(Tries, Owner):
         if end:
             self._response_complete(stream, request)
         stream.encode_headers(headers, end)
+
+    def on_upstream_upgrade(
+        self, request: UpstreamRequest, headers: ResponseHeaders, end: bool, granted: bool
+    ) -> None:
+        stream: ActiveStream = request.stream
+        if is_failed_handshake(stream, headers.status):
+            end_handshake(stream, request, headers, end)
+            return
+        self.on_upstream_headers(request, headers, end)
+        if granted and not request.done:
+            begin_tunnel(stream)
 
     def _redirected(self, stream: ActiveStream, headers: ResponseHeaders) -> bool:
         """Whether the response was a redirect that is followed here."""

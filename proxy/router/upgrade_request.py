@@ -1,0 +1,96 @@
+"""UpgradeRequest: a try that asks its host for another protocol (101) or for a tunnel (CONNECT, 2xx).
+
+What the client sends after its head belongs to the other protocol: it waits here, bounded by the buffer
+limits, until the host has granted the request. A host that does not gets none of it: it would take it for its next request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.base.headers import HeaderMap, ResponseHeaders
+from proxy.router.upstream_request import UpstreamRequest
+
+if TYPE_CHECKING:
+    from proxy.upstream.connection import UpstreamStream
+    from proxy.upstream.pool import PoolConnection
+
+
+class UpgradeRequest(UpstreamRequest):
+    """One try. granted: the host has switched; answered: it has answered"""
+
+    __slots__ = ("answered", "granted", "limit_bytes")
+
+    answered: bool
+    granted: bool
+    limit_bytes: int
+
+    def begin(self, limit_bytes: int) -> UpgradeRequest:
+        """Once, after the constructor (which is the one of all tries)."""
+        self.answered = self.granted = False
+        self.limit_bytes = min(limit_bytes, self.cluster.buffer_limit_bytes)
+        return self
+
+    def on_pool_ready(self, connection: PoolConnection) -> None:
+        """Write the head; what there is of the rest stays."""
+        upstream: UpstreamStream = connection  # type: ignore[assignment]  # as UpstreamRequest
+        self.connection = upstream
+        upstream.request = self
+        self.owner.on_upstream_ready(self)
+        self.sent = True
+        upstream.codec.headers(self, self.request_headers, False)
+        self.moved.upstream_request_header_bytes += upstream.codec.field_bytes_out
+        upstream.touch()
+
+    def encode_data(self, data: bytes, end: bool) -> None:
+        """Bytes from the client."""
+        if end:
+            self.ended = True
+        upstream = self.connection
+        if self.granted and upstream is not None:
+            upstream.codec.data(self, data, end)
+            upstream.touch()
+        elif not self.answered and not self.done:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        self.queue = self.queue or []
+        self.queue.append(data)
+        self.queued_bytes += len(data)
+        if self.queued_bytes > self.limit_bytes:
+            self.owner.on_upstream_write_blocked(self, True)
+
+    def encode_trailers(self, trailers: HeaderMap) -> None:
+        """A tunnel has none; they end it."""
+        self.encode_data(b"", True)
+
+    def decode_headers(self, headers: HeaderMap, end: bool) -> None:
+        """The host's answer; its owner hears of it before the client's bytes move on."""
+        if self.done:
+            return
+        assert isinstance(headers, ResponseHeaders)
+        self.headers_seen = self.answered = True
+        upstream = self.connection
+        assert upstream is not None
+        self.moved.upstream_response_header_bytes += upstream.codec.field_bytes_in
+        granted = self.is_granted(headers.status)
+        if end:
+            self.done = True
+            self.connection = None
+        self.owner.on_upstream_upgrade(self, headers, end, granted)
+        if self.done or not granted:
+            self.queue = None
+            return
+        self.granted = True
+        queue, self.queue = self.queue, None
+        for data in queue or ():
+            upstream.codec.data(self, data, False)
+        if self.ended:
+            upstream.codec.data(self, b"", True)
+        if queue and not upstream.write_blocked:
+            self.owner.on_upstream_write_blocked(self, False)
+        upstream.touch()
+
+    def is_granted(self, status: int) -> bool:
+        """Whether a response grants what was asked for."""
+        return 200 <= status < 300 if self.request_headers.method == b"CONNECT" else status == 101
