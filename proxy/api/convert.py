@@ -52,6 +52,7 @@ _TEXT_FORM = frozenset(
     {"google.protobuf.ListValue", "google.protobuf.Timestamp", "google.protobuf.FieldMask"}
 )
 _DURATION = "google.protobuf.Duration"
+_VALUE = "google.protobuf.Value"
 _WELL_KNOWN = _WRAPPERS | _FREE_FORM | _TEXT_FORM | {_DURATION, ANY}
 
 # Fields that people copy from pages about Envoy's v2 API, and what stands in their place.
@@ -79,7 +80,17 @@ class _Enough(Exception):
 class _Field:
     """What is to be known of a field to fill it."""
 
-    __slots__ = ("is_map", "is_repeated", "json_name", "key", "name", "oneof", "read", "type_name")
+    __slots__ = (
+        "has_fields",
+        "is_map",
+        "is_repeated",
+        "json_name",
+        "key",
+        "name",
+        "oneof",
+        "read",
+        "type_name",
+    )
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.name: str = field.name
@@ -97,20 +108,23 @@ class _Field:
             self.key = _map_key(entry.fields_by_name["key"])
             self.type_name = value.message_type.full_name if value.message_type is not None else ""
             self.read = _scalar(value) if value.message_type is None else None
+        self.has_fields = (
+            self.read is None and self.type_name not in _WELL_KNOWN
+        )  # and is no other sort of object
 
 
 _Plan = dict[str, _Field]
-_plans: dict[str, _Plan] = {}
+_plans: dict[Any, _Plan] = {}  # by descriptor
 
 
 def _plan(descriptor: Descriptor) -> _Plan:
     """The fields of a message by both of their names; made once per type."""
-    plan = _plans.get(descriptor.full_name)
+    plan = _plans.get(descriptor)
     if plan is None:
         plan = {}
         for field in descriptor.fields:
             plan[field.name] = plan[field.json_name] = _Field(field)
-        _plans[descriptor.full_name] = plan
+        _plans[descriptor] = plan
     return plan
 
 
@@ -202,29 +216,44 @@ class Converter:
         if repeated is not None:
             raise Wrong(f"has the key {shown(repeated)} more than once")
 
-    def _fields(self, message: Message, value: Any) -> None:
+    def _fields(self, message: Any, value: Any) -> None:
+        """The bulk of a configuration goes through here."""
         if not isinstance(value, dict):
             self._say(f"expects an object, not {shown(value)}")
             return
-        plan = _plan(descriptor_of(message))
+        plan = _plans.get(message.DESCRIPTOR) or _plan(message.DESCRIPTOR)
         seen: set[str] = set()
-        items = value.pairs if type(value) is Repeated else value.items()
-        self._path.append("")
-        for name, given in items:
+        path = self._path
+        path.append("")
+        for name, given in value.pairs if type(value) is Repeated else value.items():
             field = plan.get(name)
             if field is None:
-                self._unknown(descriptor_of(message), name)
+                self._unknown(message.DESCRIPTOR, name)
                 continue
-            self._path[-1] = field.name
+            if given is None and field.type_name != _VALUE:
+                continue  # the same as not given
+            path[-1] = field.name
             if field.oneof is not None and given is not None:
                 if field.oneof in seen:
                     self._say("cannot be set together with another member of its oneof " + field.oneof)
                     continue
                 seen.add(field.oneof)
-            if field.is_repeated and given:
-                _reopen(getattr(message, field.name), field, value)
-            self._field(message, field, given)
-        self._path.pop()
+            if field.is_repeated:
+                if given is not None:
+                    self._collection(getattr(message, field.name), field, given, value)
+            elif field.read is not None:
+                try:
+                    setattr(message, field.name, field.read(given))
+                except Wrong as wrong:
+                    self._say(str(wrong))
+            else:
+                child = getattr(message, field.name)
+                child.SetInParent()
+                if field.has_fields:
+                    self._fields(child, given)
+                else:
+                    self._message(child, field.type_name, given)
+        path.pop()
 
     def _unknown(self, descriptor: Descriptor, name: str) -> None:
         self._path.pop()
@@ -238,32 +267,27 @@ class Converter:
         self._say(message, self._unknown_kind, name if name.isidentifier() else key_step(name))
         self._path.append("")
 
-    def _field(self, message: Any, field: _Field, value: Any) -> None:
+    def _collection(self, target: Any, field: _Field, value: Any, frame: dict[str, Any]) -> None:
+        """A list or a map; frame: the object in which it is given."""
+        if value and len(target):
+            _reopen(target, field, frame)
         if field.is_map:
-            if value is not None:
-                self._map(getattr(message, field.name), field, value)
-        elif field.is_repeated:
-            if value is not None:
-                self._list(getattr(message, field.name), field, value)
-        elif field.read is not None:
-            if value is not None:
-                try:
-                    setattr(message, field.name, field.read(value))
-                except Wrong as wrong:
-                    self._say(str(wrong))
-        elif value is not None or field.type_name == "google.protobuf.Value":
-            child = getattr(message, field.name)
-            child.SetInParent()
-            self._message(child, field.type_name, value)
+            self._map(target, field, value)
+        else:
+            self._list(target, field, value)
 
     def _list(self, target: Any, field: _Field, value: Any) -> None:
         name = field.name
-        items = _flat(value, field.type_name) if isinstance(value, list) else (value,)
+        items: Iterable[Any] = value if isinstance(value, list) else (value,)
+        if list in map(type, items):
+            items = _flat(value, field.type_name)
         for item in items:
             self._path[-1] = f"{name}[{len(target)}]"
             if field.read is None:
                 child = target.add()
-                if item is not None or field.type_name == "google.protobuf.Value":
+                if field.has_fields and item is not None:
+                    self._fields(child, item)
+                elif item is not None or field.type_name == _VALUE:
                     self._message(child, field.type_name, item)
                 continue
             try:
@@ -355,7 +379,7 @@ def _reopen(target: Any, field: _Field, frame: dict[str, Any]) -> None:
     """A list or a map that is there already comes from a message given twice, which Envoy merges, but for these: the
     later replaces the earlier. Within one object it is the other way round: they are joined."""
     has_both = field.name != field.json_name and field.name in frame and field.json_name in frame
-    if len(target) and type(frame) is not Repeated and not has_both:
+    if type(frame) is not Repeated and not has_both:
         if field.is_map:
             target.clear()
         else:
@@ -364,7 +388,7 @@ def _reopen(target: Any, field: _Field, frame: dict[str, Any]) -> None:
 
 def _flat(value: list[Any], type_name: str) -> Iterable[Any]:
     """Lists within a list are part of it, except where a list is a value."""
-    if type_name in ("google.protobuf.Value", "google.protobuf.ListValue"):
+    if type_name in (_VALUE, "google.protobuf.ListValue"):
         yield from value
         return
     stack = [iter(value)]

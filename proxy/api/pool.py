@@ -198,8 +198,9 @@ def extension(name: str) -> FieldDescriptor:
         return pool().FindExtensionByName(name)
 
 
+@cache
 def message_class(type_name: str) -> type[Message]:
-    """The message class by full name ("envoy.config.cluster.v3.Cluster"). Raises UnknownType."""
+    """The message class by full name ("envoy.config.cluster.v3.Cluster"); made once. Raises UnknownType."""
     return _class_of(descriptor(type_name))
 
 

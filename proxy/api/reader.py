@@ -343,18 +343,24 @@ class Reader:
 
     # --- marks -------------------------------------------------------------------------------------------------
 
-    def unread(self) -> Iterator[str]:
+    def unread(self) -> list[str]:
         """Paths of set fields that nobody read, here and in the children that somebody did read."""
+        found: list[str] = []
+        self._find_unread(found)
+        return found
+
+    def _find_unread(self, found: list[str]) -> None:
         settled, read = self._settled, self._read
         if "" in settled:
             return
         for field in self._values:
             if field in settled:
                 continue
-            if field not in read:
-                yield self._at(field)
-            else:
-                yield from _unread_children(read[field])
+            child = read.get(field, found)  # which is no child
+            if child is found:
+                found.append(self._at(field))
+            elif child is not _NO_CHILD:
+                _find_unread(child, found)
 
     def finding(self, path: str, message: str, kind: str) -> ConfigError:
         """A ConfigError with its place in the text, not yet collected."""
@@ -402,15 +408,15 @@ def finish(root: Reader) -> list[ConfigError]:
     return root.errors.findings
 
 
-def _unread_children(child: Any) -> Iterator[str]:
+def _find_unread(child: Any, found: list[str]) -> None:
     if isinstance(child, Reader):
-        yield from child.unread()
+        child._find_unread(found)
     elif isinstance(child, list):
         for one in child:
-            yield from one.unread()
+            one._find_unread(found)
     elif isinstance(child, dict):
         for one in child.values():
-            yield from _unread_children(one)
+            _find_unread(one, found)
 
 
 # --- what is known of the types ----------------------------------------------------------------------------------

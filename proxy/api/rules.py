@@ -54,16 +54,22 @@ class FieldRules:
         self.deprecated = False
         self.disallowed = False
 
+    @property
+    def says_anything(self) -> bool:
+        """Whether there is anything to check in a field that is set."""
+        return self.deprecated or bool(self.child or self.test or self.item or self.key)
+
 
 class TypeRules:
-    """fields: by number; when_unset: number → (name, sentence); oneofs: (name, its members) that must be set."""
+    """By descriptor. fields: those about which there is anything to check; when_unset: (name, sentence); oneofs: (name,
+    its members) that must be set."""
 
     __slots__ = ("fields", "oneofs", "type_name", "when_unset")
 
     def __init__(self, message: Descriptor) -> None:
         self.type_name: str = message.full_name
-        self.fields: dict[int, FieldRules] = {}
-        self.when_unset: dict[int, tuple[str, str]] = {}
+        self.fields: dict[FieldDescriptor, FieldRules] = {}
+        self.when_unset: dict[FieldDescriptor, tuple[str, str]] = {}
         self.oneofs: list[tuple[str, list[str]]] = []
         said: Any = definition(message)
         if not _is_disabled(said.options):
@@ -71,30 +77,33 @@ class TypeRules:
 
     def _compile(self, message: Descriptor, said: Any) -> None:
         for field, stated in zip(message.fields, said.field, strict=True):
-            self._field(field, stated.options)
+            rules = self._field(field, stated.options)
+            if rules.says_anything:
+                self.fields[field] = rules
         required = _extension("validate.required")
         for oneof, stated in zip(message.oneofs, said.oneof_decl, strict=True):
             if oneof.has_options and stated.options.Extensions[required]:
                 self.oneofs.append((oneof.name, [member.name for member in oneof.fields]))
 
-    def _field(self, field: FieldDescriptor, options: Any) -> None:
-        rules = self.fields[field.number] = FieldRules(field)
+    def _field(self, field: FieldDescriptor, options: Any) -> FieldRules:
+        rules = FieldRules(field)
         if not field.has_options:
-            return
+            return rules
         rules.deprecated = options.deprecated
         rules.disallowed = options.Extensions[_extension("envoy.annotations.disallowed_by_default")]
         extension = _extension("validate.rules")
         if not options.HasExtension(extension):
-            return
+            return rules
         said = options.Extensions[extension]
         _apply(rules, field, said)
         if said.message.required or said.duration.required or said.any.required:
             if field.containing_oneof is None:
-                self.when_unset[field.number] = (field.name, "must be set")
+                self.when_unset[field] = (field.name, "must be set")
         elif field.is_repeated or not field.has_presence:
             broken = rules.test(() if field.is_repeated else field.default_value) if rules.test else None
             if broken is not None:
-                self.when_unset[field.number] = (field.name, broken)
+                self.when_unset[field] = (field.name, broken)
+        return rules
 
 
 @cache

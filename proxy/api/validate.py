@@ -35,17 +35,16 @@ class _Walk:
     def message(self, message: Message, rules: TypeRules, path: str) -> None:
         """One message and what is inside it."""
         fields = rules.fields
-        missing = rules.when_unset
-        left = dict(missing) if missing else missing
-        for descriptor, value in message.ListFields():
-            number = descriptor.number
-            if number in missing:
-                del left[number]
-            field = fields.get(number)
+        present = message.ListFields()
+        for descriptor, value in present:
+            field = fields.get(descriptor)
             if field is not None:
                 self._field(field, value, path)
-        for name, broken in left.values():
-            self._report(child_path(path, name), broken, "invalid")
+        if rules.when_unset:
+            there = dict(present)
+            for descriptor, (name, broken) in rules.when_unset.items():
+                if descriptor not in there:
+                    self._report(child_path(path, name), broken, "invalid")
         for oneof, members in rules.oneofs:
             if message.WhichOneof(oneof) is None:
                 words = members[0] if len(members) == 1 else f"one of {', '.join(members)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.pool import struct_to_dict
 from proxy.api.reader import reads
@@ -12,6 +12,8 @@ from proxy.upstream.host import HostConfig, Locality
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
+
+_OCTETS: Final = frozenset(map(str, range(256)))
 
 
 @reads("envoy.config.endpoint.v3.ClusterLoadAssignment")
@@ -107,6 +109,8 @@ def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
     reader.ignore("ipv4_compat", why="it is for listening on [::]; the address is connected to as it stands")
     name, port = reader.text("address"), reader.number("port_value")
     if resolves_names:
+        return name, port
+    if name.count(".") == 3 and _OCTETS.issuperset(name.split(".")):  # the parser is slow, and these are many
         return name, port
     try:
         return str(ip_address(name)), port

@@ -126,6 +126,6 @@ def test_every_message_of_the_api_compiles() -> None:
             walk(message)
     for name in names:
         assert rules_of(name).type_name == name
-        for number, field in rules_of(name).fields.items():
-            assert descriptor(name).fields_by_number[number].name == field.name
+        for known, field in rules_of(name).fields.items():
+            assert descriptor(name).fields_by_number[known.number].name == field.name
     assert len(names) > 80
