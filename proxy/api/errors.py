@@ -22,7 +22,7 @@ MAX_FINDINGS = 1000  # of each sort: nobody reads more, and a hostile file could
 
 
 # A cluster that could be missing, or under another name, in what was compiled.
-_CLUSTER = re.compile(r"static_resources\.clusters(\[\d+\](\.name)?)?$")
+_CLUSTER = r"static_resources\.clusters(\[\d+\](\.name)?)?$"
 _UNKNOWN_CLUSTER = ("unknown cluster", "unknown weighted cluster")
 
 
@@ -32,7 +32,7 @@ def _follows_from(first: Sequence[ConfigError]) -> Callable[[ConfigError], bool]
     around = {path for finding in first for path in paths_around(finding.path)}
     messages = {parent_path(finding.path) for finding in first} - {""}
     clusters = any(
-        _CLUSTER.match(parent_path(finding.path) if "is no field" in finding.message else finding.path)
+        re.match(_CLUSTER, parent_path(finding.path) if "is no field" in finding.message else finding.path)
         for finding in first
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 Place = tuple[str | None, int | None, int | None]
 
 # A name, an index in brackets, or a quoted key in brackets.
-_STEP = re.compile(r'\.?([^.\[\]"]+)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]')
+_STEP = r'\.?([^.\[\]"]+)|\[(\d+)\]|\["((?:[^"\\]|\\.)*)"\]'
 
 
 class Mark:
@@ -102,7 +102,7 @@ def key_step(key: object) -> str:
 
 def _steps(path: str) -> list[str | int]:
     steps: list[str | int] = []
-    for name, index, key in _STEP.findall(path):
+    for name, index, key in re.findall(_STEP, path):
         steps.append(int(index) if index else name or re.sub(r"\\(.)", r"\1", key))
     return steps
 

@@ -27,7 +27,7 @@ _META = re.compile(rb"[\\.+*?()|\[\]{}^$]")
 _ANY = b".*"
 _QUERY_OR_FRAGMENT = re.compile(rb"[?#]")
 # absl::SimpleAtoi: blanks around, one sign, digits.
-_INTEGER = re.compile(rb"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*")
+_INTEGER = rb"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*"
 _INT64 = 1 << 63
 
 
@@ -309,9 +309,10 @@ def _value_matcher(reader: Reader, kind: str) -> BytesMatcher:
 def _range_matcher(reader: Reader) -> BytesMatcher:
     """type.v3.Int64Range: start <= value < end."""
     start, end = reader.number("start"), reader.number("end")
+    is_integer = re.compile(_INTEGER).fullmatch
 
     def in_range(value: bytes) -> bool:
-        if _INTEGER.fullmatch(value) is None or len(value) > 64:
+        if is_integer(value) is None or len(value) > 64:
             return False
         number = int(value)
         return -_INT64 <= number < _INT64 and start <= number < end

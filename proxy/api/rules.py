@@ -21,14 +21,13 @@ from proxy.api.scalars import shown
 Test = Callable[[Any], str | None]
 
 DURATION = "google.protobuf.Duration"
-_VALUE_WRAPPER = re.compile(r"google\.protobuf\.\w+Value")
 _NOT_WRAPPERS = frozenset({"google.protobuf.ListValue", "google.protobuf.Value", "google.protobuf.NullValue"})
 # validate.KnownRegex, by (number, strict).
 _KNOWN_REGEX = {
-    (1, True): (re.compile(r":?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+"), "is no valid HTTP header name"),
-    (2, True): (re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*"), "is no valid HTTP header value"),
-    (1, False): (re.compile(r"[^\x00\n\r]*"), "holds a NUL, CR or LF"),
-    (2, False): (re.compile(r"[^\x00\n\r]*"), "holds a NUL, CR or LF"),
+    (1, True): (r":?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+", "is no valid HTTP header name"),
+    (2, True): (r"[^\x00-\x08\x0a-\x1f\x7f]*", "is no valid HTTP header value"),
+    (1, False): (r"[^\x00\n\r]*", "holds a NUL, CR or LF"),
+    (2, False): (r"[^\x00\n\r]*", "holds a NUL, CR or LF"),
 }
 _NUMBERS = frozenset({"uint32", "uint64", "int32", "int64", "double", "float"})
 
@@ -126,7 +125,7 @@ def _is_disabled(options: Any) -> bool:
 
 
 def _is_wrapper(name: str) -> bool:
-    return _VALUE_WRAPPER.fullmatch(name) is not None and name not in _NOT_WRAPPERS
+    return name.startswith("google.protobuf.") and name.endswith("Value") and name not in _NOT_WRAPPERS
 
 
 def _child_name(field: FieldDescriptor) -> str:
@@ -308,8 +307,9 @@ def _pattern(pattern: str) -> Test:
     return lambda value: None if matches(value) else f"must match {pattern}, which {shown(value)} does not"
 
 
-def _known(regex: re.Pattern[str], words: str) -> Test:
-    return lambda value: None if regex.fullmatch(value) else f"{words}: {shown(value)}"
+def _known(regex: str, words: str) -> Test:
+    matches = re.compile(regex).fullmatch
+    return lambda value: None if matches(value) else f"{words}: {shown(value)}"
 
 
 def _enum(field: FieldDescriptor, said: Any) -> list[Test]:

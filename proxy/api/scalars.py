@@ -12,11 +12,12 @@ import math
 import re
 from typing import Any
 
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_HEX_FLOAT = re.compile(r"[+-]?0[xX][0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?(?:[pP][+-]?[0-9]+)?", re.ASCII)
+# Patterns are compiled when first needed, which most of them never are.
+_INTEGER = r"[+-]?[0-9]+"
+_FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_HEX_FLOAT = r"[+-]?0[xX][0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?(?:[pP][+-]?[0-9]+)?"
 _DURATION = re.compile(r"(-?[0-9]+)(?:\.([0-9]{1,9}))?s", re.ASCII)
-_BLANK = re.compile(r"[ \t\n\v\f\r]")
+_BLANK = r"[ \t\n\v\f\r]"
 _MAX_DURATION_S = 3_652_500 * 86_400
 _TRUE = frozenset({"true", "t", "yes", "y", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "0"})
@@ -51,7 +52,7 @@ def whole_number(value: Any, low: int, high: int) -> int:
     """An integer within its type's bounds; also from text, and from a float without a fraction."""
     if type(value) is int:
         number = value
-    elif isinstance(value, str) and _INTEGER.fullmatch(value) and len(value) < 40:
+    elif isinstance(value, str) and re.fullmatch(_INTEGER, value) and len(value) < 40:
         number = int(value)
     else:
         number = _whole_float(value)
@@ -62,7 +63,7 @@ def whole_number(value: Any, low: int, high: int) -> int:
 
 def _whole_float(value: Any) -> int:
     try:
-        if isinstance(value, str) and not _BLANK.search(value):
+        if isinstance(value, str) and not re.search(_BLANK, value):
             value = _float(value)
         if isinstance(value, float) and math.isfinite(value) and value.is_integer():
             return int(value)
@@ -88,9 +89,9 @@ def _float(text: str) -> float:
     unsigned = text.lstrip("+-").lower()
     if len(text) - len(unsigned) <= 1 and unsigned in ("nan", "inf", "infinity"):
         return float(text)
-    if _FLOAT.fullmatch(text):
+    if re.fullmatch(_FLOAT, text):
         return float(text)
-    if _HEX_FLOAT.fullmatch(text):
+    if re.fullmatch(_HEX_FLOAT, text):
         return float.fromhex(text)
     raise Wrong(f"expects a number, not {shown(text)}")
 
@@ -148,7 +149,7 @@ def enum_number(value: Any, numbers: dict[str, int]) -> int:
         number = numbers.get(value.upper())
         if number is not None:
             return number
-        if _INTEGER.fullmatch(value) and len(value) < 12:
+        if re.fullmatch(_INTEGER, value) and len(value) < 12:
             return whole_number(value, -(1 << 31), (1 << 31) - 1)
         names = list(numbers)
         allowed = f"; one of {', '.join(names)}" if len(names) <= 12 else ""

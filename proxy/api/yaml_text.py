@@ -23,7 +23,7 @@ MAX_NOTES = 100
 MAX_LINES = 100_000  # beyond it nobody looks for tabs
 _PIECE = 64
 
-_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
+_INTEGER = r"[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {
     variant: truth
@@ -162,7 +162,7 @@ def _resolve(text: str) -> Any:
 
 
 def _integer(text: str) -> int | str:
-    if len(text) > 24 or not _INTEGER.fullmatch(text):
+    if len(text) > 24 or not re.fullmatch(_INTEGER, text):
         return text
     digits = text.lstrip("+-").lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") and len(digits) > 1 else 10

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-import ngh2
+from typing import TYPE_CHECKING, Final
 
 from proxy.codec.http1_options import Underscores
+
+if TYPE_CHECKING:
+    import ngh2
 
 HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
@@ -56,6 +57,8 @@ class Http2Settings:
         A head that breaks *them* costs the whole connection, so they lie well above ours, which cost one stream: they
         only bound what the engine holds while a head is being decoded.
         """
+        import ngh2  # with the first connection
+
         return ngh2.Configuration(
             auto_window_update=False,
             peer_max_concurrent_streams=100,

@@ -12,7 +12,7 @@ from proxy.formatter.header_values import cut
 from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Make, Slot
 from proxy.formatter.syntax import Command
 
-_NOT_IN_A_HOSTNAME: Final = re.compile(r"[^A-Za-z0-9_.-]")
+_NOT_IN_A_HOSTNAME: Final = r"[^A-Za-z0-9_.-]"
 
 
 def count(attribute: str) -> Make:
@@ -248,7 +248,7 @@ def server_name(command: Command, context: FormatContext, absent: Any) -> Slot:
 
     def get(stream: StreamInfo) -> Any:
         name = stream.info.requested_server_name
-        return _NOT_IN_A_HOSTNAME.sub("_", name).encode() if name else absent
+        return re.sub(_NOT_IN_A_HOSTNAME, "_", name).encode() if name else absent
 
     return Slot(TEXT, get)
 

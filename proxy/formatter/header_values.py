@@ -13,7 +13,7 @@ from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import COUNT, TEXT, FormatContext, Getter, Make, Slot
 from proxy.formatter.syntax import Command
 
-_NAME: Final = re.compile(r":?[A-Za-z0-9!#$%&'*+.^_`|~-]*")
+_NAME: Final = r":?[A-Za-z0-9!#$%&'*+.^_`|~-]*"
 _PSEUDO_ATTRIBUTE: Final = {
     b":method": "method",
     b":path": "path",
@@ -54,7 +54,7 @@ def _split_names(argument: str) -> tuple[bytes, bytes]:
     main, _, alternative = argument.partition("?")
     if "?" in alternative:
         raise ValueError(f"More than 1 alternative header specified in token: {argument}")
-    if not _NAME.fullmatch(main) or not _NAME.fullmatch(alternative):
+    if not re.fullmatch(_NAME, main) or not re.fullmatch(_NAME, alternative):
         raise ValueError("Invalid header configuration. Format string contains invalid characters.")
     return main.lower().encode(), alternative.lower().encode()
 
@@ -179,7 +179,7 @@ def query_param_operator(command: Command, context: FormatContext, absent: Any) 
 
 # DECODED as 1.40.0 was seen to do it: what would not be visible, or is one of these, stays encoded; a "%" that begins
 # no escape is left out, unless fewer than two characters follow.
-_ENCODED: Final = re.compile(rb"%(?:[0-9A-Fa-f]{2}|(?=..))", re.S)
+_ENCODED: Final = rb"(?s:%(?:[0-9A-Fa-f]{2}|(?=..)))"
 _STAYS_ENCODED: Final = frozenset(b' "<>\\^{|}')
 
 
@@ -201,7 +201,7 @@ def query_params_operator(command: Command, context: FormatContext, absent: Any)
         headers = stream.request_headers
         query = b"" if headers is None else headers.path.partition(b"?")[2]
         if decoded:
-            query = _ENCODED.sub(_decode_visible, query)
+            query = re.sub(_ENCODED, _decode_visible, query)
         return query or absent
 
     return Slot(TEXT, cut(get, command.max_length, absent))

@@ -107,8 +107,8 @@ def compile_format(
 
 
 # Two old spellings that Envoy still rewrites in header values.
-_METADATA_LIST: Final = re.compile(r"%(UPSTREAM|DYNAMIC)_METADATA\(\s*\[(.*?)\]\s*\)%")
-_PER_REQUEST_STATE: Final = re.compile(r"%PER_REQUEST_STATE\((.*?)\)%")
+_METADATA_LIST: Final = r"%(UPSTREAM|DYNAMIC)_METADATA\(\s*\[(.*?)\]\s*\)%"
+_PER_REQUEST_STATE: Final = r"%PER_REQUEST_STATE\((.*?)\)%"
 
 
 def _modernise(text: str) -> str:
@@ -116,7 +116,7 @@ def _modernise(text: str) -> str:
         keys = [key.strip().strip('"') for key in found[2].split(",")]
         return f"%{found[1]}_METADATA({':'.join(keys)})%"
 
-    return _PER_REQUEST_STATE.sub(r"%FILTER_STATE(\1:PLAIN)%", _METADATA_LIST.sub(rewrite, text))
+    return re.sub(_PER_REQUEST_STATE, r"%FILTER_STATE(\1:PLAIN)%", re.sub(_METADATA_LIST, rewrite, text))
 
 
 def compile_header_value(text: str, *, context: FormatContext | None = None) -> bytes | Formatter:

@@ -17,11 +17,11 @@ Wall = Callable[[StreamInfo], float]
 
 # strftime's own specifiers pass; %s, %f, %nf and the %E family are ours (absl::FormatTime, Envoy's DateFormatter).
 # Of "%%f" Envoy makes a percent sign and the fraction.
-_SPECIFIER: Final = re.compile(
-    r"%(?=%[1-9]?[fs])|%(?:E(?P<of>[0-9*])(?P<unit>[Sf])|E4Y|Ez|E\*?z|[1-9]?f|[1-9]?s|Z|z|[-_0^#]*.)", re.S
+_SPECIFIER: Final = (
+    r"(?s:%(?=%[1-9]?[fs])|%(?:E(?P<of>[0-9*])(?P<unit>[Sf])|E4Y|Ez|E\*?z|[1-9]?f|[1-9]?s|Z|z|[-_0^#]*.))"
 )
-_NEWLINE: Final = re.compile(r"%[-_0^#]*[1-9]*(?:E|O)?n")
-_RESERVED: Final = re.compile("[\x00-\x02]")  # marks of our own
+_NEWLINE: Final = r"%[-_0^#]*[1-9]*(?:E|O)?n"
+_RESERVED: Final = "[\x00-\x02]"  # marks of our own
 _WIDTHS: Final = ("", *"123456789")  # of %s
 _STRFTIME: Final = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
 # A nanosecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
@@ -42,7 +42,7 @@ class TimeText:
         self._template = b""
         self._digits: list[int] = []  # of each fraction in order; 0: microseconds without trailing zeros
         self._pieces: list[str] = []  # strftime text, split where a fraction belongs
-        self._pieces = _SPECIFIER.sub(self._translate, layout).split("\0")
+        self._pieces = re.sub(_SPECIFIER, self._translate, layout).split("\0")
 
     def _translate(self, found: re.Match[str]) -> str:
         word = found[0]
@@ -144,9 +144,9 @@ def time_operator(wall_of: Callable[[FormatContext], Wall], local: bool = False)
 
 def check_layout(layout: str) -> None:
     """Refuse a line end in a time layout, as Envoy does. Raises ValueError."""
-    if _NEWLINE.search(layout):
+    if re.search(_NEWLINE, layout):
         raise ValueError("Invalid header configuration. Format string contains newline.")
-    if _RESERVED.search(layout):
+    if re.search(_RESERVED, layout):
         raise ValueError("Invalid header configuration. Format string contains control characters.")
 
 

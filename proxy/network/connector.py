@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from proxy.network.tcp_upstream import TcpUpstreamConnection
 from proxy.network.upstream import UpstreamConnection
-from proxy.network.upstream_http2 import Http2UpstreamConnection
 from proxy.upstream.pool_http2 import Http2ConnectionPool
 from proxy.upstream.pool_tcp import TcpConnectionPool
 
@@ -28,6 +27,8 @@ class SocketConnector:
         """Start connecting and return at once."""
         connection: UpstreamConnection
         if isinstance(pool, Http2ConnectionPool):
+            from proxy.network.upstream_http2 import Http2UpstreamConnection  # see server.main.import_http2
+
             connection = Http2UpstreamConnection(pool, host, self.dispatcher)
         elif isinstance(pool, TcpConnectionPool):
             connection = TcpUpstreamConnection(pool, host, self.dispatcher)

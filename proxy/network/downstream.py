@@ -16,7 +16,6 @@ from proxy.base.errors import REMOTE_RESET, CodecError, ResponseFlag
 from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
 from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
-from proxy.network.downstream_http2 import Http2DownstreamConnection
 from proxy.network.http_connection import HttpConnection
 from proxy.network.keepalive import has_left
 
@@ -114,6 +113,8 @@ class DownstreamConnection(HttpConnection, ServerSink):
 
     def _become_http2(self) -> None:
         """Everything from the first byte on is for another connection object, which takes this one's place."""
+        from proxy.network.downstream_http2 import Http2DownstreamConnection  # see server.main.import_http2
+
         successor = Http2DownstreamConnection(self.listener, self.hcm, self.dispatcher)
         data = PREFACE_HEAD + self.codec.take_waiting()
         self.dispatcher.timers.forget(self)

@@ -20,10 +20,9 @@ PREVIOUS_ROUTES: Final = f"{_EXTENSIONS}previous_routes.v3.PreviousRoutesConfig"
 ALLOW_LISTED_ROUTES: Final = f"{_EXTENSIONS}allow_listed_routes.v3.AllowListedRoutesConfig"
 SAFE_CROSS_SCHEME: Final = f"{_EXTENSIONS}safe_cross_scheme.v3.SafeCrossSchemeConfig"
 _CODES: Final = frozenset({301, 302, 303, 307, 308})
-_URL: Final = re.compile(
-    rb"(https?)://(\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?|[A-Za-z0-9._~%!$&'()*+,;=-]+(?::[0-9]{1,5})?)"
-    rb"(/[\x21\x22\x24-\x3e\x40-\x7e]*)?(\?[\x21\x22\x24-\x7e]*)?(?:#[\x21-\x7e]*)?",
-    re.IGNORECASE,
+_URL: Final = (
+    rb"(?i:(https?)://(\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?|[A-Za-z0-9._~%!$&'()*+,;=-]+(?::[0-9]{1,5})?)"
+    rb"(/[\x21\x22\x24-\x3e\x40-\x7e]*)?(\?[\x21\x22\x24-\x7e]*)?(?:#[\x21-\x7e]*)?)"
 )
 
 
@@ -73,7 +72,7 @@ class Location(NamedTuple):
 
 def parse_location(value: bytes) -> Location | None:
     """None for anything that is no absolute http or https URL, or has user information."""
-    found = _URL.fullmatch(value)
+    found = re.fullmatch(_URL, value)
     if found is None:
         return None
     scheme, authority, path, query = found.groups(b"")

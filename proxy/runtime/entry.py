@@ -16,9 +16,7 @@ DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 _MAX_INT32 = 2**31 - 1
 _MAX_UINT32 = 2**32 - 1
 _MAX_UINT64 = 2**64 - 1
-_NUMBER = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE
-)
+_NUMBER = r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)"
 # What protobuf puts before a message that is printed for people, so that nobody takes the text for a format. The word
 # and the blanks behind it differ from one start of Envoy to the next, on purpose; this is one of the forms.
 _MARK = "goo.gle/debugstr  \n"
@@ -46,7 +44,11 @@ def make_entry(value: Any, raw: str = "") -> Entry:
     if isinstance(value, str):
         text = raw or value
         stripped = text.strip(" \t\n\v\f\r")
-        return _number_entry(text, float(stripped)) if _NUMBER.fullmatch(stripped) else Entry(text)
+        return (
+            _number_entry(text, float(stripped))
+            if re.fullmatch(_NUMBER, stripped, re.IGNORECASE)
+            else Entry(text)
+        )
     if isinstance(value, Mapping):
         return Entry(raw or shown_struct(value), fraction=_fraction(value))
     return Entry(raw)

@@ -112,6 +112,7 @@ class Server:
         self._flush_stats()
         self._fold_stats()
         self.ready.set()
+        self.loop.call_soon(import_http2, parts)
         for listener in parts.listeners.listeners:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
@@ -308,6 +309,21 @@ class Server:
 
     def set_log_level(self, logger: str | None, level: str) -> None:
         set_log_level(logger, level)
+
+
+def import_http2(parts: Parts) -> None:
+    """Import what HTTP/2 needs, where it may be spoken.
+
+    That is a tenth of all imports, and the first connection in HTTP/2 comes later than the time at which we are ready.
+    It does not wait for that connection: by then the package's files may be another version's.
+    """
+    chains = [chain for listener in parts.listeners.listeners for chain in listener.filter_chains]
+    managers = [hcm for chain in chains if (hcm := getattr(chain.filter, "hcm", None)) is not None]
+    if any(hcm.is_http2 or hcm.detects_http2 for hcm in managers):
+        import proxy.network.downstream_http2
+    if any(cluster.config.http.http2 is not None for cluster in parts.clusters.clusters.values()):
+        import proxy.network.upstream_http2  # noqa: F401
+    gc.freeze()
 
 
 def report(loaded: Loaded) -> None:

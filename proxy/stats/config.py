@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxy.stats.store import Store
 
 # What Python's re does not know of ECMAScript: classes by name, within brackets.
-_POSIX_CLASS: Final = re.compile(r"\[:(\w+):\]")
+_POSIX_CLASS: Final = r"\[:(\w+):\]"
 _POSIX: Final = {
     "digit": "0-9",
     "lower": "a-z",
@@ -88,7 +88,7 @@ def _compile_tag_regex(reader: Reader, regex: str) -> Any:
     if "(?=" not in regex and "(?!" not in regex:
         return _compile_regex(reader, regex)
     try:
-        return re.compile(_POSIX_CLASS.sub(lambda match: _POSIX.get(match[1], match[0]), regex))
+        return re.compile(re.sub(_POSIX_CLASS, lambda match: _POSIX.get(match[1], match[0]), regex))
     except re.error as error:
         reader.fail("regex", f"is no regular expression: {error}")
         return None

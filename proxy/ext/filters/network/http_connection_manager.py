@@ -11,12 +11,12 @@ from proxy.api.reader import Reader
 from proxy.http.context import FactoryContext
 from proxy.http.hcm_config import compile_connection_manager
 from proxy.network.downstream import DownstreamConnection
-from proxy.network.downstream_http2 import Http2DownstreamConnection
 
 if TYPE_CHECKING:
     from proxy.listener.listener import Listener
     from proxy.network.accepted import AcceptedConnection
     from proxy.network.dispatcher import Dispatcher
+    from proxy.network.downstream_http2 import Http2DownstreamConnection
 
 
 class HttpConnectionManagerFilter:
@@ -30,6 +30,10 @@ class HttpConnectionManagerFilter:
     def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
         """The protocol object of one accepted connection. One that may speak either is HTTP/1 until its preface."""
         if self.hcm.is_http2:
+            from proxy.network.downstream_http2 import (
+                Http2DownstreamConnection,  # see server.main.import_http2
+            )
+
             return Http2DownstreamConnection(listener, self.hcm, dispatcher)
         return DownstreamConnection(listener, self.hcm, dispatcher)
 
