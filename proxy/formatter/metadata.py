@@ -34,7 +34,8 @@ def _virtual_host(stream: StreamInfo) -> Any:
     return getattr(stream.virtual_host, "metadata", None)
 
 
-_KINDS: Final[dict[str, Holder]] = {
+#: whose metadata: by the word that says so
+HOLDERS: Final[dict[str, Holder]] = {
     "DYNAMIC": _dynamic,
     "CLUSTER": _cluster,
     "ROUTE": _route,
@@ -59,7 +60,7 @@ def _slot(holder: Holder, path: list[str], max_length: int | None, absent: Any) 
 
 def metadata_of(kind: str) -> Make:
     """``<KIND>_METADATA(namespace:key:key...)``."""
-    holder = _KINDS[kind]
+    holder = HOLDERS[kind]
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         return _slot(holder, command.argument.split(":"), command.max_length, absent)
@@ -70,6 +71,6 @@ def metadata_of(kind: str) -> Make:
 def metadata_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
     """METADATA(kind:namespace:key...)"""
     kind, _, path = command.argument.partition(":")
-    if kind not in _KINDS:
-        raise ValueError(f"METADATA({kind}:...) is not supported: only {', '.join(sorted(_KINDS))}")
-    return _slot(_KINDS[kind], path.split(":"), command.max_length, absent)
+    if kind not in HOLDERS:
+        raise ValueError(f"METADATA({kind}:...) is not supported: only {', '.join(sorted(HOLDERS))}")
+    return _slot(HOLDERS[kind], path.split(":"), command.max_length, absent)

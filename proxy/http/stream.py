@@ -212,9 +212,9 @@ class ActiveStream(StreamState, StreamDecoder):
 
     def _write_headers(self, headers: ResponseHeaders, end: bool) -> None:
         hcm = self.hcm
+        hcm.forwarding.response(self, headers)
         if hcm.tracing is not None:
             hcm.tracing.respond(self, headers)
-        hcm.forwarding.response(self, headers)
         if hcm.draining:
             self.codec.goaway()
             hcm.stats.downstream_cx_drain_close.value += 1

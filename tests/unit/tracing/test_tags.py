@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,6 +71,18 @@ def test_metadata(path: list[str], value: str, kind: dict[str, Any]) -> None:
     assert value_of(config, None) == "d"
 
 
+@pytest.mark.parametrize("kind", ["route", "cluster", "host"])
+def test_metadata_of_what_is_configured(kind: str) -> None:
+    key = {"key": "a", "path": [{"key": "b"}]}
+    config = {"tag": "t", "metadata": {"metadata_key": key, "kind": {kind: {}}}}
+    (tag,) = compile_custom_tags([World().reader(config, CUSTOM_TAG)], {})
+    stream: Any = SimpleNamespace(metadata=None, route=None, upstream_host=None, cluster=None)
+    assert tag.value(stream) == ""
+    holder = SimpleNamespace(metadata={"a": {"b": f"of the {kind}"}})
+    setattr(stream, {"host": "upstream_host"}.get(kind, kind), holder)
+    assert tag.value(stream) == f"of the {kind}"
+
+
 def test_false_is_a_value() -> None:
     assert metadata_text(False) == "false"
 
@@ -80,12 +93,6 @@ def test_false_is_a_value() -> None:
         ({}, {}, "type", "invalid"),
         ({"value": "%NOPE%"}, {}, "value", "invalid"),
         ({"environment": {"name": "HOME"}}, None, "environment", "unsupported"),
-        (
-            {"metadata": {"kind": {"route": {}}, "metadata_key": {"key": "a", "path": [{"key": "b"}]}}},
-            {},
-            "metadata.kind.route",
-            "unsupported",
-        ),
         ({"metadata": {"kind": {"request": {}}}}, {}, "metadata.metadata_key", "invalid"),
     ],
 )
@@ -95,7 +102,7 @@ def test_refused(config: dict[str, Any], environ: dict[str, str] | None, path: s
     assert [(finding.path, finding.kind) for finding in reader.errors.findings] == [(path, kind)]
 
 
-def test_the_last_definition_counts() -> None:
+def test_the_first_definition_counts() -> None:
     world = World()
     readers = [world.reader({"tag": "t", "literal": {"value": value}}, CUSTOM_TAG) for value in ("1", "2")]
-    assert [tag.value(world.stream()) for tag in compile_custom_tags(readers, {})] == ["2"]
+    assert [tag.value(world.stream()) for tag in compile_custom_tags(readers, {})] == ["1"]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from proxy.listener.listener import Listener
     from proxy.network.accepted import AcceptedConnection
     from proxy.network.dispatcher import Dispatcher
-    from proxy.network.downstream_http2 import Http2DownstreamConnection
 
 
 class HttpConnectionManagerFilter:
