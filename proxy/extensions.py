@@ -121,6 +121,16 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.resource_detectors.static_config:StaticConfigDetector",
     ),
     (
+        "envoy.http.original_ip_detection.xff",
+        "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
+        "proxy.ext.original_ip_detection.xff:Xff",
+    ),
+    (
+        "envoy.http.original_ip_detection.custom_header",
+        "envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig",
+        "proxy.ext.original_ip_detection.custom_header:CustomHeader",
+    ),
+    (
         "outrider.propagators.w3c",
         "outrider.propagators.w3c",
         "proxy.ext.propagators.w3c:W3CTraceContext",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.base.ids import Ids
     from proxy.base.stream_info import StreamInfo
     from proxy.http.client_cert import ForwardClientCert
+    from proxy.http.ip_detection import IpDetector
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -119,6 +120,7 @@ class Forwarding:
         "clock",
         "date",
         "date_second",
+        "detectors",
         "generate_request_id",
         "ids",
         "internal_networks",
@@ -139,6 +141,7 @@ class Forwarding:
         self.ids = ids
         self.client_cert: ForwardClientCert | None = None  # None: x-forwarded-client-cert is taken out
         self.use_remote_address = False
+        self.detectors: tuple[IpDetector, ...] = ()  # original_ip_detection_extensions
         self.trusted_hops = 0
         self.skip_xff_append = False
         self.internal_networks: tuple[Network, ...] = ()
@@ -160,7 +163,8 @@ class Forwarding:
     def request(self, stream: StreamInfo, headers: RequestHeaders) -> bool:
         """Rewrite a request head in place; returns whether the request is internal.
 
-        Sets ``stream.remote_address`` where a trusted x-forwarded-for tells the client.
+        Sets ``stream.remote_address`` where a trusted x-forwarded-for tells the client; ``stream.status`` where the
+        request is to be refused, its client being nobody knows who.
         """
         known = headers.known
         if known & CONNECTION:
@@ -168,6 +172,10 @@ class Forwarding:
         internal = False
         if self.use_remote_address:
             internal = self._remote_address(stream, headers)
+        elif self.detectors:
+            internal = self._detect(stream, headers)
+            if stream.status:
+                return False
         elif known & FORWARDED_FOR:
             internal = self._forwarded_address(stream, headers)
         if headers.known & FORWARDED_PROTO:
@@ -262,6 +270,32 @@ class Forwarding:
             return False
         stream.remote_address = f"{client}:0" if client.version == 4 else f"[{client}]:0"
         return single and self._is_internal(client)
+
+    def _detect(self, stream: StreamInfo, headers: RequestHeaders) -> bool:
+        """The first extension that knows the client, or refuses the request, decides."""
+        internal = False
+        for detector in self.detectors:
+            found = detector.detect(stream, headers)
+            if found.status:
+                stream.status = found.status
+                return False
+            if found.appends:
+                self._append_peer(stream, headers)
+            client = found.address
+            if client is not None:
+                stream.remote_address = f"{client}:0" if client.version == 4 else f"[{client}]:0"
+                internal = found.may_be_internal and self._is_internal(client)
+                break
+        return internal
+
+    def _append_peer(self, stream: StreamInfo, headers: RequestHeaders) -> None:
+        direct = stream.info.direct_remote_address
+        if direct[:1] in ("/", "@"):
+            return
+        peer = direct.rpartition(":")[0].strip("[]")
+        own = self.local_address if client_is_loopback(peer) else peer.encode()
+        before = headers.joined(b"x-forwarded-for")
+        headers.set(b"x-forwarded-for", before + b"," + own if before else own)
 
     @staticmethod
     def _from_right(headers: RequestHeaders, skip: int) -> tuple[Address | None, bool]:

@@ -19,6 +19,7 @@ from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_options import compile_codec_options, compile_http2_options, compile_request_options
+from proxy.http.ip_detection import compile_detectors
 from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
@@ -205,6 +206,7 @@ def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
     forwarding = compile_early_forwarding(reader, context)
     forwarding.local_address = context.local_address.encode()
     forwarding.use_remote_address = reader.wrapped("use_remote_address", False)
+    forwarding.detectors = compile_detectors(reader, context)
     forwarding.trusted_hops = reader.number("xff_num_trusted_hops")
     forwarding.skip_xff_append = reader.flag("skip_xff_append")
     forwarding.via = reader.text("via").encode()

@@ -66,6 +66,10 @@ class ActiveStream(StreamState, StreamDecoder):
         if hcm.host_rules is not None:
             headers.authority = hcm.host_rules.apply(headers.authority, self.info.local_address)
         self.internal = hcm.forwarding.request(self, headers)
+        if self.status:
+            hcm.stats.downstream_rq_rejected_via_ip_detection.value += 1
+            self.local_reply(self.status, b"", b"rejecting_because_detection_failed")
+            return
         if path:
             self.route = route = hcm.route_table.find(headers, self)
             if route is not None:

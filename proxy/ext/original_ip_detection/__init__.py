@@ -1,0 +1,1 @@
+"""ext.original_ip_detection"""
