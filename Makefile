@@ -14,7 +14,7 @@ ARGS ?=
 SUITE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-deps demo run test native native-test parity w3c lint format types budget bench check clean
+.PHONY: help setup system-deps demo run test native native-test parity w3c h2spec lint format types budget bench check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ parity: $(STAMP) ## the same bootstrap through the real Envoy and outrider, comp
 w3c: $(STAMP) ## the real W3C trace-context suite with each tracer: make w3c SUITE=folder-of-w3c/trace-context
 	@test -n "$(SUITE)" || { echo 'name the checkout of github.com/w3c/trace-context: make w3c SUITE=folder'; exit 1; }
 	$(BIN)/python -m tests.support.w3c "$(SUITE)" $(ARGS)
+
+h2spec: $(STAMP) ## the cases of h2spec, which it installs (wants a Go toolchain)
+	@if command -v go >/dev/null; then \
+		GOBIN=$(CURDIR)/$(BIN) go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible && \
+		$(PYTEST) tests/integration/test_h2spec.py $(ARGS); \
+	else echo "h2spec: skipped (no Go toolchain)"; fi
 
 # The hot path compiled (setup.py): a wheel, and the same unpacked, which tests and benchmark run. The stamp is the
 # sources' content: the same sources are never compiled twice.

@@ -116,7 +116,10 @@ class Http2Codec(Codec):
 
     def _flooded(self, data: bytes) -> None:
         """What came before the frame that was one too many is still taken: its requests get their log lines."""
-        self.stats.count_flood(self.watch.flood)
+        if self.watch.flood:
+            self.stats.count_flood(self.watch.flood)
+        else:
+            self.stats.rx_messaging_error.value += 1
         before = self.watch.flood_at
         if before > 0:
             try:
@@ -169,6 +172,8 @@ class Http2Codec(Codec):
         """A stream is over in the engine: by both ends, by our reset, or by the engine's for the peer's mistake."""
         stream = self.streams.pop(stream_id, None)
         refused_head = self.watch.heads.pop(stream_id, None)
+        if code and (stream is not None or refused_head is not None):
+            self.watch.reset(stream_id)
         if stream is not None:
             self.left(stream)
             if stream.decoder is None or (stream.read_done and stream.write_done):
@@ -308,6 +313,7 @@ class Http2Codec(Codec):
         if self.dead:
             return
         self.stats.tx_reset.value += 1
+        self.watch.reset(stream.stream_id)
         if not self.paused:
             self.pull()  # what was written before goes before: in the engine a reset overtakes
         try:
@@ -325,6 +331,7 @@ class Http2Codec(Codec):
         if self.goaway_sent or self.dead:
             return
         self.goaway_sent = True
+        self.watch.is_strict = False  # streams that we do not see any more are not over for the client
         self.stats.goaway_sent.value += 1
         try:
             self.h2.send_goaway(0)

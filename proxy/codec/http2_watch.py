@@ -6,6 +6,10 @@ payload touched. It counts what a connection may only do so often (Envoy's budge
 stream took on the wire.
 
 Budgets without a clock hang on work: a client that opens streams and takes data may send more of everything.
+
+Some violations the engine lets pass are found here too (clients' connections only): HEADERS and DATA of a stream that
+the client itself has ended, HEADERS of a stream it has passed over (RFC 9113 section 5.1), PRIORITY of no stream and of
+one that depends on itself (sections 5.3.2, 6.3). What comes for a stream that we have reset was on its way.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 DATA: Final = 0
 HEADERS: Final = 1
 PRIORITY: Final = 2
+RST_STREAM: Final = 3
 SETTINGS: Final = 4
 PING: Final = 6
 WINDOW_UPDATE: Final = 8
@@ -36,10 +41,13 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 UNKNOWN_FRAMES: Final = 1000
 #: Bytes of DATA that may come for streams which are over (in flight when they ended). Envoy has no limit.
 STRAY_BYTES: Final = 64 * 1024 * 1024
+#: Streams of ours that were reset, of which frames may still be on their way.
+RESETS: Final = 1024
+PRIORITY_BYTES: Final = 5
 
 
 class Http2Flood(CodecError):
-    """A budget is used up. ``FrameWatch.flood`` says which one."""
+    """A budget is used up (``FrameWatch.flood`` says which one), or a rule is broken ("")."""
 
 
 class FrameWatch:
@@ -53,6 +61,8 @@ class FrameWatch:
     flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
     begins that was one too many (negative: before it)
     control: frames that want an answer from us and came since the last flush; the codec sets it to 0
+    resets, given_up: streams that we have reset, that the client has, the last of them; is_strict: frames of other
+    streams that are over may not come
     """
 
     __slots__ = (
@@ -73,8 +83,11 @@ class FrameWatch:
         "early",
         "flood",
         "flood_at",
+        "given_up",
         "heads",
+        "is_strict",
         "opened",
+        "resets",
         "sent_data",
         "streams",
     )
@@ -101,6 +114,9 @@ class FrameWatch:
         self.control = 0
         self.opened = 0
         self.sent_data = 0
+        self.resets: dict[int, bool] = {}
+        self.given_up: dict[int, bool] = {}
+        self.is_strict = is_server
 
     def read(self, data: bytes) -> None:
         """Look at what has come. Raises Http2Flood."""
@@ -127,6 +143,24 @@ class FrameWatch:
         self.flood_at = at - self._before
         return Http2Flood(0, b"", b"http2." + stat.encode())
 
+    def reset(self, stream_id: int) -> None:
+        """We have reset a stream."""
+        self._remember(self.resets, stream_id)
+
+    @staticmethod
+    def _remember(ids: dict[int, bool], stream_id: int) -> None:
+        ids[stream_id] = True
+        if len(ids) > RESETS:
+            del ids[next(iter(ids))]
+
+    def _is_over(self, stream_id: int) -> bool:
+        """Whether the client itself must know that the stream is over."""
+        if not self.is_strict or not 0 < stream_id <= self._last_id:
+            return False
+        if stream_id in self.given_up:
+            return True
+        return stream_id not in self.streams and stream_id not in self.heads and stream_id not in self.resets
+
     def _walk(self, data: bytes, at: int, size: int) -> int:
         """The frames whose heads are whole, from ``at`` on; where the next one begins."""
         while at + HEAD_BYTES <= size:
@@ -148,6 +182,8 @@ class FrameWatch:
                     self._in_block = False
                     self._data(stream_id, length, at)
                 else:
+                    if stream_id <= self._last_id and self._is_over(stream_id):
+                        raise self._flood("", at)
                     self._in_block = True
                     self._open = not flags & END_HEADERS
                     self.heads[stream_id] = self.heads.get(stream_id, 0) + length + HEAD_BYTES
@@ -155,9 +191,20 @@ class FrameWatch:
                         self._last_id = stream_id
                         self.opened += 1
             else:
+                if kind == PRIORITY and self.is_strict and length == PRIORITY_BYTES:
+                    if at + HEAD_BYTES + PRIORITY_BYTES > size:
+                        break  # the rest is in the next segment
+                    if not self._may_have_priority(data, at):
+                        raise self._flood("", at)
                 self._other(data, at, length, kind, flags)
             at += HEAD_BYTES + length
         return at
+
+    @staticmethod
+    def _may_have_priority(data: bytes, at: int) -> bool:
+        """Whether a PRIORITY frame is of a stream, and one that does not depend on itself."""
+        stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF
+        return stream_id not in (0, int.from_bytes(data[at + 9 : at + 13], "big") & 0x7FFFFFFF)
 
     @property
     def in_head(self) -> bool:
@@ -181,8 +228,10 @@ class FrameWatch:
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.wire_bytes_in += length + HEAD_BYTES
-        elif stream_id in self.heads:
+        elif stream_id in self.heads and stream_id not in self.given_up:
             self.early[stream_id] = self.early.get(stream_id, 0) + length + HEAD_BYTES
+        elif self._is_over(stream_id):
+            raise self._flood("", at)
         else:
             self._stray += length + HEAD_BYTES
             if self._stray > STRAY_BYTES:
@@ -215,6 +264,9 @@ class FrameWatch:
                 self._empty = 0
             else:
                 self._count_empty(at)
+        elif kind == RST_STREAM:
+            if self.is_strict:
+                self._remember(self.given_up, int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF)
         elif kind == PRIORITY:
             self._priorities += 1
             if self._priorities > settings.max_priority_frames * (1 + self.opened):
