@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from proxy.base.tls_info import TlsInfo
-from proxy.base.x509 import Certificate, san_text
+from proxy.base.x509 import DNS, IP_ADDRESS, Certificate, san_text
 from proxy.stats.store import Counter, Gauge
 from proxy.stats.tls import TlsStats
 
@@ -47,14 +47,17 @@ class PeerRules:
         self.hashes = hashes
         self.spki = spki
 
-    def check(self, peer: Certificate | None, stats: TlsStats) -> None:
-        """Raises TlsRefused, counted."""
-        if not (self.sans or self.hashes or self.spki):
+    def check(self, peer: Certificate | None, stats: TlsStats, name: str = "", instead: bool = False) -> None:
+        """Raises TlsRefused, counted. name: what the certificate has to name; instead: of the configured ``sans``, not
+        beside them."""
+        if name:
+            self._check_name(peer, stats, name)
+        if not ((self.sans and not instead) or self.hashes or self.spki):
             return
         if peer is None:
             stats.fail_verify_no_cert.value += 1
             raise TlsRefused("peer did not return a certificate")
-        if self.sans and not self._is_named(peer):
+        if self.sans and not instead and not self._is_named(peer):
             stats.fail_verify_san.value += 1
             shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
             raise TlsRefused(f"verify cert failed: SAN matcher, certificate SANs are [{shown}]")
@@ -64,6 +67,15 @@ class PeerRules:
                 stats.fail_verify_cert_hash.value += 1
                 raise TlsRefused("verify cert failed: cert hash and spki")
 
+    @staticmethod
+    def _check_name(peer: Certificate | None, stats: TlsStats, name: str) -> None:
+        if peer is None:
+            stats.fail_verify_no_cert.value += 1
+            raise TlsRefused("peer did not return a certificate")
+        if not is_named(peer, name):
+            stats.fail_verify_san.value += 1
+            raise TlsRefused("verify cert failed: verify SAN list")
+
     def _is_named(self, peer: Certificate) -> bool:
         for tag, value in peer.sans:
             for kind, matches in self.sans:
@@ -72,12 +84,26 @@ class PeerRules:
         return False
 
 
+def is_named(peer: Certificate, name: str) -> bool:
+    """Whether a certificate is for a host: a DNS name, for which a wildcard may stand, or an IP address."""
+    wanted = name.lower()
+    parent = wanted.partition(".")[2]
+    for kind, value in peer.sans:
+        text = san_text(kind, value).lower()
+        if kind == IP_ADDRESS and text == wanted:
+            return True
+        if kind == DNS and (text == wanted or (text[:2] == "*." and bool(parent) and text[2:] == parent)):
+            return True
+    return False
+
+
 class TlsSide:
     """One side's TLS: of the listener's chain (``is_server``) or of a cluster.
 
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
-    local: our certificate; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
+    local: our certificate; several: where there is more than one, each with the context that shows it; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
     and of each trusted one; server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
+    checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
     offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
     has just now; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
     roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
@@ -85,6 +111,7 @@ class TlsSide:
 
     __slots__ = (
         "chains",
+        "checks_sni",
         "context",
         "cx_active",
         "cx_total",
@@ -100,6 +127,7 @@ class TlsSide:
         "rules",
         "server_name",
         "sessions",
+        "several",
         "stats",
         "verifies",
     )
@@ -113,11 +141,13 @@ class TlsSide:
         self.verifies = context.verify_mode != ssl.CERT_NONE
         self.server_name = ""
         self.names_host = False
+        self.checks_sni = False
         self.offers = False
         self.fallback = self.offered = ""
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
+        self.several: list[tuple[ssl.SSLContext, Certificate]] = []
         self.chains: list[tuple[str, Certificate]] = []
         self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
@@ -158,8 +188,9 @@ class TlsSide:
         if server_name in sessions or len(sessions) < _MOST_SESSIONS:
             sessions[server_name] = tls.session
 
-    def shaken(self, tls: ssl.SSLObject) -> TlsInfo:
-        """What the handshake has shown; raises TlsRefused where the peer is not who we want."""
+    def shaken(self, tls: ssl.SSLObject, peer_name: str = "", server_name: str = "") -> TlsInfo:
+        """What the handshake has shown; raises TlsRefused where the peer is not who we want. peer_name: what its
+        certificate has to name; server_name: the SNI that was sent"""
         cipher = tls.cipher()
         session = tls.session
         info = TlsInfo(
@@ -169,6 +200,9 @@ class TlsSide:
             session.id.hex() if session is not None else "",
         )
         info.local = self.local
+        for context, certificate in self.several:
+            if tls.context is context:
+                info.local = certificate
         info.verified = self.verifies
         der = tls.getpeercert(True)
         if der is not None:
@@ -176,7 +210,8 @@ class TlsSide:
             inner: Any = tls
             sent = inner._sslobj.get_unverified_chain()  # public from Python 3.13 on
             info.chain = [each.public_bytes(_DER) for each in sent or ()]
-        self.rules.check(info.peer, self.stats)
+        by_sni = self.checks_sni and bool(server_name)
+        self.rules.check(info.peer, self.stats, server_name if by_sni else peer_name, by_sni)
         self.stats.saw(info.version, info.cipher)
         if tls.session_reused:
             self.stats.session_reused.value += 1

@@ -39,16 +39,21 @@ class TlsTransport(TransportLayer):
         "ends",
         "failure",
         "half",
+        "peer_name",
         "server_name",
         "side",
         "state",
         "unwritten",
     )
 
-    def __init__(self, connection: Any, side: TlsSide, server_name: str = "", offers: bool = True) -> None:
+    def __init__(
+        self, connection: Any, side: TlsSide, server_name: str = "", peer_name: str = "", offers: bool = True
+    ) -> None:
         """connection: an asyncio.Protocol with ``on_secure(TlsInfo)`` and ``on_tls_failed(words)``; connection_lost
-        follows the latter where connection_made came before. offers: see ``TlsSide.begin``"""
+        follows the latter where connection_made came before. peer_name: what the peer's certificate has to name, ""
+        for what is configured. offers: see ``TlsSide.begin``"""
         TransportLayer.__init__(self, connection)
+        self.peer_name = peer_name
         self.side = side
         self.server_name = server_name
         self.state = SHAKING
@@ -156,7 +161,7 @@ class TlsTransport(TransportLayer):
         """A step of the handshake; True once it is over, well."""
         try:
             self._tls.do_handshake()
-            info = self.side.shaken(self._tls)
+            info = self.side.shaken(self._tls, self.peer_name, self.server_name)
         except ssl.SSLWantReadError:
             self._push()
             return False

@@ -107,8 +107,9 @@ class UpstreamConnection(UpstreamStream, Flushable):
         tls = self.host.tls
         if tls is None:
             return self
-        name = self.host.hostname if tls.names_host else ""
-        self.shaking = TlsTransport(self, tls, name or tls.server_name)
+        pool = self.pool
+        name = pool.sni or (self.host.hostname if tls.names_host else "") or tls.server_name
+        self.shaking = TlsTransport(self, tls, name, pool.peer_name)
         return self.shaking
 
     def on_secure(self, info: TlsInfo) -> None:

@@ -125,6 +125,11 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
         """What the client speaks, for pools that follow it; requests of our own are HTTP/1.1."""
         return getattr(self.stream, "protocol", b"HTTP/1.1")
 
+    def server_name(self, header: bytes) -> bytes:
+        """See PoolRequest.server_name."""
+        headers = self.request_headers
+        return (headers.get(header) if header else None) or headers.authority
+
     # -- from the pool -------------------------------------------------------------------------------------------
 
     def on_pool_ready(self, connection: PoolConnection) -> None:

@@ -25,7 +25,8 @@ _PLAIN_HTTP1: Final = Http1Settings()
 class HttpOptions(NamedTuple):
     """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
     http1: the codec's settings; http2: the codec's settings, None where HTTP/2 is not spoken; follows_downstream: the
-    client's protocol is spoken (HTTP/1 where http2 is None)."""
+    client's protocol is spoken (HTTP/1 where http2 is None); auto_sni, auto_san: a request's host is the server name of
+    its connection, has to be in the host's certificate; sni_header: where that host stands, b"" for :authority."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
@@ -33,6 +34,9 @@ class HttpOptions(NamedTuple):
     http1: Http1Settings = _PLAIN_HTTP1
     http2: Http2Settings | None = None
     follows_downstream: bool = False
+    auto_sni: bool = False
+    auto_san: bool = False
+    sni_header: bytes = b""
 
     @property
     def http2_streams(self) -> int:
@@ -85,6 +89,7 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
     older_http2 = _compile_http2(cluster.sub("http2_protocol_options"), older)
     if older_http2 is not None:
         options = options._replace(http2=older_http2, follows_downstream=follows)
+    options = _compile_names(cluster.sub("upstream_http_protocol_options"), options)
     for key, entry in cluster.entries("typed_extension_protocol_options").items():
         if entry.type_name == HTTP_PROTOCOL_OPTIONS:
             options = _compile_protocol_options(entry, max_requests)
@@ -113,6 +118,7 @@ def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
         if _compile_http1(explicit.sub("http_protocol_options")):
             options = _with_trailers(options)
         http2 = _compile_http2(explicit.sub("http2_protocol_options"), common)
+    options = _compile_names(reader.sub("upstream_http_protocol_options"), options)
     return options._replace(http2=http2, follows_downstream=follows is not None and http2 is not None)
 
 
@@ -122,6 +128,17 @@ def _compile_http2(reader: Reader | None, common: Reader | None) -> Http2Setting
         return None
     most_bytes, most = _compile_limits(common, Http2Settings().max_headers_bytes)
     return compile_http2_settings(reader, most_bytes, most)
+
+
+@reads("envoy.config.core.v3.UpstreamHttpProtocolOptions")
+def _compile_names(reader: Reader | None, options: HttpOptions) -> HttpOptions:
+    """Whose name connections have. override_auto_sni_header counts for auto_san_validation as well, as in Envoy."""
+    if reader is None:
+        return options
+    header = reader.text("override_auto_sni_header").lower().encode()
+    names, checks = reader.flag("auto_sni"), reader.flag("auto_san_validation")
+    header = b"" if header == b":authority" else header
+    return options._replace(auto_sni=names, auto_san=checks, sni_header=header)
 
 
 @reads("envoy.config.core.v3.HttpProtocolOptions")

@@ -76,6 +76,10 @@ class PoolRequest:
         """What its client speaks: b"HTTP/1.1", b"HTTP/2"."""
         raise NotImplementedError
 
+    def server_name(self, header: bytes) -> bytes:
+        """The authority it asks for, or rather the value of that header where it has one (b"": none is asked)."""
+        raise NotImplementedError
+
     def on_pool_ready(self, connection: PoolConnection) -> None:
         """The connection is this request's until ``on_idle``, ``on_stream_done`` or ``on_closed``."""
         raise NotImplementedError
@@ -98,7 +102,11 @@ class Connector(Protocol):
 
 
 class ConnectionPool:
-    """The connections of one host and one routing priority."""
+    """The connections of one host and one routing priority.
+
+    sni: the server name of their handshakes, in place of the configured one; peer_name: what the host's certificate has
+    to name; "" for neither
+    """
 
     __slots__ = (
         "_max_requests",
@@ -109,15 +117,18 @@ class ConnectionPool:
         "connections",
         "draining",
         "host",
+        "peer_name",
         "pending",
         "purging",
         "ready",
         "resources",
+        "sni",
         "stats",
         "used",
     )
 
     def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
+        self.sni = self.peer_name = ""
         self.cluster = cluster
         self.host = host
         self.stats = cluster.stats
@@ -132,6 +143,15 @@ class ConnectionPool:
         self._max_requests = cluster.max_requests_per_connection  # 0: no limit
         self._rq_total = self.stats.upstream_rq_total
         self._rq_active = self.stats.upstream_rq_active
+
+    def name(self, sni: str, peer_name: str) -> None:
+        """Before the first connection: see sni, peer_name."""
+        self.sni, self.peer_name = sni, peer_name
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there are connections, or requests that wait for one."""
+        return self.used
 
     @property
     def busy(self) -> int:

@@ -23,6 +23,7 @@ from proxy.upstream.pool import (
     PoolConnection,
     PoolRequest,
 )
+from proxy.upstream.pool_by_name import NamedPools
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -256,6 +257,14 @@ class DownstreamProtocolPool(ConnectionPool):
         chosen = self.http2 if request.protocol == b"HTTP/2" else self.http1
         chosen.new_stream(request)
 
+    def name(self, sni: str, peer_name: str) -> None:
+        self.http1.name(sni, peer_name)
+        self.http2.name(sni, peer_name)
+
+    @property
+    def is_used(self) -> bool:
+        return self.http1.used or self.http2.used
+
     def cancel(self, request: PoolRequest) -> None:
         self.http1.cancel(request)
         self.http2.cancel(request)
@@ -284,6 +293,14 @@ class DownstreamProtocolPool(ConnectionPool):
 
 def make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
     """The pool that a cluster's options ask for."""
+    http = cluster.config.http
+    if (http.auto_sni or http.auto_san) and host.tls is not None:
+        return NamedPools(cluster, host, priority, make_pool_of_one_name)
+    return make_pool_of_one_name(cluster, host, priority)
+
+
+def make_pool_of_one_name(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
+    """As make_pool, but for auto_sni."""
     http = cluster.config.http
     if http.follows_downstream:
         return DownstreamProtocolPool(cluster, host, priority)

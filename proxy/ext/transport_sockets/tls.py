@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.api.discovery import Rejected
 from proxy.api.reader import Reader, reads
-from proxy.base.x509 import DNS
+from proxy.base.x509 import DNS, Certificate
 from proxy.ext.transport_sockets.by_sds import SecretsInUse, compile_by_sds
 from proxy.ext.transport_sockets.common_tls import (
     CommonTls,
@@ -70,9 +70,9 @@ class DownstreamTls:
             self.side.is_ready = False
             self.side.release = SecretsInUse(common, names, context, self._renew).release
         elif common.pairs:
-            first = self._make(common)
-            self.side = TlsSide(first, True, common.rules, TlsStats(scope, True))
-            common.describe(self.side)
+            contexts = self._make(common)
+            self.side = TlsSide(contexts[0][0], True, common.rules, TlsStats(scope, True))
+            self._describe(common, contexts, self.side)
 
     def _unverifiable(self, common: CommonTls) -> str:
         """What is asked of clients that Python's ssl cannot check, "" for nothing."""
@@ -83,10 +83,17 @@ class DownstreamTls:
             return _PINNED
         return _UNTRUSTED if common.accepts_untrusted and common.has_roots else ""
 
-    def _make(self, common: CommonTls) -> ssl.SSLContext:
-        """The context of handshakes. Raises ssl.SSLError."""
+    @staticmethod
+    def _describe(
+        common: CommonTls, contexts: list[tuple[ssl.SSLContext, Certificate]], side: TlsSide
+    ) -> None:
+        common.describe(side)
+        side.several = contexts if len(contexts) > 1 else []
+
+    def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, Certificate]]:
+        """The context of each certificate; handshakes begin with the first. Raises ssl.SSLError."""
         pinned = bool(common.rules.hashes or common.rules.spki)
-        contexts = []
+        contexts: list[tuple[ssl.SSLContext, Certificate]] = []
         for pair in common.pairs:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             common.apply(context, pair)
@@ -96,11 +103,11 @@ class DownstreamTls:
                 context.options |= ssl.OP_NO_TICKET
                 if not self._stateful:
                     context.num_tickets = 0
-            contexts.append((pair.leaf.names(DNS), context))
-        first = contexts[0][1]
+            contexts.append((context, pair.leaf))
         if len(contexts) > 1:
-            first.sni_callback = choose_by_name(contexts)
-        return first
+            named = [(leaf.names(DNS), context) for context, leaf in contexts]
+            contexts[0][0].sni_callback = choose_by_name(named)
+        return contexts
 
     def _renew(self, common: CommonTls) -> Callable[[], None]:
         """See SecretsInUse."""
@@ -111,8 +118,8 @@ class DownstreamTls:
         assert side is not None
 
         def use() -> None:
-            side.renew(made, common.rules)
-            common.describe(side)
+            side.renew(made[0][0], common.rules)
+            self._describe(common, made, side)
 
         return use
 
@@ -128,6 +135,9 @@ class UpstreamTls:
         names = common.by_sds
         server_name = config.text("sni")
         names_host = config.flag("auto_host_sni")
+        checks_sni = config.flag("auto_sni_san_validation")
+        if checks_sni and not _has_validation(config.sub("common_tls_context")):
+            config.fail("auto_sni_san_validation", "was configured without a validation context")
         keys = config.wrapped("max_session_keys", 1)
         config.ignore("enforce_rsa_key_usage", why="OpenSSL checks key usage by itself")
         if len(common.pairs) + (len(names.pairs) if names is not None else 0) > 1:
@@ -142,6 +152,7 @@ class UpstreamTls:
         side.offers = bool(common.alpn)
         side.server_name = "" if is_ip(server_name) else server_name
         side.names_host = names_host
+        side.checks_sni = checks_sni
         if keys:
             side.sessions = {}
         if names is not None:
@@ -173,6 +184,12 @@ def _compile_common(
             compile_validation(validation, common, context.environ or {})
         compile_by_sds(reader, common, context, init)
     return common
+
+
+@reads("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext")
+def _has_validation(reader: Reader | None) -> bool:
+    """Whether there are rules for the peer, here or by SDS."""
+    return reader is not None and reader.which("validation_context_type") is not None
 
 
 def _client_context(common: CommonTls) -> ssl.SSLContext:
