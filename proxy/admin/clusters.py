@@ -35,7 +35,8 @@ def _shown_name(cluster: Cluster) -> str:
     return name
 
 
-def _added_via_api(cluster: Cluster) -> bool:
+def added_via_api(cluster: Cluster) -> bool:
+    """Whether it came while we run."""
     return bool(getattr(cluster, "added_via_api", False))
 
 
@@ -44,7 +45,7 @@ def _cluster_lines(cluster: Cluster) -> list[str]:
     lines = [f"{name}::observability_name::{_shown_name(cluster)}"]
     for label, limits in zip(("default", "high"), cluster.resources, strict=False):
         lines += [f"{name}::{label}_priority::{limit}::{getattr(limits, limit)}" for limit in _LIMITS]
-    lines.append(f"{name}::added_via_api::{str(_added_via_api(cluster)).lower()}")
+    lines.append(f"{name}::added_via_api::{str(added_via_api(cluster)).lower()}")
     for host in cluster.hosts:
         lines += [f"{name}::{host.address}::{key}::{value}" for key, value in _host_facts(host)]
     return lines
@@ -70,7 +71,7 @@ def _host_facts(host: Host) -> list[tuple[str, object]]:
 def _cluster_json(cluster: Cluster) -> dict[str, Any]:
     """Proto JSON rules: defaults left out, 64-bit numbers as texts, fields in the order of their numbers."""
     status: dict[str, Any] = {"name": cluster.name}
-    if _added_via_api(cluster):
+    if added_via_api(cluster):
         status["added_via_api"] = True
     hosts = [_host_json(host) for host in cluster.hosts]
     if hosts:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from proxy.admin.clusters import host_address
+from proxy.admin.clusters import added_via_api, host_address
 from proxy.admin.config_mask import BadMask, apply_mask
 from proxy.admin.patterns import BadPattern, compile_filter
 from proxy.admin.state import AdminState, Cluster, Discovered, Endpoint, Host, Reply, Request, json_reply
@@ -111,16 +111,20 @@ def _dumps(state: AdminState, accepts: Accepts | None, include_eds: bool) -> lis
             }
             for entry in kept
         ]
-        return _dump(dump, field, said) | discovered_parts(found, dump)
+        version = state.discovered_versions.get(dump)
+        head = {"version_info": version} if version else {}
+        return {**_dump(dump), **head, **({field: said} if said else {}), **discovered_parts(found, dump)}
 
     clusters = [cluster for cluster in state.clusters.values() if accepts is None or accepts(cluster.name)]
-    endpoints = (
-        [{"endpoint_config": _endpoint_config(cluster)} for cluster in clusters] if include_eds else []
-    )
+    endpoints: Dump = {}
+    for cluster in clusters if include_eds else ():
+        where = "dynamic" if added_via_api(cluster) else "static"
+        config = {"endpoint_config": _endpoint_config(cluster)}
+        endpoints.setdefault(f"{where}_endpoint_configs", []).append(config)
     return [
         {**_dump("Bootstrap"), "bootstrap": to_json(state.bootstrap), "last_updated": updated},
         static("Clusters", "static_clusters", "cluster", resources.clusters),
-        *([_dump("Endpoints", "static_endpoint_configs", endpoints)] if include_eds else ()),
+        *([{**_dump("Endpoints"), **endpoints}] if include_eds else ()),
         static("Listeners", "static_listeners", "listener", resources.listeners),
         _dump("ScopedRoutes"),
         static("Routes", "static_route_configs", "route_config", routes),
@@ -149,8 +153,13 @@ def _state(each: Discovered, key: str) -> Dump:
 def _error(each: Discovered) -> Dump:
     if each.error is None:
         return {}
+    details, at, message = each.error
     return {
-        "error_state": {"last_update_attempt": _timestamp(each.error[1]), "details": each.error[0]},
+        "error_state": {
+            "failed_configuration": _typed(message),
+            "last_update_attempt": _timestamp(at),
+            "details": details,
+        }
     }
 
 
@@ -164,14 +173,12 @@ def _listener(each: Discovered) -> Dump:
 #: section → the list a resource stands in
 _FIELDS = {
     "Clusters": "dynamic_{state}_clusters",
-    "Endpoints": "dynamic_endpoint_configs",
     "Listeners": "dynamic_listeners",
     "Routes": "dynamic_route_configs",
     "Secrets": "dynamic_{state}_secrets",
 }
 _PRINTERS: dict[str, Callable[[Discovered], Dump]] = {
     "Clusters": lambda each: _state(each, "cluster") | _error(each),
-    "Endpoints": lambda each: _state(each, "endpoint_config"),
     "Listeners": _listener,
     "Routes": lambda each: _state(each, "route_config"),
     "Secrets": lambda each: {"name": each.name, **_state(each, "secret")},

@@ -36,9 +36,9 @@ class ListenerStatus(NamedTuple):
 class Discovered(NamedTuple):
     """A resource that came while we run.
 
-    kind: "Clusters", "Endpoints", "Listeners", "Routes" or "Secrets", as the sections of /config_dump
+    kind: "Clusters", "Listeners", "Routes" or "Secrets", as the sections of /config_dump
     state: "active", "warming" or "draining"; message: as it came; None: nothing usable has come
-    updated_at: wall-clock seconds; error: (why the last update was refused, when), None when it was not
+    updated_at: wall-clock seconds; error: (why the last update was refused, when, its message), None when it was not
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Discovered(NamedTuple):
     version: str
     updated_at: float
     message: Any
-    error: tuple[str, float] | None = None
+    error: tuple[str, float, Any] | None = None
 
 
 class Locality(Protocol):
@@ -124,6 +124,7 @@ class AdminState(Protocol):
     """The process as the admin page sees it. Everything is read when a request asks, on the event loop's thread.
 
     clusters: by name, in the order in which they were added; bootstrap: the envoy.config.bootstrap.v3.Bootstrap in force
+    discovered: what came while we run; discovered_versions: of the last update, by section of /config_dump
     options: the command line, in the keys of /server_info's command_line_options (JSON values)
     version: "<sha>/<version>/<Clean|Modified>/<RELEASE|...>/<TLS library>"; started_at: clock.wall() of the start
     state: "LIVE", "DRAINING", "PRE_INITIALIZING" or "INITIALIZING"
@@ -143,6 +144,8 @@ class AdminState(Protocol):
     def tls_contexts(self) -> Sequence[TlsContext]: ...
     @property
     def discovered(self) -> Sequence[Discovered]: ...
+    @property
+    def discovered_versions(self) -> Mapping[str, str]: ...
     @property
     def bootstrap(self) -> Message: ...
     @property

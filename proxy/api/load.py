@@ -86,14 +86,15 @@ def load(
     *,
     allow_unknown_fields: bool = False,
     environ: Mapping[str, str] | None = None,
+    checks_rules: bool = True,
 ) -> Loaded:
-    """As ``load_bootstrap``, for any message by full name."""
+    """As ``load_bootstrap``, for any message by full name. checks_rules: the API's rules are held against it, too."""
     loading = _Loading(type_name, allow_unknown_fields, environ)
     if path is not None:
         loading.file(path)
     if yaml_text:
         loading.text(_Text(CONFIG_YAML, yaml_text, is_json=False))
-    return loading.finish()
+    return loading.finish(checks_rules)
 
 
 def load_text(
@@ -206,11 +207,11 @@ class _Loading:
     def _refuse(self, file: str, message: str, line: int | None = None, column: int | None = None) -> None:
         self.errors.add(ConfigError("", message, file, line, column))
 
-    def finish(self) -> Loaded:
+    def finish(self, checks_rules: bool = True) -> Loaded:
         """Check the rules and hand over. A message that could not be read whole is checked all the same, as far as
         it goes, unless nothing of it could be read."""
         locator = TextLocator([_source(text) for text in self._texts])
-        if not self.errors or self._texts:
+        if checks_rules and (not self.errors or self._texts):
             validate(self.message, partial(self._broken_rule, locator, _Unread(self.errors.findings)))
         self.errors.findings.sort(
             key=lambda finding: (finding.file or "", finding.line or 0, finding.column or 0)

@@ -75,6 +75,10 @@ def _prepare_listener(listener: Any, internal: bool, runtime: str | None, notes:
         manager.codec_type = 0
         if internal:
             _make_internal(manager)
+        if manager.HasField("rds"):
+            name = manager.rds.route_config_name
+            notes.append(f"listener {listener.name}: the routes {name} come by RDS and are not in the file")
+            manager.route_config.name = name
         if manager.HasField("route_config"):
             mark_places(manager.route_config)
             if runtime is not None:

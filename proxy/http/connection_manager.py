@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.codec.http1 import Http1Settings
     from proxy.codec.http2_settings import Http2Settings
     from proxy.http.local_replies import LocalReplies
+    from proxy.http.rds import RouteDiscovery
     from proxy.http.request_rules import HostRules, PathRules
     from proxy.router.route_table import RouteTable
     from proxy.stats.http2 import Http2Stats
@@ -77,6 +78,7 @@ class ConnectionManager:
         "monotonic",
         "path_rules",
         "proxy_100_continue",
+        "rds",
         "request_headers_timeout_s",
         "request_timeout_s",
         "route_table",
@@ -138,6 +140,7 @@ class ConnectionManager:
             bytes, bool
         ] = {}  # by lower-case protocol: whether it is taken where a route does not say
         self.upgraded: set[ActiveStream] = set()  # whose upgrade was taken
+        self.rds: RouteDiscovery | None = None  # what brings the route table, where it does not stand there
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.

@@ -20,6 +20,7 @@ from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, leve
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_options import compile_codec_options, compile_http2_options, compile_request_options
 from proxy.http.ip_detection import compile_detectors
+from proxy.http.rds import compile_rds
 from proxy.http.route_stats import make_table_stats
 from proxy.router.route_table import compile_route_table
 from proxy.runtime.config import MAX_REQUEST_HEADERS_COUNT, MAX_REQUEST_HEADERS_KB
@@ -69,15 +70,18 @@ def compile_connection_manager(
         make_table_stats(hcm.route_table, context.stats.scope("vhost"))
     elif reader.which("route_specifier") is None:
         reader.fail("route_config", "is missing: a connection manager needs its routes")
-    reader.unsupported("rds", "route discovery (RDS) is not supported yet; write route_config")
-    reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config")
     hcm.upgrades = _compile_upgrades(reader)
+    rds = reader.sub("rds")
+    hcm.rds = compile_rds(rds, hcm, context, scope) if rds is not None else None
+    reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config or rds")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
     chains = ChainTable(_compile_filters(reader, context))
     hcm.chain = chains.own
     if routes is not None and chains.named:
         chains.bind(hcm.route_table)
+    if hcm.rds is not None:
+        hcm.rds.bind(chains)
     return hcm
 
 

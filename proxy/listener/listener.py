@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.errors import ResponseFlag
-from proxy.base.init import InitManager
+from proxy.base.init import InitManager, InitTarget
 from proxy.base.stream_info import StreamInfo
 from proxy.listener.accepting import Accepting, Inspector
 from proxy.listener.chain_match import ChainMatcher, Facts
@@ -96,12 +96,15 @@ class Listener:
     binds: False for a listener that only gets connections from others (bind_to_port); hands_off: gives connections that
     were going to another listener's address to that one, found by ``find_listener`` (use_original_dst)
     transparent, freebind: options of its sockets
+    target: what the process waits for till then; added_via_api: it came while we run, in that version, at updated_at
+    (wall-clock seconds)
     waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
     entering: what listener filters know of it
     """
 
     __slots__ = (
         "access_logs",
+        "added_via_api",
         "address",
         "backlog",
         "binds",
@@ -135,8 +138,11 @@ class Listener:
         "sockets",
         "stats",
         "stopped",
+        "target",
         "tls",
         "transparent",
+        "updated_at",
+        "version",
         "waiting",
     )
 
@@ -157,6 +163,10 @@ class Listener:
         self.connections: set[AcceptedConnection] = set()
         self.filter: NetworkFilter
         self.init = InitManager(f"Listener {name}")
+        self.target: InitTarget | None = None
+        self.added_via_api = False
+        self.version = ""
+        self.updated_at = 0.0
         self.filter_chain_name = ""
         self.entering: Facts | None = None
         self.buffer_limit_bytes = 1024 * 1024  # per_connection_buffer_limit_bytes
@@ -194,6 +204,17 @@ class Listener:
                 self.pipes[str(name)] = place.text
             else:
                 self.bound[at] = (name[0], name[1])
+
+    def can_adopt(self, old: Listener) -> bool:
+        """Whether the sockets of the one whose place it takes are those it would bind."""
+        mine = (self.places, self.reuse_port, self.binds, self.transparent, self.freebind)
+        return mine == (old.places, old.reuse_port, old.binds, old.transparent, old.freebind)
+
+    def adopt(self, old: Listener) -> None:
+        """Listen with the sockets of the one whose place it takes: no client is refused meanwhile."""
+        self.sockets = [each.dup() for each in old.sockets]
+        self.bound = list(old.bound)
+        self.pipes = dict(old.pipes)
 
     async def serve(self) -> None:
         """Accept connections; nothing when told to stop already."""
@@ -347,6 +368,15 @@ class Listener:
         """See ``NetworkFilter.drain``."""
         for chain in self.filter_chains:
             chain.filter.drain(begin)
+
+    def release(self) -> None:
+        """Nobody is accepted any more: no more updates of routes and certificates."""
+        for chain in self.filter_chains:
+            hcm: Any = getattr(chain.filter, "hcm", None)
+            if hcm is not None and hcm.rds is not None:
+                hcm.rds.close()
+            if chain.tls is not None and chain.tls.release is not None:
+                chain.tls.release()
 
     def abort(self) -> None:
         """Close what is left, at once."""

@@ -1,19 +1,25 @@
-"""ListenerManager: compiles, binds, serves and drains the listeners of a bootstrap; ``listener_manager.*`` stats."""
+"""ListenerManager: the listeners of the bootstrap, and those that come and go while it runs (LDS): compiled, warmed,
+bound, served, drained; ``listener_manager.*`` stats."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.access_log.access_log import compile_access_logs
-from proxy.api.reader import Reader, reads
+from proxy.api.discovery import Rejected, Resource, check
+from proxy.api.reader import Reader, finish, reads
 from proxy.base.init import InitTarget
+from proxy.base.timers import Alarm
 from proxy.http.context import FactoryContext
 from proxy.listener.compile_chains import compile_chains
 from proxy.listener.listener import UNLIMITED, Listener, ListenerStats
 from proxy.listener.overload import ConnectionLimit
 from proxy.listener.place import NOWHERE, Place, compile_place
 from proxy.network.dispatcher import Dispatcher
+
+log = logging.getLogger("config")
 
 LISTENER = "envoy.config.listener.v3.Listener"
 COUNTERS = (
@@ -22,35 +28,65 @@ COUNTERS = (
 )
 
 
+@dataclass(slots=True, frozen=True)
+class Failed:
+    """A listener that could not be added or changed: its message, why, and when (wall-clock seconds)."""
+
+    message: Any
+    details: str
+    at: float
+
+
 class ListenerManager:
-    """The listeners of one process, in the order of the configuration."""
+    """The listeners of one process, in the order of the configuration.
+
+    listeners: those that serve, or will when the process does; warming: those that wait for their routes and
+    certificates while it does, to take the place of the one of their name; draining: those whose connections still
+    finish, at most ``drain_time_s``; failed: by name, those of which the last update was refused
+    """
 
     __slots__ = (
         "_added",
         "_by_address",
         "_created",
         "_draining",
-        "_failed",
+        "_failures",
+        "_modified",
+        "_removed",
+        "_serving",
+        "_warming",
         "active",
         "dispatcher",
+        "drain_time_s",
+        "draining",
+        "failed",
         "limit",
         "listeners",
         "scope",
+        "warming",
     )
 
     def __init__(self, dispatcher: Dispatcher, context: FactoryContext) -> None:
         self.dispatcher = dispatcher
         self.listeners: list[Listener] = []
         self._by_address: dict[tuple[str, int], Listener] = {}
+        self.warming: dict[str, Listener] = {}
+        self.draining: list[Listener] = []
+        self.failed: dict[str, Failed] = {}
+        self.drain_time_s = 600.0
+        self._serving = False
         self.limit: ConnectionLimit | None = None  # over all of them
         scope = self.scope = context.stats.scope("listener_manager")
         for name in COUNTERS:
             scope.counter(name)
         self._added = scope.counter("listener_added")
         self._created = scope.counter("listener_create_success")
-        self._failed = scope.counter("listener_create_failure")
+        self._failures = scope.counter("listener_create_failure")
+        self._modified = scope.counter("listener_modified")
+        self._removed = scope.counter("listener_removed")
         self.active = scope.gauge("total_listeners_active")
-        scope.gauge("total_listeners_warming").set(0)
+        self._warming = scope.gauge("total_listeners_warming")
+        self._warming.set(0)
         self._draining = scope.gauge("total_listeners_draining")
         scope.gauge("total_filter_chains_draining")
 
@@ -70,19 +106,20 @@ class ListenerManager:
             is_another = twin is not None and (twin.name != listener.name or not reader.has("name"))
             if twin is not None and is_another and place.port != 0:
                 reader.fail("address", f'is the address of listener "{twin.name}" as well')
-        self.listeners.append(listener)
-        listener.find_listener = self.find
-        self._index(listener)
+        self._await(listener, context)
         self._added.value += 1
-        context.init.add(warming(listener))
         return listener
 
-    def _index(self, listener: Listener) -> None:
-        for place in listener.places:
-            if place.port is not None:
-                self._by_address[place.host, place.port] = listener
-                if place.ipv4_compat:
-                    self._by_address.setdefault(("0.0.0.0", place.port), listener)
+    def _index(self) -> None:
+        """The listeners have changed: who has which address now."""
+        self._by_address.clear()
+        for listener in self.listeners:
+            listener.find_listener = self.find
+            for place in listener.places:
+                if place.port is not None:
+                    self._by_address[place.host, place.port] = listener
+                    if place.ipv4_compat:
+                        self._by_address.setdefault(("0.0.0.0", place.port), listener)
 
     def find(self, ip: str, port: int) -> Listener | None:
         """The listener of an address: of exactly that one, or of all addresses at its port. One that has stopped is
@@ -93,29 +130,195 @@ class ListenerManager:
                 return found
         return None
 
+    def _await(self, listener: Listener, context: FactoryContext) -> None:
+        """It serves when the process does, which waits for what it needs."""
+        self.listeners.append(listener)
+        self._index()
+        listener.target = warming(listener)
+        context.init.add(listener.target)
+
     def bind(self, context: FactoryContext) -> None:
         """Bind all addresses; raises OSError with the address in its text."""
         for listener in self.listeners:
             try:
                 listener.bind()
             except OSError:
-                self._failed.value += 1
+                self._failures.value += 1
                 raise
 
     async def serve(self) -> None:
         """Accept on all of them."""
-        for listener in self.listeners:
+        self._serving = True
+        for listener in list(self.listeners):
+            if listener.added_via_api and not self._bind(listener, None):
+                self.listeners.remove(listener)
+                continue
             await listener.serve()
             self._created.value += 1
+        self._count()
+
+    # -- listeners that come and go ----------------------------------------------------------------------------------
+
+    def update(self, resource: Resource, context: FactoryContext) -> bool:
+        """A listener by LDS: a new one, or another one for its name. False when nothing is to be changed: it is what
+        there is, or the bootstrap has one of that name. Raises Rejected, and nothing has changed."""
+        try:
+            return self._update(resource, context)
+        except Rejected as error:
+            wall = self.dispatcher.clock.wall()
+            self.failed[resource.name] = Failed(resource.message, str(error), wall)
+            raise
+
+    def _update(self, resource: Resource, context: FactoryContext) -> bool:
+        name = resource.name
+        active, waits = self.named(name), self.warming.get(name)
+        last = waits or active
+        if (active is not None and not active.added_via_api) or (
+            last is not None and last.message == resource.message
+        ):
+            return False
+        listener = self._compile(resource, context)
+        self.failed.pop(name, None)
+        (self._added if last is None else self._modified).value += 1
+        if waits is not None:
+            self._forget(waits)
+        if not self._serving:
+            if active is not None:
+                self.listeners.remove(active)
+                self._forget(active)
+            self._await(listener, context)
+            return True
+        self.warming[name] = listener
+        self._count()
+        listener.init.initialize(lambda: self._activate(listener, context))
+        return True
+
+    def _compile(self, resource: Resource, context: FactoryContext) -> Listener:
+        reader = resource.reader()
+        listener = compile_listener(reader, context, self.dispatcher, self.limit)
+        check(finish(reader))
+        if listener is None:
+            raise Rejected(f"{resource.name}: is no listener")
+        listener.added_via_api = True
+        listener.version = resource.version
+        listener.updated_at = self.dispatcher.clock.wall()
+        for place in listener.places:
+            for other in self.listeners:
+                if other.name != listener.name and place.port != 0 and other.listens_on(place):
+                    raise Rejected(
+                        f"error adding listener: '{listener.name}' has duplicate address '{place.text}' as existing "
+                        f"listener '{other.name}'"
+                    )
+        return listener
+
+    def remove(self, name: str) -> bool:
+        """A listener that came by ``update`` is gone: its connections finish. False when there is none."""
+        self.failed.pop(name, None)
+        waits, active = self.warming.pop(name, None), self.named(name)
+        if waits is not None:
+            self._forget(waits)
+        if active is not None and active.added_via_api:
+            self.listeners.remove(active)
+            self._index()
+            self._retire(active)
+        elif waits is None:
+            return False
+        self._removed.value += 1
+        self._count()
+        return True
+
+    def added_names(self) -> set[str]:
+        """Those that came by ``update``."""
+        return {each.name for each in self.listeners if each.added_via_api} | set(self.warming)
+
+    def named(self, name: str) -> Listener | None:
+        """The one that serves, or will, under that name."""
+        return next((each for each in self.listeners if each.name == name), None)
+
+    def _activate(self, listener: Listener, context: FactoryContext) -> None:
+        """It has all it needs: from now on it serves, in the place of the one of its name."""
+        if self.warming.get(listener.name) is not listener:
+            return
+        del self.warming[listener.name]
+        old = self.named(listener.name)
+        if not self._bind(listener, old):
+            self._forget(listener)
+            self._count()
+            return
+        if old is None:
+            self.listeners.append(listener)
+        else:
+            self.listeners[self.listeners.index(old)] = listener
+        self._index()
+        self._count()
+        assert context.tasks is not None, "the process has them"
+        context.tasks.start(listener.serve(), lambda result, error: self._serves(listener, old, error))
+
+    def _bind(self, listener: Listener, old: Listener | None) -> bool:
+        """With the sockets of the one before it where it listens on the same addresses."""
+        try:
+            if old is not None and listener.can_adopt(old):
+                listener.adopt(old)
+            else:
+                listener.bind()
+        except OSError as error:
+            self._failures.value += 1
+            log.warning("listener %s: %s", listener.name, error.strerror)
+            wall = self.dispatcher.clock.wall()
+            self.failed[listener.name] = Failed(listener.message, str(error.strerror), wall)
+            return False
+        return True
+
+    def _serves(self, listener: Listener, old: Listener | None, error: BaseException | None) -> None:
+        if error is not None:
+            self._failures.value += 1
+            log.warning("listener %s cannot serve: %s", listener.name, error)
+        else:
+            self._created.value += 1
+        if old is not None:
+            self._retire(old)
+        self._count()
+
+    def _forget(self, listener: Listener) -> None:
+        """It has never served, and never will."""
+        listener.init.cancel()
+        if listener.target is not None:
+            listener.target.ready()
+        listener.release()
+        listener.stop_accepting()
+
+    def _retire(self, listener: Listener) -> None:
+        """No new connections; those that are there end with their next response, or when the time is over."""
+        listener.stop_accepting()
+        listener.release()
+        listener.drain_filters()
+        listener.draining = True
+        self.draining.append(listener)
+        self.sweep()
+        alarm = Alarm(self.dispatcher.timers, lambda: self._drain_over(listener, alarm))
+        alarm.at(self.dispatcher.clock.monotonic() + self.drain_time_s)
+
+    def _drain_over(self, listener: Listener, alarm: Alarm) -> None:
+        listener.abort()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Forget drained listeners without connections; to be called from time to time."""
+        self.draining = [each for each in self.draining if each.connections or each.waiting]
+        self._count()
+
+    def _count(self) -> None:
         self.active.set(len(self.listeners))
+        self._warming.set(len(self.warming))
+        self._draining.set(len(self.draining))
 
     def drain(self, directions: set[str] | None = None) -> None:
         """Take no new connections, let go of idle ones. directions: only listeners of these traffic_directions."""
         chosen = self._of(directions)
-        for listener in chosen:
+        for listener in [*chosen, *self.draining]:
             listener.stop_accepting()
             listener.drain()
-        self._draining.set(len(chosen))
+        self._draining.set(len(chosen) + len(self.draining))
         self.active.set(len(self.listeners) - len(chosen))
 
     def start_draining(self, directions: set[str] | None = None) -> None:
@@ -135,11 +338,14 @@ class ListenerManager:
     @property
     def connections(self) -> int:
         """Open downstream connections."""
-        return sum(len(listener.connections) for listener in self.listeners)
+        return sum(len(listener.connections) for listener in [*self.listeners, *self.draining])
 
     def close(self) -> None:
         """Close everything at once."""
-        for listener in self.listeners:
+        for waits in self.warming.values():
+            self._forget(waits)
+        for listener in [*self.listeners, *self.draining]:
+            listener.release()
             listener.stop_accepting()
             listener.abort()
 

@@ -37,6 +37,7 @@ from proxy.tracing.resource import resource_attributes
 from proxy.upstream.context import UpstreamContext
 from proxy.upstream.dns_config import compile_bootstrap_resolver
 from proxy.upstream.manager import ClusterManager
+from proxy.xds.dynamic import Dynamic, compile_dynamic
 from proxy.xds.secrets import SecretManager
 from proxy.xds.sources import ConfigSources
 
@@ -75,6 +76,7 @@ class Parts(NamedTuple):
     sinks: list[StatsSink]
     watcher: FileWatcher
     secrets: SecretManager
+    dynamic: Dynamic
 
 
 def own_address(version: str = "v4") -> str:
@@ -185,6 +187,7 @@ def _compile(
         secrets=secrets,
     )
     listeners = ListenerManager(dispatcher, context)
+    listeners.drain_time_s = options.drain_time_s
     listeners.limit = compile_overload(root.sub("overload_manager"))
     if listeners.limit is None:
         listeners.limit = limit_by_runtime(runtime)
@@ -195,6 +198,7 @@ def _compile(
     resources = root.sub("static_resources")
     if resources is not None:
         _compile_resources(resources, clusters, listeners, context, secrets)
+    dynamic = compile_dynamic(root.sub("dynamic_resources"), sources, clusters, listeners, context)
     _warn_of_idle_tracing(root, context)
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
@@ -203,7 +207,6 @@ def _compile(
     log_format = compile_log_format(
         root.sub("application_log_config"), options.log_format, DEFAULTS.log_format
     )
-    _refuse(root)
     for finding in unread(root):
         loaded.errors.add(finding)
     return Parts(
@@ -221,6 +224,7 @@ def _compile(
         sinks,
         watcher,
         secrets,
+        dynamic,
     )
 
 
@@ -237,15 +241,6 @@ def _warn_of_idle_tracing(root: Reader, context: FactoryContext) -> None:
 
 def _report_layer(name: str, reason: str) -> None:
     log.warning("runtime: layer %s is left out: %s", name, reason)
-
-
-@reads(BOOTSTRAP)
-def _refuse(reader: Reader) -> None:
-    """What people are most likely to have, in words that say what to do; any other field nobody reads is refused too."""
-    reader.unsupported(
-        "dynamic_resources",
-        "xDS is not supported yet: listeners and clusters must stand in static_resources",
-    )
 
 
 @reads("envoy.config.metrics.v3.StatsSink")

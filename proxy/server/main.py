@@ -18,6 +18,7 @@ from proxy.access_log.log_file import close_all, reopen_all
 from proxy.admin.state import Discovered, ListenerStatus
 from proxy.api.load import Loaded, load_bootstrap
 from proxy.base.clock import Clock
+from proxy.base.init import InitManager
 from proxy.base.timers import Alarm
 from proxy.listener.place import Place
 from proxy.network.dispatcher import Dispatcher
@@ -25,6 +26,7 @@ from proxy.network.dns import AiodnsResolver
 from proxy.runtime.layers import DiskLayer
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
+from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.dry import DryStore
 from proxy.stats.sink import SinkFeed
@@ -97,9 +99,7 @@ class Server:
         parts.clusters.start()
         self.dispatcher.flush()
         await warm.wait()
-        initialized = asyncio.Event()
-        parts.context.init.initialize(initialized.set)
-        await initialized.wait()
+        await self._initialize()
         if self._draining:
             return  # told to stop before it began
         await parts.listeners.serve()
@@ -117,6 +117,20 @@ class Server:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
         log.info("all clusters initialized; serving")
+
+    async def _initialize(self) -> None:
+        """Clusters that come by CDS know their hosts, then listeners have what they need, as Envoy orders it."""
+        parts = self.parts
+        if parts.dynamic.cds is not None:
+            clusters, warm = InitManager("CDS"), asyncio.Event()
+            clusters.add(parts.dynamic.cds.target)
+            clusters.initialize(lambda: parts.clusters.when_warm(warm.set))
+            self.dispatcher.flush()
+            await warm.wait()
+        initialized = asyncio.Event()
+        parts.context.init.initialize(initialized.set)
+        self.dispatcher.flush()
+        await initialized.wait()
 
     def _start_runtime(self) -> None:
         """Read the layers anew, as Envoy does when it starts, and again whenever a disk layer is swapped."""
@@ -149,6 +163,7 @@ class Server:
 
     def _flush_stats(self) -> None:
         self._uptime.set(int(self.clock.wall() - self.started_at))
+        self.parts.listeners.sweep()
         self._connections.set(self.parts.listeners.connections)
         self.feed.flush()
         self.store.flush()
@@ -202,6 +217,7 @@ class Server:
         if self.admin is not None:
             await self.admin.close()
         self.feed.close()
+        parts.dynamic.close()
         parts.secrets.close()
         parts.watcher.close()
         parts.clusters.drain()
@@ -247,17 +263,11 @@ class Server:
 
     @property
     def discovered(self) -> Sequence[Discovered]:
-        return [
-            Discovered(
-                "Secrets",
-                secret.name,
-                "warming" if secret.message is None else "active",
-                secret.version,
-                secret.updated_at,
-                secret.shown,
-            )
-            for secret in self.parts.secrets.secrets.values()
-        ]
+        return discovered(self.parts)
+
+    @property
+    def discovered_versions(self) -> Mapping[str, str]:
+        return discovered_versions(self.parts)
 
     @property
     def bootstrap(self) -> Message:

@@ -118,7 +118,7 @@ class Store:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._counters: dict[str, Counter] = {}
-        self._codes: list[CodeStats] = []
+        self._codes: dict[str, CodeStats] = {}
         self.gauges: dict[str, Gauge] = {}
         self.texts: dict[str, TextReadout] = {}
         self.histograms: dict[str, Histogram] = {}
@@ -143,13 +143,14 @@ class Store:
     @property
     def counters(self) -> dict[str, Counter]:
         """Every counter by its full name, with the response codes that were recorded until now."""
-        for codes in self._codes:
+        for codes in self._codes.values():
             codes.fold()
         return self._counters
 
-    def add_codes(self, codes: CodeStats) -> None:
-        """Fold these codes whenever counters are looked at, and once a second."""
-        self._codes.append(codes)
+    def add_codes(self, codes: CodeStats) -> CodeStats:
+        """Fold these codes whenever counters are looked at, and once a second. What counts under the same names
+        already is returned: a cluster or a route table that takes another's place goes on counting there."""
+        return self._codes.setdefault(codes.key, codes)
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge of that full name, made when it is new."""
@@ -229,7 +230,7 @@ class Store:
 
     def fold(self) -> None:
         """Fold what histograms and response codes have recorded; once a second keeps them small."""
-        for codes in self._codes:
+        for codes in self._codes.values():
             codes.fold()
         for histogram in self.histograms.values():
             histogram.fold()
@@ -321,20 +322,25 @@ class CodeStats:
     record(status): count one response. Hot: it only appends to a list (no Python frame); the store folds the list into
     counters once a second and before anybody looks at them.
     used_lazily: class counters and ``completed`` appear with the first response; False: they exist at zero at once.
+    key: what they are counted as: two with the same one are the same
     each_code: also count single codes (Envoy does for upstream_rq_, not for downstream_rq_).
     Codes outside 100..599 are counted as ``<prefix>unknown``, so that a peer cannot invent names.
     """
 
-    __slots__ = ("_known", "_pending", "each_code", "prefix", "record", "scopes")
+    __slots__ = ("_known", "_pending", "each_code", "key", "prefix", "record", "scopes")
 
     def __init__(self, *scopes: Scope, prefix: str, used_lazily: bool = True, each_code: bool = True) -> None:
         self.scopes = scopes
         self.prefix = prefix
         self.each_code = each_code
+        names = "|".join(scope.prefix for scope in scopes)
+        self.key = f"{names}|{prefix}|{each_code}"
         self._known: dict[int, tuple[Counter, ...]] = {}
         self._pending: list[int] = []
+        twin = scopes[0].store.add_codes(self)
+        if twin is not self:
+            self._known, self._pending = twin._known, twin._pending
         self.record = self._pending.append
-        scopes[0].store.add_codes(self)
         if not used_lazily:
             for scope in scopes:
                 for digit in range(1, 6):

@@ -10,7 +10,7 @@ from proxy.base.init import InitManager
 from proxy.stats.http2 import Http2StatsOnDemand
 from proxy.upstream.balancing import compile_balancing, compile_provided
 from proxy.upstream.circuit_breaker import ResourceManager, Thresholds, compile_circuit_breakers
-from proxy.upstream.dns import DnsDiscovery, DnsSettings, EndpointConfig
+from proxy.upstream.dns import Discovery, DnsDiscovery, DnsSettings, EndpointConfig
 from proxy.upstream.dns_config import (
     DNS_CLUSTER,
     compile_default_dns_cluster,
@@ -18,6 +18,7 @@ from proxy.upstream.dns_config import (
     compile_dns_settings,
     ignore_dns_settings,
 )
+from proxy.upstream.eds import compile_eds
 from proxy.upstream.endpoints import compile_endpoints, compile_metadata, compile_overprovisioning
 from proxy.upstream.host import Host
 from proxy.upstream.load_balancer import BalancingPolicy, Chooser, HostSelector, LoadBalancer
@@ -81,11 +82,13 @@ class Cluster:
     keepalive: None is off; bind_config: where connections come from, None for anywhere
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
     answer or failure) and so is all else that ``init`` waits for; on_ready: called then; on_updated: called when they change later
+    added_via_api: it came while we run, in that version, at updated_at (wall-clock seconds)
     maintenance: the share of requests (0..1) to be refused, by the runtime; runtime: what keeps us as it says
     """
 
     __slots__ = (
         "_selector",
+        "added_via_api",
         "bind_config",
         "buffer_limit_bytes",
         "choose_host",
@@ -118,6 +121,8 @@ class Cluster:
         "sockets",
         "stats",
         "timeout_budgets",
+        "updated_at",
+        "version",
     )
 
     choose_host: Chooser
@@ -127,6 +132,9 @@ class Cluster:
     ) -> None:
         self.config = config
         self.name = config.name
+        self.added_via_api = False
+        self.version = ""
+        self.updated_at = context.clock.wall()
         self.name_bytes = config.name.encode()
         self.observability_name = config.alt_stat_name or config.name
         self.observability_bytes = self.observability_name.encode()
@@ -159,7 +167,7 @@ class Cluster:
         self.on_updated: Callable[[Cluster], None] | None = None
         self._selector = HostSelector(make_balancer, config.policy, self.stats, context.ids)
         self.choose_host = self._selector.choose_host
-        self.discovery: DnsDiscovery | None = None
+        self.discovery: Discovery | None = None
         if config.dns is not None:
             self.discovery = DnsDiscovery(self, config.endpoints, config.dns, context)
         self.original_dst: OriginalDst | None = None
@@ -260,6 +268,9 @@ class Cluster:
             self.original_dst.stop()
         for host in self.hosts:
             host.drain()
+        for side in self.sockets.sides():
+            if side.release is not None:
+                side.release()
 
     def _show_membership(self) -> None:
         stats, hosts = self.stats, self.hosts
@@ -267,7 +278,7 @@ class Cluster:
         stats.membership_healthy.set(sum(host.healthy for host in hosts))
         stats.membership_degraded.set(sum(host.degraded for host in hosts))
         stats.membership_excluded.set(sum(host.excluded for host in hosts))
-        if self.discovery is not None and not self.discovery.settings.logical:
+        if self.discovery is not None and self.discovery.shows_weights:
             stats.max_host_weight.set(max((host.weight for host in hosts), default=1))
 
     def __repr__(self) -> str:
@@ -303,10 +314,17 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
         message=reader.message,
     )
     cluster = Cluster(config, make_balancer, context)
+    if _is_eds(reader):
+        cluster.discovery = compile_eds(reader, cluster, context)
     cluster.sockets = compile_transport_sockets(reader, context, cluster.scope, cluster.init)
     if not config.http.follows_downstream:
         cluster.sockets.offer("h2" if config.http.http2 is not None else "http/1.1")
     return cluster
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def _is_eds(reader: Reader) -> bool:
+    return reader.which("cluster_discovery_type") == "type" and reader.enum("type") == "EDS"
 
 
 @reads("envoy.config.cluster.v3.Cluster")
@@ -329,14 +347,14 @@ def _compile_discovery(reader: Reader, default: ResolverOptions) -> DnsSettings 
     if custom is not None:
         return _compile_cluster_type(custom, reader, default)
     kind = reader.enum("type")
-    if kind in ("STATIC", "ORIGINAL_DST"):
+    if kind in ("STATIC", "ORIGINAL_DST", "EDS"):
         ignore_dns_settings(reader)
         return None
     if kind not in ("STRICT_DNS", "LOGICAL_DNS"):
         reader.unsupported(
-            "type", f"{kind} is not supported yet; STATIC, STRICT_DNS, LOGICAL_DNS and ORIGINAL_DST are"
+            "type",
+            f"{kind} is not supported yet; STATIC, STRICT_DNS, LOGICAL_DNS, EDS and ORIGINAL_DST are",
         )
-        reader.settle("eds_cluster_config")
     return compile_dns_settings(reader, default, logical=kind == "LOGICAL_DNS")
 
 

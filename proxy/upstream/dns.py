@@ -187,18 +187,37 @@ class DnsTarget(Timed):
         self.discovery.timers.watch(self, self.when)
 
 
-class DnsDiscovery:
+class Discovery:
+    """Finds a cluster's hosts while the program runs."""
+
+    __slots__ = ("cluster", "stopped")
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.stopped = False
+
+    def start(self) -> None:
+        """Begin; the cluster is told by ``on_initialized`` once its hosts are known, or are not to be had."""
+
+    def stop(self) -> None:
+        """No more changes."""
+
+    @property
+    def shows_weights(self) -> bool:
+        """Whether the stat max_host_weight is kept."""
+        return True
+
+
+class DnsDiscovery(Discovery):
     """The targets of one cluster. ``ready``: one of them has answered or failed."""
 
     __slots__ = (
-        "cluster",
         "make_host",
         "now",
         "random",
         "ready",
         "resolver",
         "settings",
-        "stopped",
         "targets",
         "timers",
     )
@@ -210,14 +229,13 @@ class DnsDiscovery:
         settings: DnsSettings,
         context: UpstreamContext,
     ) -> None:
-        self.cluster = cluster
+        Discovery.__init__(self, cluster)
         self.settings = settings
         self.timers = context.timers
         self.now = context.clock.monotonic
         self.random = context.ids.random
         self.resolver = context.resolver
         self.make_host = cluster.make_host
-        self.stopped = False
         self.ready = False
         self.targets = [DnsTarget(self, endpoint) for endpoint in endpoints]
 
@@ -233,6 +251,10 @@ class DnsDiscovery:
         self.stopped = True
         for target in self.targets:
             self.timers.forget(target)
+
+    @property
+    def shows_weights(self) -> bool:
+        return not self.settings.logical
 
     def publish(self) -> None:
         """The hosts of all targets, in the order of the configuration, become the cluster's."""

@@ -91,21 +91,25 @@ class Host:
 
     def __init__(self, cluster: Cluster, ip: str, port: int, config: HostConfig, path: str = "") -> None:
         self.cluster = cluster
-        self.config = config
         self.ip = ip
         self.other_ips: tuple[str, ...] = ()
         self.port = port
         self.path = path
         self.address = path or format_address(ip, port)
+        self.configure(config)
+        self.cx_active = self.cx_connect_fail = self.cx_total = 0
+        self.tls: TlsSide | None = None
+        self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
+
+    def configure(self, config: HostConfig) -> None:
+        """What is said of it from now on."""
+        self.config = config
         self.hostname = config.hostname
         self.weight = config.weight
         self.canary = config.metadata.get("envoy.lb", {}).get("canary") is True
         self.degraded = config.health_status == "DEGRADED"
         self.excluded = config.health_status == "DRAINING"
         self.healthy = config.health_status in ("UNKNOWN", "HEALTHY")
-        self.cx_active = self.cx_connect_fail = self.cx_total = 0
-        self.tls: TlsSide | None = None
-        self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
 
     @property
     def priority(self) -> int:

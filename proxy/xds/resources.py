@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.api.discovery import Rejected, Resource
+from proxy.api.discovery import Rejected, Resource, check
+from proxy.api.errors import Errors
 from proxy.api.pool import BadPayload, UnknownType, type_name_of, unpack
 from proxy.api.validate import validate
 
@@ -47,14 +48,8 @@ def read_resource(
         message: Any = unpack(packed)
     except (UnknownType, BadPayload) as error:
         raise Rejected(f"{path}: {error}") from None
-    broken: list[str] = []
-
-    def report(inner: str, words: str, kind: str) -> None:
-        if kind != "warning":
-            broken.append(f"{inner}: {words}" if inner else words)
-
-    validate(message, report)
+    errors = Errors()
+    validate(message, lambda inner, words, kind: errors.at(locator, inner, words, kind), path)
+    check(errors.findings)
     own = message.cluster_name if type_name == ENDPOINTS else message.name
-    if broken:
-        raise Rejected(f"{own or path}: {'; '.join(broken)}")
     return Resource(name or own, message, version, path, locator)

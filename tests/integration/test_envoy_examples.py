@@ -50,7 +50,7 @@ SHORT = (
     (re.compile(r"\bC(\d)\b"), r"static_resources.clusters[\1]"),
 )
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
-XDS = "xDS is not supported yet: listeners and clusters must stand in static_resources"
+ADS = "aggregated discovery (ADS) is not supported yet; path_config_source is"
 NOT_SUPPORTED = "is not supported"
 LOCALITY_WEIGHTS = "choosing hosts by weights of localities is not supported yet"
 START_CHILD_SPAN = "is not supported; tracing.spawn_upstream_span of the connection manager is"
@@ -115,7 +115,9 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ),
     ],
     "dynamic-config-cp/envoy.yaml": [
-        ("dynamic_resources", 5, XDS),
+        ("dynamic_resources.ads_config", 6, ADS),
+        ("dynamic_resources.cds_config.ads", 12, ADS),
+        ("dynamic_resources.lds_config.ads", 14, ADS),
     ],
     "ext_authz/config/http-service.yaml": [
         ("HCM0.http_filters[0]", 26, http_filter("ext_authz.v3.ExtAuthz")),
@@ -153,9 +155,8 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("C0.lb_policy", 22, "MAGLEV is not supported yet; ROUND_ROBIN, LEAST_REQUEST and RANDOM are"),
     ],
     "single-page-app/envoy.yml": [
-        ("dynamic_resources", 5, XDS),
+        ("dynamic_resources.lds_config.path_config_source", 7, "paths must refer to an existing path"),
         ("HCM0.http_filters[0]", 26, http_filter("oauth2.v3.OAuth2")),
-        ("static_resources.listeners[1].access_log", 95, "is not supported yet in listeners"),
         ("HCM1.http_filters[0]", 105, http_filter("oauth2.v3.OAuth2")),
     ],
     "skywalking/envoy-1.yaml": [

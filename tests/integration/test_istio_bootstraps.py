@@ -15,7 +15,7 @@ FILES = sorted(FOLDER.glob("*_golden.json"))
 
 pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
 
-EVERYWHERE = {"dynamic_resources"}
+EVERYWHERE = {f"dynamic_resources.{field}" for field in ("ads_config", "cds_config.ads", "lds_config.ads")}
 CONTEXT = "static_resources.clusters[4].transport_socket.typed_config.common_tls_context"
 #: what one file has more than the others
 MORE = {

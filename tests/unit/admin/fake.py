@@ -127,6 +127,7 @@ class FakeState:
         self.bootstrap = bootstrap_message()
         self.tls_contexts: list[Any] = []
         self.discovered: list[Discovered] = []
+        self.discovered_versions: dict[str, str] = {}
         self.options: dict[str, Any] = {"concurrency": 1, "drain_time": "600s"}
         self.node = Node(id="n1", cluster="c1", zone="z")
         self.runtime = Runtime()

@@ -18,7 +18,7 @@ static_resources:
   clusters:
   - nmae: a
     connect_timeout: 1s
-dynamic_resources: {ads_config: {api_type: GRPC}}
+default_socket_interface: x
 """
 
 
@@ -40,7 +40,7 @@ def test_json_holds_every_finding(tmp_path: Path, capsys: pytest.CaptureFixture[
     places = {(one["kind"], one["line"], one["column"], one["path"]) for one in said["findings"]}
     assert {
         ("error", 5, 5, "static_resources.clusters[0].nmae"),
-        ("unsupported", 7, 1, "dynamic_resources"),
+        ("unsupported", 7, 1, "default_socket_interface"),
         ("warning", 1, 9, "admin.profile_path"),
     } <= places
 

@@ -15,8 +15,8 @@ from proxy.listener.place import Place
 def manager(*places: tuple[str, Place]) -> ListenerManager:
     made = object.__new__(ListenerManager)
     made._by_address = {}
-    for name, place in places:
-        made._index(Listener(name, (place,), SimpleNamespace(), None))
+    made.listeners = [Listener(name, (place,), SimpleNamespace(), None) for name, place in places]
+    made._index()
     return made
 
 

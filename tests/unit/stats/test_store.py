@@ -180,3 +180,17 @@ def test_many_at_once_know_the_limit_and_the_matcher() -> None:
     store.scope("").counters(["a", "secret"])
     store.scope("").gauges(["b", "secrets"])
     assert (list(store.counters), list(store.gauges)) == (["server.stats_overflow", "a"], ["b"])
+
+
+def test_codes_of_one_name_are_counted_together():
+    """A cluster that takes another's place counts where that one did, and the store does not grow with each."""
+    store = Store()
+    first = CodeStats(store.scope("cluster.a"), prefix="upstream_rq_")
+    second = CodeStats(store.scope("cluster.a"), prefix="upstream_rq_")
+    first.record(200)
+    second.record(200)
+    second.record(503)
+    second.take_back()
+    assert store.counters["cluster.a.upstream_rq_200"].value == 2
+    assert "cluster.a.upstream_rq_503" not in store.counters
+    assert len(store._codes) == 1

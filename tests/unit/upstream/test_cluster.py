@@ -320,7 +320,6 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        ("type", {"type": "EDS"}),
         ("cluster_type", {"cluster_type": {"name": "envoy.clusters.aggregate"}}),
         ("lb_policy", {"lb_policy": "MAGLEV"}),
         ("health_checks", {"health_checks": [{"timeout": "1s"}]}),
