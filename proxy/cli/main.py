@@ -17,6 +17,7 @@ VERBS = {
     "diff": ("proxy.cli.diff", "what changes between two bootstraps, or a file and a running proxy"),
     "config-dump": ("proxy.cli.config_dump", "the /config_dump of a running proxy"),
     "proxy-config": ("proxy.cli.proxy_config", "what a running proxy has: clusters, routes, endpoints ..."),
+    "request": ("proxy.cli.request", "ask a proxy of this host: for preStop hooks, probes and HEALTHCHECK"),
     "iptables": (
         "proxy.cli.iptables",
         "capture a pod's traffic: apply, clean, show and check the kernel's rules",

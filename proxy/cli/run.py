@@ -107,6 +107,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--drain-time-s", type=seconds, default=DEFAULTS.drain_time_s, metavar="S",
         help="how long SIGTERM waits for requests in flight (25)")  # fmt: skip
+    add("--drain-listen-s", type=seconds, default=DEFAULTS.drain_listen_s, metavar="S",
+        help="how long listeners still accept after SIGTERM (0)")  # fmt: skip
+    add("--exit-on-zero-active-connections", dest="exit_on_zero", action="store_true",
+        help="accept after SIGTERM until nobody is connected")  # fmt: skip
     add("--drain-strategy", choices=("gradual", "immediate"), default="gradual")
     add("--parent-shutdown-time-s", type=seconds, default=DEFAULTS.parent_shutdown_time_s, metavar="S")
     add("--file-flush-interval-msec", type=int, default=10_000, metavar="MS", help="access-log files")
@@ -159,6 +163,8 @@ def to_options(args: argparse.Namespace) -> Options:
         service_node=args.service_node,
         service_zone=args.service_zone,
         drain_time_s=args.drain_time_s,
+        drain_listen_s=args.drain_listen_s,
+        exit_on_zero=args.exit_on_zero,
         drain_strategy=args.drain_strategy,
         parent_shutdown_time_s=args.parent_shutdown_time_s,
         file_flush_interval_ms=args.file_flush_interval_msec,

@@ -54,6 +54,7 @@ class ListenerManager:
         "_modified",
         "_removed",
         "_serving",
+        "_stopped",
         "_warming",
         "active",
         "dispatcher",
@@ -84,6 +85,7 @@ class ListenerManager:
         self._failures = scope.counter("listener_create_failure")
         self._modified = scope.counter("listener_modified")
         self._removed = scope.counter("listener_removed")
+        self._stopped = scope.counter("listener_stopped")
         self.active = scope.gauge("total_listeners_active")
         self._warming = scope.gauge("total_listeners_warming")
         self._warming.set(0)
@@ -316,15 +318,19 @@ class ListenerManager:
         """Take no new connections, let go of idle ones. directions: only listeners of these traffic_directions."""
         chosen = self._of(directions)
         for listener in [*chosen, *self.draining]:
+            if not listener.stopped:
+                self._stopped.value += 1
             listener.stop_accepting()
             listener.drain()
         self._draining.set(len(chosen) + len(self.draining))
         self.active.set(len(self.listeners) - len(chosen))
 
     def start_draining(self, directions: set[str] | None = None) -> None:
-        """Envoy's graceful drain: still accepting, but every response closes its connection."""
+        """Envoy's graceful drain: still accepting, but every response closes its connection. Idle connections stay: a
+        request may be on its way on them."""
         for listener in self._of(directions):
-            listener.drain()
+            listener.draining = True
+            listener.drain_filters()
 
     def set_health(self, healthy: bool) -> None:
         """A process that says it is unhealthy closes its connections with their next response (Envoy's drainClose)."""
@@ -339,6 +345,12 @@ class ListenerManager:
     def connections(self) -> int:
         """Open downstream connections."""
         return sum(len(listener.connections) for listener in [*self.listeners, *self.draining])
+
+    @property
+    def traffic(self) -> int:
+        """The same, of listeners for traffic: those that say a direction, if any does (others answer probes)."""
+        directed = [each for each in self.listeners if each.direction != "UNSPECIFIED"]
+        return sum(len(listener.connections) for listener in directed or self.listeners)
 
     def close(self) -> None:
         """Close everything at once."""

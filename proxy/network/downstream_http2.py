@@ -219,7 +219,11 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         self._write(output)
         if codec.dead and not self.closing:
             self._cut_off(b"codec_error")
-        elif not self.active and not self.closing and (codec.closing or self.draining or self.hcm.draining):
+        elif (
+            not self.active
+            and not self.closing
+            and (codec.closing or self.draining or (self.hcm.draining and self.requests))
+        ):  # one that has just come, while we drain, is told with its first response
             self._finish_drain()
 
     def _write(self, output: bytes) -> None:

@@ -27,6 +27,7 @@ from proxy.runtime.layers import DiskLayer
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
+from proxy.server.drain import Drain
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.stats.dry import DryStore
 from proxy.stats.sink import SinkFeed
@@ -80,7 +81,9 @@ class Server:
         self._state.set(PRE_INITIALIZING)
         self._healthy = True
         self._draining = False
-        self._drain_alarm = Alarm(self.dispatcher.timers, self._drain_over)
+        self._drain = Drain(
+            self.parts.listeners, options, self.clock, self.dispatcher.timers, loop, self.stopped.set
+        )
         self._flush_alarm = Alarm(self.dispatcher.timers, self._flush_stats)
         self._fold_alarm = Alarm(self.dispatcher.timers, self._fold_stats)
 
@@ -183,31 +186,13 @@ class Server:
         self.quit()
 
     def quit(self) -> None:
-        """Finish what is in flight, at most ``drain_time_s``, then stop."""
+        """Finish what is in flight, then stop: see ``server.drain``."""
         if self._draining:
             return
         self._draining = True
         self._state.set(DRAINING)
         self._live.set(0)
-        count = self.parts.listeners.connections
-        log.info("shutting down: %d connections, at most %g s", count, self._options.drain_time_s)
-        self.parts.listeners.drain()
-        self._drain_alarm.at(self.clock.monotonic() + self._options.drain_time_s)
-        self.loop.call_soon(self._check_drained)
-
-    def _check_drained(self) -> None:
-        if self.stopped.is_set():
-            return
-        if self.parts.listeners.connections == 0:
-            self.stopped.set()
-        else:
-            self.loop.call_later(0.02, self._check_drained)
-
-    def _drain_over(self) -> None:
-        left = self.parts.listeners.connections
-        if left:
-            log.warning("drain time is over with %d connections open", left)
-        self.stopped.set()
+        self._drain.begin_exit()
 
     async def stop(self) -> None:
         """The last things: spans and log lines out, everything closed."""
@@ -303,10 +288,9 @@ class Server:
     def drain(self, inbound_only: bool, graceful: bool, skip_exit: bool) -> None:
         inbound = {"INBOUND"} if inbound_only else None
         if graceful:
-            self.parts.listeners.start_draining(inbound)
-        else:
-            self.parts.listeners.drain(inbound)
-        # skip_exit matters only to a proxy that exits when it has drained; this one leaves that to signals
+            self._drain.begin_graceful(inbound, stops=not skip_exit)
+        elif not skip_exit:  # Envoy does nothing when told only what not to do
+            self._drain.stop(inbound)
 
     def reopen_logs(self) -> None:
         reopen_all(self.parts.context)

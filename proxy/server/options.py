@@ -12,6 +12,7 @@ class Options(NamedTuple):
 
     drain_time_s: how long SIGTERM waits for requests in flight. Ours is 25, not Envoy's 600, which outlives the 30 s
     that Kubernetes grants a pod; a longer one must be asked for.
+    drain_listen_s, exit_on_zero: ours: how long listeners accept after SIGTERM, and whether until nobody is connected
     """
 
     config_path: str | None = None
@@ -26,6 +27,8 @@ class Options(NamedTuple):
     service_node: str = ""
     service_zone: str = ""
     drain_time_s: float = 25.0
+    drain_listen_s: float = 0.0
+    exit_on_zero: bool = False
     drain_strategy: str = "gradual"
     parent_shutdown_time_s: float = 900.0
     file_flush_interval_ms: int = 10_000

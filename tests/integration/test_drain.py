@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
+import subprocess
 import time
 
 import pytest
 
 from tests.support.client import Client, get, request
 from tests.support.config import bootstrap, cluster, file_log, http_listener, route_to, virtual_host
+from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
-from tests.support.outrider import Outrider
+from tests.support.outrider import Outrider, command
 from tests.support.ports import free_port
 from tests.support.upstream import Send, Stall, Wait, reply
+
+
+def outrider(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A verb, to its end."""
+    argv, environment = command(native=False)
+    return subprocess.run(
+        [*argv, *arguments], capture_output=True, text=True, env={**os.environ, **environment}, timeout=30
+    )
+
 
 RECEIVED = "http.front.downstream_cx_rx_bytes_total"
 
@@ -145,13 +157,106 @@ def test_quitquitquit_drains(start_outrider, simple, port, upstream):
 
 
 def test_drain_listeners_gracefully_keeps_serving(start_outrider, simple, port):
+    """Idle connections stay, as in Envoy: a request may be on its way on them."""
     proxy = start_outrider(simple)
     with Client(port) as idle:
         assert proxy.admin("/drain_listeners?graceful", "POST")[0] == 200
+        assert get(port).one("connection") == "close"
+        assert idle.send(request("GET", "/")).read().one("connection") == "close"
         assert idle.is_closed(2)
     for _ in range(3):
         assert get(port).one("connection") == "close"
+    assert proxy.admin("/ready") == (200, "LIVE\n")
     proxy.signal(signal.SIGTERM)
+    assert ends_within(proxy, 5) < 2
+
+
+def test_a_graceful_drain_ends_with_the_drain_time(start_outrider, simple, port):
+    proxy = start_outrider(simple, "--drain-time-s", "0.5")
+    proxy.admin("/drain_listeners?graceful", "POST")
+    proxy.wait_for_stat("listener_manager.listener_stopped", 1)
+    with pytest.raises(ConnectionError):
+        get(port)
+    assert proxy.admin("/ready") == (200, "LIVE\n")
+
+
+@pytest.mark.parametrize(("query", "closes"), [("graceful&skip_exit", "close"), ("skip_exit", None)])
+def test_skip_exit_keeps_the_listeners(start_outrider, simple, port, query, closes):
+    proxy = start_outrider(simple, "--drain-time-s", "0.2")
+    assert proxy.admin(f"/drain_listeners?{query}", "POST") == (200, "OK\n")
+    flushed = proxy.stats()["server.uptime"]
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:  # longer than the drain time: it would have been the end
+        assert get(port).one("connection") == closes
+    assert flushed >= 0 and proxy.stats()["listener_manager.listener_stopped"] == 0
+
+
+def test_only_inbound_listeners_are_drained(start_outrider, port, upstream):
+    outbound = free_port()
+    listeners = [
+        http_listener(number, [virtual_host([route_to("up")])], stat_prefix=way, traffic_direction=way)
+        for number, way in ((port, "INBOUND"), (outbound, "OUTBOUND"))
+    ]
+    proxy = start_outrider(bootstrap(free_port(), listeners, [cluster("up", upstream.port)]))
+    proxy.admin("/drain_listeners?inboundonly", "POST")
+    with pytest.raises(ConnectionError):
+        get(port)
+    assert get(outbound).status == 200
+
+
+def test_listeners_accept_for_a_while_after_sigterm(start_outrider, simple, port):
+    """Whoever balances has not heard yet; /ready says it."""
+    proxy = start_outrider(simple, "--drain-listen-s", "1.5")
+    with Client(port) as kept:
+        kept.send(request("GET", "/")).read()
+        proxy.signal(signal.SIGTERM)
+        proxy.wait_until_draining()
+        began = time.monotonic()
+        assert proxy.admin("/ready") == (503, "DRAINING\n")
+        assert get(port).one("connection") == "close"
+        assert kept.send(request("GET", "/")).read().one("connection") == "close"
+    ends_within(proxy, 10)
+    assert time.monotonic() - began > 1.0
+
+
+def test_an_http2_connection_that_comes_while_draining_is_served(start_outrider, simple, port):
+    """Its preface alone does not end it: GOAWAY comes with its first response."""
+    proxy = start_outrider(simple, "--drain-listen-s", "20")
+    proxy.signal(signal.SIGTERM)
+    proxy.wait_until_draining()
+    with H2Client(port) as late:
+        assert late.wait_until(lambda: late.settings)
+        assert late.get().status == 200
+        assert late.wait_until(lambda: late.goaways)
+    proxy.signal(signal.SIGTERM)
+    assert ends_within(proxy, 5) < 2
+
+
+def test_a_hook_asks_without_a_shell(start_outrider, simple, port):
+    proxy = start_outrider(simple)
+    at = ("--at", f"127.0.0.1:{proxy.admin_port}")
+    done = outrider("request", "POST", "/drain_listeners?graceful&skip_exit", *at)
+    assert (done.returncode, done.stdout) == (0, "OK\n")
+    assert get(port).one("connection") == "close"
+    assert outrider("request", "POST", "/healthcheck/fail", *at).returncode == 0
+    unready = outrider("request", "GET", "/ready", *at)
+    assert (unready.returncode, unready.stdout) == (1, "DRAINING\n") and "503" in unready.stderr
+    assert outrider("request", "POST", "/healthcheck/ok", *at).returncode == 0
+    assert outrider("request", "GET", "/ready", *at).returncode == 0
+    assert outrider("request", "GET", "/ready", "--at", f"127.0.0.1:{free_port()}").returncode == 1
+    assert outrider("request", "GET", "ready", *at).returncode == 2
+
+
+def test_it_stays_until_nobody_is_connected(start_outrider, simple, port):
+    proxy = start_outrider(simple, "--exit-on-zero-active-connections")
+    with Client(port) as kept:
+        kept.send(request("GET", "/")).read()
+        proxy.signal(signal.SIGTERM)
+        proxy.wait_until_draining()
+        for _ in range(3):
+            assert get(port).one("connection") == "close"
+        assert proxy.process.poll() is None
+        assert kept.send(request("GET", "/")).read().one("connection") == "close"
     assert ends_within(proxy, 5) < 2
 
 

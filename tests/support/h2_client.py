@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -99,6 +99,7 @@ class H2Client:
         self.closed = False
         self.was_reset = False
         self.protocol_error = ""
+        self._rest = b""
         if segments:
             data = self.h2.data_to_send()
             for size in segments:
@@ -187,14 +188,22 @@ class H2Client:
             self.closed = True
             return False
         try:
-            for event in self.h2.receive_data(data):
-                self._take(event)
+            for frame in self._frames(data):  # one by one: h2 takes nothing behind a GOAWAY
+                for event in self.h2.receive_data(frame):
+                    self._take(event)
         except ProtocolError as error:
             self.protocol_error = str(error)
             self.closed = True
             return False
         self.flush()
         return True
+
+    def _frames(self, data: bytes) -> Iterator[bytes]:
+        """Whole frames; the rest waits for more."""
+        self._rest += data
+        while len(self._rest) >= 9 and len(self._rest) >= (end := 9 + int.from_bytes(self._rest[:3], "big")):
+            frame, self._rest = self._rest[:end], self._rest[end:]
+            yield frame
 
     def _take(self, event: ev.Event) -> None:
         match event:

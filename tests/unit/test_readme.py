@@ -201,7 +201,7 @@ def test_documented_flags_and_endpoints_exist():
 
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     known = {name for action in parser()._actions for name in action.option_strings}
-    known |= {"--once", "--requests", "--output", "--folder"}  # the demo's
+    known |= {"--once", "--requests", "--output", "--folder", "--at"}  # of demo and request
     assert sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known) == []
     table = text.split("## Admin interface")[1].split("\n## ")[0]
     paths = set(re.findall(r"`(/[a-z_/]+)`", table))
