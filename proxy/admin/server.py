@@ -6,6 +6,7 @@ Endpoints answer at once (they only read memory), so a connection is: read a req
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 
 from proxy.admin import (
@@ -99,13 +100,27 @@ class AdminServer:
         self.guard = Guard(loopback=True, allowed_hosts=self.allowed_hosts)
         self.stats = AdminStats(state.store)
         self.connections: set[AdminConnection] = set()
+        self.before_stats: Callable[[], None] | None = None  # called before an answer that shows statistics
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; returns the address that was bound (port 0: the one the system chose). Raises OSError."""
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Where it listens."""
+        return [] if self._server is None else list(self._server.sockets)
+
+    async def start(self, host: str, port: int, given: socket.socket | None = None) -> tuple[str, int]:
+        """Listen; returns the address that was bound (port 0: the one the system chose). Raises OSError.
+
+        given: listens there already, for a process before us
+        """
         loop = asyncio.get_running_loop()
         self.guard = Guard(is_loopback(host), self.allowed_hosts)
-        self._server = await loop.create_server(lambda: AdminConnection(self), host, port, reuse_address=True)
+        if given is not None:
+            self._server = await loop.create_server(lambda: AdminConnection(self), sock=given)
+        else:
+            self._server = await loop.create_server(
+                lambda: AdminConnection(self), host, port, reuse_address=True
+            )
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 
@@ -123,4 +138,6 @@ class AdminServer:
         """The reply to one request that the guard let through. Never raises."""
         if self.allow_path is not None and not self.allow_path(request.path):
             return Reply(f"request to path {request.path} not allowed", 403)
+        if self.before_stats is not None and request.path.startswith(("/stats", "/clusters")):
+            self.before_stats()
         return dispatch(self.state, request)

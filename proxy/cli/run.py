@@ -30,12 +30,12 @@ MEANINGLESS = (
     ("--log-format-escaped", False),
     ("--log-stacktrace-single-entry", False),
     ("--skip-deprecated-logs", False),
-    ("--skip-hot-restart-on-no-parent", False),
     ("--skip-hot-restart-parent-stats", False),
     ("--socket-mode", True),
-    ("--socket-path", True),
     ("--use-dynamic-base-id", False),
 )
+#: Envoy's; the base id comes behind it
+SOCKET_PATH = "@envoy_domain_socket"
 MAX_SECONDS = 2**32 - 1  # Envoy's flags are uint32
 #: of the meaningless, the ones that ask for what we do anyway: no warning
 QUIET = frozenset(
@@ -123,8 +123,13 @@ def parser() -> argparse.ArgumentParser:
         help="unknown fields refuse an update of what comes while we run")  # fmt: skip
     add("--expand-env", action="store_true",
         help="replace ${NAME} and ${NAME:-default} in values of the bootstrap")  # fmt: skip
-    add("--restart-epoch", type=int, default=0, metavar="N")
-    add("--base-id", type=int, default=0, metavar="N")
+    add("--restart-epoch", type=int, metavar="N",
+        help="0: a successor may take over; more: take over from the process that runs")  # fmt: skip
+    add("--base-id", type=int, default=0, metavar="N", help="which process to take over from")
+    add("--socket-path", type=utf8, default=SOCKET_PATH, metavar="PATH", help="where successors ask")
+    add("--skip-hot-restart-on-no-parent", action="store_true", help="nobody to take over from is no error")
+    add("--supervise", action="store_true", help="replace the serving process when it dies")
+    add("--supervised", default="", help=argparse.SUPPRESS)
     add(
         "--stats-tag",
         dest="stats_tag",
@@ -174,8 +179,12 @@ def to_options(args: argparse.Namespace) -> Options:
         allow_unknown_static_fields=args.allow_unknown_static_fields,
         expand_env=args.expand_env,
         reject_unknown_dynamic_fields=args.reject_unknown_dynamic_fields,
-        restart_epoch=args.restart_epoch,
+        restart_epoch=args.restart_epoch or 0,
         base_id=args.base_id,
+        handover_path=f"{args.socket_path}_{args.base_id}" if args.restart_epoch is not None else "",
+        inherits=bool(args.restart_epoch),
+        inherits_if_there=args.skip_hot_restart_on_no_parent,
+        supervised=args.supervised,
         stats_tags=args.stats_tag,
         command_line=command_line_options(args),
     )
@@ -204,7 +213,7 @@ def command_line_options(args: argparse.Namespace) -> dict[str, object]:
         "parent_shutdown_time": f"{args.parent_shutdown_time_s:g}s",
         "mode": args.mode.title().replace("_", ""),
         "drain_strategy": args.drain_strategy.title(),
-        "restart_epoch": args.restart_epoch,
+        "restart_epoch": args.restart_epoch or 0,
         "stats_tag": list(args.stats_tag),
     }
 
@@ -238,11 +247,22 @@ def _warn_of_meaningless(args: argparse.Namespace) -> None:
     ]
     if args.concurrency not in (0, 1):
         given.append("--concurrency")
-    for name in ("restart_epoch", "base_id", "drain_strategy", "parent_shutdown_time_s"):
+    for name in ("base_id", "drain_strategy", "parent_shutdown_time_s"):
+        if name == "base_id" and args.restart_epoch is not None:
+            continue
         if getattr(args, name) != getattr(DEFAULTS, name):
             given.append("--" + name.replace("_", "-"))
     if given:
         sys.stderr.write(f"outrider: warning: no effect here: {', '.join(given)}\n")
+
+
+def _supervise() -> int:
+    """The same command again, as a child."""
+    import time
+
+    from proxy.server.supervisor import Supervisor
+
+    return Supervisor(sys.orig_argv, time.monotonic, time.sleep).run()
 
 
 def main(arguments: list[str]) -> int:
@@ -253,6 +273,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"outrider run: {problem}\n")
         return 2
     _warn_of_meaningless(args)
+    if args.supervise and not args.supervised and args.mode == "serve":
+        return _supervise()
     options = to_options(args)
     gc.disable()  # until everything is made (Server._freeze): imports make no garbage worth looking for
     from proxy.server.main import run, validate

@@ -191,11 +191,15 @@ class Listener:
         """Whether it has this address, in whatever manner."""
         return any((own.host, own.port) == (place.host, place.port) for own in self.places)
 
-    def bind(self) -> None:
-        """Bind, before anything is served. Raises OSError when an address cannot be had; its text names it."""
+    def bind(self, inherit: Callable[[str, str], socket.socket | None] | None = None) -> None:
+        """Bind, before anything is served. Raises OSError when an address cannot be had; its text names it.
+
+        inherit: gives a bound socket of a place (of this name, at this text), where a process before us had one
+        """
         for at, place in enumerate(self.places if self.binds else ()):
+            given = inherit(self.name, place.text) if inherit is not None else None
             try:
-                bound = place.bind(self.reuse_port, self.transparent, self.freebind)
+                bound = given or place.bind(self.reuse_port, self.transparent, self.freebind)
             except OSError as error:
                 raise OSError(error.errno, f"cannot bind {place.text}: {error.strerror}") from None
             self.sockets.append(bound)

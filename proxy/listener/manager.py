@@ -4,6 +4,8 @@ bound, served, drained; ``listener_manager.*`` stats."""
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,11 +141,13 @@ class ListenerManager:
         listener.target = warming(listener)
         context.init.add(listener.target)
 
-    def bind(self, context: FactoryContext) -> None:
-        """Bind all addresses; raises OSError with the address in its text."""
+    def bind(
+        self, context: FactoryContext, inherit: Callable[[str, str], socket.socket | None] | None = None
+    ) -> None:
+        """Bind all addresses; raises OSError with the address in its text. inherit: see ``Listener.bind``."""
         for listener in self.listeners:
             try:
-                listener.bind()
+                listener.bind(inherit)
             except OSError:
                 self._failures.value += 1
                 raise
@@ -324,6 +328,11 @@ class ListenerManager:
             listener.drain()
         self._draining.set(len(chosen) + len(self.draining))
         self.active.set(len(self.listeners) - len(chosen))
+
+    def stop_accepting(self) -> None:
+        """Somebody else accepts from now on; connections stay."""
+        for listener in self.listeners:
+            listener.stop_accepting()
 
     def start_draining(self, directions: set[str] | None = None) -> None:
         """Envoy's graceful drain: still accepting, but every response closes its connection. Idle connections stay: a

@@ -28,6 +28,8 @@ log = logging.getLogger("main")
 
 #: how often it is looked whether somebody is left, seconds
 LOOK_S = 0.02
+#: after a handover: for connections that were idle to the end, seconds
+LAST_S = 1.0
 
 
 class Drain:
@@ -86,6 +88,21 @@ class Drain:
             self._listen.at(now + options.drain_listen_s)
         else:
             self._finish()
+
+    def begin_handover(self) -> None:
+        """Somebody else accepts now: end when nobody is connected. Connections close with their responses; idle ones
+        when the drain time is over, because requests may be on their way on them."""
+        now = self._clock.monotonic()
+        log.info(
+            "handing over: %d connections, at most %g s",
+            self._listeners.connections,
+            self._options.drain_time_s,
+        )
+        self._listeners.stop_accepting()
+        self._listeners.start_draining(None)
+        self._listen.at(now + self._options.drain_time_s)
+        self._deadline.at(now + self._options.drain_time_s + LAST_S)
+        self._check()
 
     def _listened(self) -> None:
         if self._options.exit_on_zero and self._listeners.traffic and not self._is_over:

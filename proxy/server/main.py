@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import Drain
+from proxy.server.handover import ADMIN, Giver, HandoverFailed, Inherited
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
+from proxy.server.supervisor import Link
 from proxy.stats.dry import DryStore
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
@@ -69,6 +72,11 @@ class Server:
         self.feed = SinkFeed(self.store, self.parts.sinks)
         self.admin: AdminServer | None = None
         self.admin_address: tuple[str, int] | None = None
+        self.link = Link(options.supervised) if options.supervised else None
+        self.inherited: Inherited | None = None
+        self.giver: Giver | None = None
+        self._admin_socket: socket.socket | None = None  # of who was here before
+        self._closing_admin: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         self.stopped = asyncio.Event()
         self._state = self.store.gauge("server.state")
@@ -93,9 +101,14 @@ class Server:
         """Bind, resolve, then serve. Raises OSError when an address cannot be had."""
         parts = self.parts
         self._start_runtime()
-        parts.listeners.bind(parts.context)
-        if parts.admin is not None:
-            await self._start_admin(parts.admin.ip, parts.admin.port)
+        inherited = self.inherited
+        before = inherited or self.link
+        parts.listeners.bind(parts.context, before.take if before is not None else None)
+        if inherited is None:  # else who was here before answers until we serve
+            if self.link is not None:
+                self._admin_socket = self.link.take(ADMIN, ADMIN)
+                self.link.restore(self.store)
+            await self._start_admin()
         self._state.set(INITIALIZING)
         warm = asyncio.Event()
         parts.clusters.on_ready(warm.set)
@@ -114,6 +127,10 @@ class Server:
         self._freeze()
         self._flush_stats()
         self._fold_stats()
+        if inherited is not None:
+            self._admin_socket = inherited.take(ADMIN, ADMIN)
+            await self._start_admin()
+        self._take_over()
         self.ready.set()
         self.loop.call_soon(import_http2, parts)
         for listener in parts.listeners.listeners:
@@ -135,6 +152,40 @@ class Server:
         self.dispatcher.flush()
         await initialized.wait()
 
+    def _take_over(self) -> None:
+        """From who was here before, and be there for who comes after."""
+        if self.inherited is not None:
+            self.inherited.serve(self.store, self.loop)
+        if self.link is not None:
+            self.link.serve(self.listening_sockets(), self.loop, self.quit)
+        if self._options.handover_path:
+            self.giver = Giver(self._options.handover_path, self.loop, self)
+            self.giver.start()
+
+    # -- handover.Gives ------------------------------------------------------------------------------------------
+
+    def listening_sockets(self) -> list[tuple[str, str, socket.socket]]:
+        found = [
+            (listener.name, place.text, bound)
+            for listener in self.parts.listeners.listeners
+            for place, bound in zip(listener.places, listener.sockets, strict=False)
+        ]
+        if self.admin is not None:
+            found += [(ADMIN, ADMIN, each) for each in self.admin.sockets]
+        return found
+
+    def hand_over(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        self._state.set(DRAINING)
+        self._live.set(0)
+        self._drain.begin_handover()
+        if self.admin is not None:
+            self._closing_admin = self.loop.create_task(self.admin.close())
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
     def _start_runtime(self) -> None:
         """Read the layers anew, as Envoy does when it starts, and again whenever a disk layer is swapped."""
         runtime = self.parts.runtime
@@ -143,11 +194,18 @@ class Server:
                 self.parts.watcher.watch(layer.symlink_root, runtime.reload)
         runtime.reload()
 
-    async def _start_admin(self, ip: str, port: int) -> None:
+    async def _start_admin(self) -> None:
+        if self.parts.admin is None:
+            return
         from proxy.admin.server import AdminServer
 
+        link = self.link
         self.admin = AdminServer(self)
-        self.admin_address = await self.admin.start(ip, port)
+        if link is not None:
+            self.admin.before_stats = lambda: link.keep(self.store)
+        given, self._admin_socket = self._admin_socket, None
+        place = self.parts.admin
+        self.admin_address = await self.admin.start(place.ip, place.port, given)
         log.info("admin address: %s:%d", *self.admin_address)
         if self._options.admin_address_path:
             text = "{}:{}".format(*self.admin_address)
@@ -174,6 +232,8 @@ class Server:
 
     def _fold_stats(self) -> None:
         self.store.fold()
+        if self.link is not None:
+            self.link.keep(self.store)
         self.feed.record()
         self._fold_alarm.at(self.clock.monotonic() + 1.0)
 
@@ -199,6 +259,8 @@ class Server:
         parts = self.parts
         parts.listeners.close()
         await self._send_last_spans()
+        if self.giver is not None:
+            self.giver.close()
         if self.admin is not None:
             await self.admin.close()
         self.feed.close()
@@ -330,6 +392,8 @@ async def serve(options: Options, loaded: Loaded) -> int:
     """From a loaded bootstrap to the end of the process; the exit code."""
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
+    if options.inherits:
+        server.inherited = _inherit(options)
     loaded.errors.settle(0)
     set_log_format(server.parts.log_format)
     report(loaded)
@@ -350,6 +414,17 @@ async def serve(options: Options, loaded: Loaded) -> int:
         stopping.cancel()
         await server.stop()
     return 0
+
+
+def _inherit(options: Options) -> Inherited | None:
+    """Raises HandoverFailed where there must be somebody and is not."""
+    try:
+        return Inherited(options.handover_path)
+    except HandoverFailed as error:
+        if not options.inherits_if_there:
+            raise
+        log.warning("%s", error)
+    return None
 
 
 def load_configuration(options: Options) -> Loaded:
@@ -424,6 +499,6 @@ def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(serve(options, loaded))
-    except OSError as error:
+    except (OSError, HandoverFailed) as error:
         log.critical("error initializing: %s", error)
         return 1

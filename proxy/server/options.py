@@ -40,6 +40,10 @@ class Options(NamedTuple):
     expand_env: bool = False  # ours: ${NAME} in values of the bootstrap
     restart_epoch: int = 0
     base_id: int = 0
+    handover_path: str = ""  # where a successor asks, see server.handover; "": nobody can
+    inherits: bool = False  # take over from who is there
+    inherits_if_there: bool = False  # nobody there is no failure
+    supervised: str = ""  # the descriptors of server.supervisor.Link
     stats_tags: Sequence[str] = ()
     command_line: Mapping[str, Any] = MappingProxyType({})  # /server_info command_line_options
 

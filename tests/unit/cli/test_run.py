@@ -36,7 +36,7 @@ def test_every_flag_of_envoy_parses():
     [
         (["--socket-mode", "600"], "--socket-mode"),
         (["--concurrency", "4"], "--concurrency"),
-        (["--restart-epoch", "1", "--enable-core-dump"], "--enable-core-dump, --restart-epoch"),
+        (["--restart-epoch", "1", "--base-id", "2", "--enable-core-dump"], "--enable-core-dump"),
         (["--base-id", "2", "--drain-strategy", "immediate"], "--base-id, --drain-strategy"),
         (["--parent-shutdown-time-s", "60"], "--parent-shutdown-time-s"),
     ],

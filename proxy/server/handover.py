@@ -1,0 +1,348 @@
+"""Handing over to a successor: a new process gets the listening sockets and the counters of the one that runs.
+
+Both sides speak over a unix socket, in lines of JSON; sockets come along as SCM_RIGHTS. Only a process of the same user
+is answered.
+
+    successor                          the one that runs
+    {"op": "take"}            ->       {"sockets": [[listener, place], ...], "more": bool}, with as many descriptors
+      ... compiles, warms ...            ... goes on serving ...
+    {"op": "serve"}           ->       {"counters": ...}; accepts no more, finishes what runs
+                              <-       {"counters": what has been added since}, then the end
+
+A listening socket is one and the same in both: connections that wait in its queue are accepted by whoever comes first,
+and none is refused in between. A successor that fails before "serve" changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from proxy.stats.store import Names, Values
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from proxy.stats.store import Store
+
+log = logging.getLogger("main")
+
+#: the kernel's SCM_MAX_FD
+MOST_DESCRIPTORS: Final = 250
+_TIMEOUT_S: Final = 10.0
+_MOST_BYTES: Final = 64 * 1024 * 1024
+ADMIN: Final = "admin interface"  # no place is called so
+
+Exported = tuple[int, float, list[int], dict[int, int]]
+
+
+class Gives(Protocol):
+    """The one that runs, as its successor's questions see it."""
+
+    store: Store
+
+    def listening_sockets(self) -> list[tuple[str, str, socket.socket]]:
+        """(listener, place as configured, socket)."""
+
+    def hand_over(self) -> None:
+        """The successor serves: accept no more, finish what runs, end."""
+
+
+class HandoverFailed(Exception):
+    """There is nobody to take over from, or it said something else."""
+
+
+def _address(path: str) -> str:
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+# -- the one that runs ---------------------------------------------------------------------------------------------------
+
+
+class Giver:
+    """Waits for a successor at ``path`` ("@name" in Linux's abstract space)."""
+
+    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, gives: Gives) -> None:
+        self._path = path
+        self._loop = loop
+        self._gives = gives
+        self._listener: socket.socket | None = None
+        self._successor: socket.socket | None = None
+        self._pending = b""
+        self._sent: Counts | None = None
+
+    def start(self) -> None:
+        """Raises OSError when the path cannot be had."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if not self._path.startswith("@"):
+                _remove_stale(self._path)
+            listener.bind(_address(self._path))
+            if not self._path.startswith("@"):
+                os.chmod(self._path, 0o600)
+            listener.listen(1)
+        except OSError as error:
+            listener.close()
+            raise OSError(
+                error.errno, f"cannot listen for a successor at {self._path}: {error.strerror}"
+            ) from None
+        listener.setblocking(False)
+        self._listener = listener
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            came, _ = self._listener.accept()
+        except OSError:
+            return
+        _, uid, _ = struct.unpack("3i", came.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid != os.geteuid() or self._successor is not None:
+            log.warning("a successor of user %d is not answered", uid)
+            came.close()
+            return
+        came.settimeout(_TIMEOUT_S)  # it reads nothing but our answers, which its buffer holds
+        self._successor, self._pending = came, b""
+        self._loop.add_reader(came.fileno(), self._read)
+
+    def _read(self) -> None:
+        assert self._successor is not None
+        try:
+            data = self._successor.recv(4096)
+            self._pending += data
+            while b"\n" in self._pending and self._successor is not None:
+                line, _, self._pending = self._pending.partition(b"\n")
+                self._answer(json.loads(line).get("op"))
+        except (OSError, ValueError, AttributeError):
+            data = b""
+        if not data:
+            self._forget()
+
+    def _answer(self, asked: object) -> None:
+        assert self._successor is not None
+        if asked == "take":
+            send_sockets(self._successor, self._gives.listening_sockets())
+        elif asked == "serve":
+            self._stop_listening()
+            self._sent = Counts.of(self._gives.store)
+            self._successor.sendall(self._sent.line())
+            log.info("a successor serves")
+            self._gives.hand_over()
+
+    def _forget(self) -> None:
+        """The successor has gone, or failed: as if it had never come."""
+        if self._successor is not None:
+            self._loop.remove_reader(self._successor.fileno())
+            self._successor.close()
+            self._successor = None
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            if not self._path.startswith("@"):
+                _remove_stale(self._path)
+
+    def close(self) -> None:
+        """The process ends: the successor gets what has been counted since."""
+        self._stop_listening()
+        if self._successor is not None and self._sent is not None:
+            try:
+                self._successor.sendall(Counts.of(self._gives.store).since(self._sent).line())
+            except OSError as error:
+                log.warning("the last counts did not reach the successor: %s", error)
+        self._forget()
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def send_sockets(to: socket.socket, sockets: list[tuple[str, str, socket.socket]]) -> None:
+    """Listening sockets with their names, in batches that the kernel takes."""
+    batches = [sockets[at : at + MOST_DESCRIPTORS] for at in range(0, len(sockets), MOST_DESCRIPTORS)] or [[]]
+    for at, batch in enumerate(batches):
+        named = [[listener, place] for listener, place, _ in batch]
+        line = json.dumps({"sockets": named, "more": at + 1 < len(batches)}).encode() + b"\n"
+        socket.send_fds(to, [line], [each.fileno() for _, _, each in batch])
+
+
+# -- the successor -------------------------------------------------------------------------------------------------------
+
+
+class Inherited:
+    """What the process before us has given. ``take`` what is wanted, ``serve``, and ``close`` the rest."""
+
+    def __init__(self, path: str) -> None:
+        """Raises HandoverFailed."""
+        self._peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._peer.settimeout(_TIMEOUT_S)
+        self._pending = b""
+        self._sockets: dict[tuple[str, str], socket.socket] = {}
+        try:
+            self._peer.connect(_address(path))
+            self._ask("take")
+            while self._receive_sockets():
+                continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise HandoverFailed(f"nothing can be taken over at {path}: {error}") from None
+
+    def _ask(self, what: str) -> None:
+        self._peer.sendall(json.dumps({"op": what}).encode() + b"\n")
+
+    def _receive_sockets(self) -> bool:
+        """One batch; whether there is more. A batch's descriptors come with its first byte, and batches one by one."""
+        data, descriptors = self._pending, []
+        while b"\n" not in data:
+            more, came, _, _ = socket.recv_fds(self._peer, 65536, MOST_DESCRIPTORS)
+            descriptors += came
+            if not more or len(data) > _MOST_BYTES:
+                for each in descriptors:
+                    os.close(each)
+                raise ValueError("the answer ends early")
+            data += more
+        line, _, self._pending = data.partition(b"\n")
+        batch = json.loads(line)
+        for (listener, place), descriptor in zip(batch["sockets"], descriptors, strict=True):
+            self._sockets[listener, place] = socket.socket(fileno=descriptor)
+        return bool(batch["more"])
+
+    def take(self, listener: str, place: str) -> socket.socket | None:
+        """The listening socket of a place; of another listener's name if that one is gone. None: bind anew."""
+        found = self._sockets.pop((listener, place), None)
+        if found is None:
+            key = next((key for key in self._sockets if key[1] == place), None)
+            found = self._sockets.pop(key) if key is not None else None
+        return found
+
+    def serve(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        """We serve: the other one may end. Its counters are ours from now on. Raises HandoverFailed."""
+        for left in self._sockets.values():
+            left.close()
+        self._sockets.clear()
+        try:
+            self._ask("serve")
+            while b"\n" not in self._pending and len(self._pending) < _MOST_BYTES:
+                data = self._peer.recv(65536)
+                if not data:
+                    raise ValueError("the answer ends early")
+                self._pending += data
+            self._add(store)
+        except (OSError, ValueError) as error:
+            raise HandoverFailed(f"the process before did not hand over: {error}") from None
+        self._peer.setblocking(False)
+        loop.add_reader(self._peer.fileno(), self._listen, store, loop)
+
+    def _listen(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            data = self._peer.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._pending += data
+        if b"\n" in self._pending:
+            self._add(store)
+        if not data or len(self._pending) > _MOST_BYTES:
+            loop.remove_reader(self._peer.fileno())
+            self._peer.close()
+
+    def _add(self, store: Store) -> None:
+        line, _, self._pending = self._pending.partition(b"\n")
+        Counts.read(json.loads(line)["counters"]).add_to(store)
+
+    def close(self) -> None:
+        """Give everything back that was not taken."""
+        for left in self._sockets.values():
+            left.close()
+        self._sockets.clear()
+        self._peer.close()
+
+
+# -- what has been counted -----------------------------------------------------------------------------------------------
+
+
+class Counts:
+    """Counters and histograms by name: all that only ever grows."""
+
+    def __init__(self, counters: dict[str, int], histograms: dict[str, tuple[str, Exported]]) -> None:
+        self.counters = counters
+        self.histograms = histograms
+
+    @classmethod
+    def of(cls, store: Store) -> Counts:
+        """As they are now."""
+        store.fold()
+        names, values = store.names(), store.values()
+        kept = zip(names.histograms, values.histograms, strict=True)
+        return cls(
+            dict(zip(names.counters, values.counters, strict=True)),
+            {name: (unit, _copy(exported)) for (name, unit), exported in kept},
+        )
+
+    @classmethod
+    def read(cls, given: Any) -> Counts:
+        """From JSON. Raises ValueError for what is none."""
+        try:
+            histograms = {
+                str(name): (str(unit), (int(count), float(total), list(map(int, buckets)), _bins(bins)))
+                for name, (unit, (count, total, buckets, bins)) in given["histograms"].items()
+            }
+            return cls({str(name): int(count) for name, count in given["counters"].items()}, histograms)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"no counters: {error}") from None
+
+    def line(self) -> bytes:
+        """As JSON."""
+        return (
+            json.dumps({"counters": {"counters": self.counters, "histograms": self.histograms}}).encode()
+            + b"\n"
+        )
+
+    def since(self, before: Counts) -> Counts:
+        """What has been added after ``before``; a counter that was reset counts from zero."""
+        counters = {}
+        for name, count in self.counters.items():
+            old = before.counters.get(name, 0)
+            counters[name] = count - old if count >= old else count
+        histograms = {}
+        for name, (unit, exported) in self.histograms.items():
+            known = before.histograms.get(name)
+            histograms[name] = (unit, _minus(exported, known[1]) if known is not None else exported)
+        return Counts(counters, histograms)
+
+    def add_to(self, store: Store) -> None:
+        """Count all this in another store too. Histograms whose buckets are other ones there begin anew."""
+        names = Names(list(self.counters), [], [], [])
+        store.add(names, Values(list(self.counters.values()), [], [], []))
+        for name, (unit, exported) in self.histograms.items():
+            try:
+                store.histogram(name, unit).add(exported)
+            except ValueError:
+                log.warning("histogram %s has other buckets now and begins anew", name)
+
+
+def _copy(exported: Exported) -> Exported:
+    count, total, buckets, bins = exported
+    return count, total, list(buckets), dict(bins)
+
+
+def _bins(given: dict[str, int]) -> dict[int, int]:
+    return {int(name): int(count) for name, count in given.items()}
+
+
+def _minus(now: Exported, before: Exported) -> Exported:
+    if now[0] < before[0] or len(now[2]) != len(before[2] or now[2]):
+        return now
+    buckets = [a - b for a, b in zip(now[2], before[2] or [0] * len(now[2]), strict=True)]
+    bins = {name: count - before[3].get(name, 0) for name, count in now[3].items()}
+    return now[0] - before[0], now[1] - before[1], buckets, bins

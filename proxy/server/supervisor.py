@@ -1,0 +1,208 @@
+"""A parent that replaces its worker when it dies: keeps the listening sockets and what had been counted.
+
+    supervisor --(descriptors: a socket pair, a memfd)--> worker
+    {"sockets": ...} with what it keeps   ->    adopts them
+                                          <-    {"sockets": ...} with all it listens on, once it serves
+    the memfd: the worker's counters, each second and before every answer that shows them
+
+The worker's end of the pair closes with the worker. A worker that has never served is not replaced: its successor would
+fail as well. One whose supervisor has gone ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import subprocess
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.server.handover import MOST_DESCRIPTORS, Counts, send_sockets
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from proxy.stats.store import Store
+
+log = logging.getLogger("main")
+
+#: before the replacement of one that has died again at once, seconds
+_BACK_OFF_S: Final = (0.0, 0.1, 0.5, 1.0)
+#: one that has lived so long is no longer in trouble
+_WELL_S: Final = 30.0
+_FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+_HEAD: Final = struct.Struct("<QII")  # sequence, length, checksum
+_SLOT: Final = 32 * 1024 * 1024  # sparse: what is not written takes no memory
+
+Sockets = list[tuple[str, str, socket.socket]]
+
+
+class Memory:
+    """Two slots in a memfd, written in turn."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = os.memfd_create("outrider-counters") if descriptor is None else descriptor
+        self._sequence = 0
+
+    def write(self, data: bytes) -> bool:
+        """Keep ``data``; False where it is too long."""
+        if len(data) + _HEAD.size > _SLOT:
+            return False
+        self._sequence += 1
+        head = _HEAD.pack(self._sequence, len(data), zlib.crc32(data))
+        os.pwrite(self.descriptor, head + data, self._sequence % 2 * _SLOT)
+        return True
+
+    def read(self) -> bytes:
+        """What was written last and whole; b"" for nothing."""
+        best, sequence = b"", 0
+        for slot in (0, 1):
+            head = os.pread(self.descriptor, _HEAD.size, slot * _SLOT)
+            if len(head) < _HEAD.size:
+                continue
+            number, length, checksum = _HEAD.unpack(head)
+            data = os.pread(self.descriptor, length, slot * _SLOT + _HEAD.size) if length < _SLOT else b""
+            if number > sequence and len(data) == length and zlib.crc32(data) == checksum:
+                best, sequence = data, number
+        self._sequence = max(self._sequence, sequence)
+        return best
+
+
+def receive_sockets(
+    peer: socket.socket, pending: bytes
+) -> tuple[dict[tuple[str, str], socket.socket], bytes] | None:
+    """All batches of sockets, and what came behind them; None when the other end has closed."""
+    found: dict[tuple[str, str], socket.socket] = {}
+    more = True
+    while more:
+        descriptors: list[int] = []
+        while b"\n" not in pending:
+            data, came, _, _ = socket.recv_fds(peer, 65536, MOST_DESCRIPTORS)
+            descriptors += came
+            if not data:
+                return None
+            pending += data
+        line, _, pending = pending.partition(b"\n")
+        batch = json.loads(line)
+        for (listener, place), descriptor in zip(batch["sockets"], descriptors, strict=True):
+            found[listener, place] = socket.socket(fileno=descriptor)
+        more = bool(batch["more"])
+    return found, pending
+
+
+# -- the parent ----------------------------------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """Runs ``argv`` with two descriptors more, again and again. clock: monotonic seconds."""
+
+    def __init__(
+        self, argv: Sequence[str], clock: Callable[[], float], wait: Callable[[float], None]
+    ) -> None:
+        self._argv = list(argv)
+        self._clock = clock
+        self._wait = wait
+        self._memory = Memory()
+        self._kept: dict[tuple[str, str], socket.socket] = {}
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._served = False
+        self._stopping = False
+
+    def run(self) -> int:
+        """Until told to stop, or a worker ends by itself with 0; the exit code."""
+        for number in _FORWARDED:
+            signal.signal(number, self._on_signal)
+        at_once = 0
+        while True:
+            began = self._clock()
+            code = self._life()
+            if self._stopping or not code or not self._served:
+                return code if code >= 0 else 128 - code
+            at_once = 0 if self._clock() - began > _WELL_S else at_once + 1
+            pause_s = _BACK_OFF_S[min(at_once, len(_BACK_OFF_S)) - 1] if at_once else 0.0
+            log.warning("the worker ended with %d: replaced in %g s", code, pause_s)
+            self._wait(pause_s)
+            if self._stopping:
+                return 0
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        self._stopping = self._stopping or number in (signal.SIGTERM, signal.SIGINT)
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.send_signal(number)
+
+    def _life(self) -> int:
+        """One worker, from its start to its end; its exit code, negative for a signal's."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        descriptors = (theirs.fileno(), self._memory.descriptor)
+        flag = ["--supervised", "{},{}".format(*descriptors)]
+        self._memory.read()  # its sequence goes on
+        with ours:
+            self._worker = subprocess.Popen([*self._argv, *flag], pass_fds=descriptors)
+            theirs.close()
+            try:
+                send_sockets(ours, [(*key, each) for key, each in self._kept.items()])
+                given = receive_sockets(ours, b"")
+                if given is not None:
+                    self._keep(given[0])
+                    ours.recv(1)  # until it ends
+            except OSError as error:
+                log.warning("a worker: %s", error)
+            return self._worker.wait()
+
+    def _keep(self, sockets: dict[tuple[str, str], socket.socket]) -> None:
+        for old in self._kept.values():
+            old.close()
+        self._kept = sockets
+        self._served = True
+
+
+# -- the worker ----------------------------------------------------------------------------------------------------------
+
+
+class Link:
+    """The worker's end. ``take`` sockets at the start, ``serve`` once it does, ``keep`` counters."""
+
+    def __init__(self, text: str) -> None:
+        """text: of --supervised. Raises ValueError, OSError."""
+        pair, memory = (int(each) for each in text.split(","))
+        self._peer = socket.socket(fileno=pair)
+        self._memory = Memory(memory)
+        os.set_inheritable(pair, False)
+        os.set_inheritable(memory, False)
+        given = receive_sockets(self._peer, b"")
+        self._sockets = given[0] if given is not None else {}
+        self._too_long = False
+
+    def take(self, listener: str, place: str) -> socket.socket | None:
+        """As ``handover.Inherited.take``."""
+        return self._sockets.pop((listener, place), None)
+
+    def restore(self, store: Store) -> None:
+        """Go on counting where the one before us stood."""
+        data = self._memory.read()
+        if data:
+            Counts.read(json.loads(data)["counters"]).add_to(store)
+
+    def serve(self, sockets: Sockets, loop: asyncio.AbstractEventLoop, on_gone: Callable[[], None]) -> None:
+        """We serve. on_gone: called when the supervisor has ended."""
+        for left in self._sockets.values():
+            left.close()
+        self._sockets.clear()
+        send_sockets(self._peer, sockets)
+        self._peer.setblocking(False)
+        loop.add_reader(self._peer.fileno(), self._gone, loop, on_gone)
+
+    def _gone(self, loop: asyncio.AbstractEventLoop, on_gone: Callable[[], None]) -> None:
+        loop.remove_reader(self._peer.fileno())
+        on_gone()
+
+    def keep(self, store: Store) -> None:
+        """What has been counted, for the one after us."""
+        if not self._memory.write(Counts.of(store).line()) and not self._too_long:
+            self._too_long = True
+            log.warning("there are too many counters to be kept for a worker after this one")

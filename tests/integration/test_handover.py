@@ -1,0 +1,157 @@
+"""A new process takes over from the one that runs: no request lost, no counter backwards, no moment without a listener."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support.client import Client, get, request
+from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.load import Load
+from tests.support.netns import as_user
+from tests.support.outrider import command
+from tests.support.ports import free_port
+from tests.support.process import ProxyFailed
+from tests.support.upstream import Send, Wait
+
+TOTAL = "http.front.downstream_rq_total"
+
+
+@pytest.fixture
+def socket_path(tmp_path) -> str:
+    return str(tmp_path / "upgrade")
+
+
+def generation(start, config, path: str, epoch: int, *more: str):
+    return start(config, "--restart-epoch", str(epoch), "--socket-path", path, "--base-id", "7", *more)
+
+
+def handed_over(old, timeout_s: float = 20.0) -> None:
+    """Wait until the old one accepts no more: until then either may answer."""
+    deadline = time.monotonic() + timeout_s
+    while "a successor serves" not in old.output():
+        assert time.monotonic() < deadline and old.process.poll() is None, old.output()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_no_request_is_lost_in_an_upgrade(start_outrider, simple, port, socket_path, http2):
+    old = generation(start_outrider, simple, socket_path, 0, "--drain-time-s", "10")
+    load = Load(2_000, port, http2=http2, threads=4)
+    load.wait_for(300)
+    new = generation(start_outrider, simple, socket_path, 1)
+    seen = [0]
+    while old.process.poll() is None:
+        try:
+            seen.append(new.stats("?filter=downstream_rq_total")[TOTAL])
+        except (OSError, KeyError):  # the moment in which one admin interface ends
+            continue
+    assert old.wait() == 0
+    load.join()
+    assert load.lost == [] and load.done == 2_000
+    assert seen == sorted(seen)
+    assert new.wait_for_stat(TOTAL, 2_000) == 2_000
+    assert new.stats()["server.hot_restart_epoch"] == 1
+    assert "a successor serves" in old.output()
+
+
+def test_what_runs_is_finished_by_the_old_one(start_outrider, simple, port, upstream, socket_path):
+    old = generation(start_outrider, simple, socket_path, 0)
+    upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold"), Wait(1.5), Send(b"est")]
+    with Client(port) as slow, Client(port) as idle:
+        slow.send(request("GET", "/"))
+        upstream.wait_for(1)
+        new = generation(start_outrider, simple, socket_path, 1)
+        handed_over(old)
+        upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew")]
+        assert get(port).body == b"new"
+        assert idle.send(request("GET", "/")).read().one("connection") == "close"
+        answer = slow.read()
+        assert (answer.body, answer.one("connection")) == (b"oldest", None)  # its head had gone before
+    assert old.wait(10) == 0
+    histogram = json.loads(new.admin("/stats?format=json&filter=downstream_rq_time")[1])
+    assert "http.front.downstream_rq_time" in json.dumps(histogram)
+    assert new.wait_for_stat(TOTAL, 3) == 3
+
+
+def test_a_successor_that_fails_changes_nothing(start_outrider, simple, port, socket_path):
+    old = generation(start_outrider, simple, socket_path, 0)
+    broken = json.loads(json.dumps(simple))
+    broken["static_resources"]["listeners"][0]["nonsense"] = 1
+    at_other_admin = free_port()  # else the old one would answer for it
+    broken["admin"]["address"]["socket_address"]["port_value"] = at_other_admin
+    with pytest.raises(ProxyFailed, match="nonsense"):
+        generation(start_outrider, broken, socket_path, 1)
+    assert get(port).status == 200 and old.process.poll() is None
+    new = generation(start_outrider, simple, socket_path, 1)
+    assert old.wait(10) == 0 and get(port).status == 200
+    third = generation(start_outrider, simple, socket_path, 2)
+    assert new.wait(10) == 0 and get(port).status == 200
+    assert third.stats()["server.hot_restart_epoch"] == 2
+
+
+def test_listeners_may_come_and_go(start_outrider, upstream, socket_path):
+    kept, gone, came, admin = (free_port() for _ in range(4))
+
+    def config(*ports: int):
+        listeners = [
+            http_listener(each, [virtual_host([route_to("up")])], stat_prefix=f"on-{each}") for each in ports
+        ]
+        return bootstrap(admin, listeners, [cluster("up", upstream.port)])
+
+    old = generation(start_outrider, config(kept, gone), socket_path, 0)
+    generation(start_outrider, config(came, kept), socket_path, 1)
+    assert old.wait(10) == 0
+    assert get(kept).status == get(came).status == 200
+    with pytest.raises(ConnectionError):
+        get(gone)
+
+
+def test_without_anybody_to_take_over_from(start_outrider, simple, port, socket_path):
+    with pytest.raises(ProxyFailed, match="nothing can be taken over"):
+        generation(start_outrider, simple, socket_path, 1)
+    generation(start_outrider, simple, socket_path, 1, "--skip-hot-restart-on-no-parent")
+    assert get(port).status == 200
+
+
+def test_nobody_else_is_answered(start_outrider, simple, port, socket_path, tmp_path):
+    """What is no question of ours, and a process of another user."""
+    old = generation(start_outrider, simple, socket_path, 0)
+    for data in (b"\xff\n", b"[]\n", b'{"op":"serve it"}\n', b"{" * 100_000):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(socket_path + "_7")
+            try:
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+                assert sock.recv(10) == b""
+            except OSError:
+                continue
+    assert get(port).status == 200 and old.process.poll() is None
+    if os.geteuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder.is_relative_to("/tmp/pytest-of-root"):
+                folder.chmod(0o755)
+        os.chmod(socket_path + "_7", 0o666)
+        asks = (
+            "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(5)\ns.connect(sys.argv[1])\n"
+            'try:\n s.sendall(b\'{"op":"take"}\\n\')\n print(len(s.recv(100)))\nexcept OSError: print(0)'
+        )
+        python = command(False)[0][0]
+        done = subprocess.run(
+            as_user([python, "-SP", "-c", asks, socket_path + "_7"]), capture_output=True, text=True
+        )
+        assert done.stdout == "0\n", done.stderr
+        deadline = time.monotonic() + 5
+        while "is not answered" not in old.output() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert "a successor of user 1337 is not answered" in old.output()
+    old.signal(signal.SIGTERM)
+    assert old.wait(5) == 0
+    assert not os.path.exists(socket_path + "_7")
