@@ -22,6 +22,8 @@ VERBS = {
         "proxy.cli.iptables",
         "capture a pod's traffic: apply, clean, show and check the kernel's rules",
     ),
+    "inject": ("proxy.cli.inject", "put the sidecar into Kubernetes manifests"),
+    "uninject": ("proxy.cli.uninject", "take it out of them again"),
     "version": ("proxy.cli.version", "print the version"),
 }
 VERSION_FLAGS = ("--version", "-V")

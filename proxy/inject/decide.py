@@ -1,0 +1,110 @@
+"""Whether a workload is injected, and why not: every refusal is said, the manifest is then left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.inject.settings import INJECT, ISTIO_STATUS, STATUS, Settings
+from proxy.inject.workload import Workload, mapping
+
+CONTAINER = "outrider"
+INIT_CONTAINER = "outrider-init"
+#: what others' injectors call theirs
+OTHERS = {
+    "istio-proxy": "Istio",
+    "linkerd-proxy": "Linkerd",
+    "kuma-sidecar": "Kuma",
+    "consul-dataplane": "Consul",
+}
+UID = 1337
+PORTS = {
+    15000: "admin",
+    15001: "outbound",
+    15006: "inbound",
+    15020: "probes",
+    15021: "readiness",
+    15090: "metrics",
+}
+
+
+def wanted(workload: Workload, settings: Settings) -> str:
+    """ "true", "false" or "": the pod's label, its annotation, the workload's annotation, in this order."""
+    labels = mapping(mapping(mapping(workload.pod).get("metadata")).get("labels"))
+    if INJECT in labels:
+        return str(labels[INJECT]).strip().lower()
+    return settings.inject
+
+
+def refusal(workload: Workload, settings: Settings, native: bool) -> str:
+    """Why the workload is left alone; "" when nothing speaks against it."""
+    pod = workload.pod
+    if pod is None:
+        return "has no pod template"
+    spec = mapping(pod.get("spec"))
+    found = (
+        _is_there(pod, spec)
+        or _refused_by_spec(spec, settings)
+        or _refused_by_container(spec, settings)
+        or _refused_volumes(spec)
+    )
+    if not found and workload.is_batch and not native:
+        return "ends when its containers do, which a classic sidecar never does: it needs native sidecars (Kubernetes 1.29)"
+    return found
+
+
+def containers(spec: Any) -> Iterator[tuple[str, Any]]:
+    """("containers" or "initContainers", container) for each that is an object."""
+    for field in ("initContainers", "containers"):
+        for container in mapping(spec).get(field) or ():
+            if isinstance(mapping(container).get("name"), str):
+                yield field, container
+
+
+def _is_there(pod: Any, spec: Any) -> str:
+    annotations = mapping(mapping(pod.get("metadata")).get("annotations"))
+    if STATUS in annotations:
+        return "is injected already"
+    if ISTIO_STATUS in annotations:
+        return "has a sidecar of Istio"
+    for _, container in containers(spec):
+        name = container["name"]
+        if name in (CONTAINER, INIT_CONTAINER):
+            return f"has a container named {name} already"
+        if name in OTHERS:
+            return f"has a sidecar of {OTHERS[name]}"
+    return ""
+
+
+def _refused_by_spec(spec: Any, settings: Settings) -> str:
+    if spec.get("hostNetwork") is True:
+        return "uses the host's network (hostNetwork), whose traffic is not the pod's own"
+    system = mapping(spec.get("os")).get("name") or mapping(spec.get("nodeSelector")).get("kubernetes.io/os")
+    if system not in (None, "linux"):
+        return f"runs on {system}; capture is for Linux"
+    if not spec.get("containers"):
+        return "has no containers"
+    if settings.interception != "none" and mapping(spec.get("securityContext")).get("runAsUser") == UID:
+        return f"runs as user {UID}, whose traffic is taken for the sidecar's own"
+    return ""
+
+
+def _refused_by_container(spec: Any, settings: Settings) -> str:
+    for _, container in containers(spec):
+        name = container["name"]
+        user = mapping(container.get("securityContext")).get("runAsUser")
+        if user == UID and settings.interception != "none":
+            return f"runs container {name} as user {UID}, whose traffic is taken for the sidecar's own"
+        for port in container.get("ports") or ():
+            number = mapping(port).get("containerPort")
+            if number in PORTS:
+                return f"has port {number} in container {name}, which is the sidecar's ({PORTS[number]})"
+    return ""
+
+
+def _refused_volumes(spec: Any) -> str:
+    for volume in spec.get("volumes") or ():
+        name = mapping(volume).get("name")
+        if isinstance(name, str) and name.startswith(f"{CONTAINER}-"):
+            return f"has a volume named {name}, which is the sidecar's"
+    return ""
