@@ -1,6 +1,6 @@
-"""One connection to the admin server.
+"""One connection to the admin server, or to another of its kind (serving.py).
 
-Bounds: request head 16 KiB, body 64 KiB, one timer for everything (a request must be complete, and a reply must have
+Bounds: request head 16 KiB, body 64 KiB (the server's own limit), one timer for everything (a request must be complete, and a reply must have
 been taken, within IDLE_S of the last one), replies wait while the client does not read.
 """
 
@@ -17,7 +17,7 @@ from proxy.admin.state import Params, Reply, Request
 from proxy.base.http_date import http_date
 
 if TYPE_CHECKING:
-    from proxy.admin.server import AdminServer
+    from proxy.admin.serving import HttpServer
 
 HEAD_LIMIT = 16 * 1024
 BODY_LIMIT = 64 * 1024
@@ -29,7 +29,7 @@ log = logging.getLogger("admin")
 class AdminConnection(asyncio.Protocol):
     """Reads requests with h11 and writes the server's replies."""
 
-    def __init__(self, server: AdminServer) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self.server = server
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         self.transport: asyncio.Transport | None = None
@@ -124,7 +124,7 @@ class AdminConnection(asyncio.Protocol):
                 self._begin(event)
             elif isinstance(event, h11.Data):
                 self.body += event.data
-                if len(self.body) > BODY_LIMIT:
+                if len(self.body) > self.server.body_limit:
                     self._refuse(413, "Payload Too Large")
                     return
             elif isinstance(event, h11.EndOfMessage):
@@ -146,7 +146,7 @@ class AdminConnection(asyncio.Protocol):
         path, _, query = target.partition("?")
         kind = next((value for name, value in head.headers if name == b"content-type"), b"").decode("latin-1")
         request = Request(head.method.decode("latin-1"), path, Params.parse(query), self.body, kind)
-        refusal = self.server.guard.refusal(head.method, head.headers)
+        refusal = self.server.refusal(head.method, head.headers)
         if refusal:
             reply = Reply(refusal, 403)
         else:
@@ -178,7 +178,7 @@ class AdminConnection(asyncio.Protocol):
             ("cache-control", "no-cache, max-age=0"),
             ("x-content-type-options", "nosniff"),
             *reply.headers,
-            ("date", http_date(self.server.state.clock.wall())),
+            ("date", http_date(self.server.clock.wall())),
             ("server", "envoy"),
         ]
         if close:

@@ -14,9 +14,9 @@ class AdminStats:
         *("idle_timeout", "listener_cx_destroy", "main_cx_active", "main_cx_total", "protocol_error"),
     )
 
-    def __init__(self, store: Store) -> None:
-        http = store.scope("http").scope("admin")
-        listener = store.scope("listener").scope("admin")
+    def __init__(self, store: Store, name: str = "admin") -> None:
+        http = store.scope("http").scope(name)
+        listener = store.scope("listener").scope(name)
         main = listener.scope("main_thread")
         self.cx_total = http.counter("downstream_cx_total")
         self.cx_active = http.gauge("downstream_cx_active", follows=self.cx_total)
@@ -35,7 +35,7 @@ class AdminStats:
         self.main_cx_total = main.counter("downstream_cx_total")
         self.main_cx_active = main.gauge("downstream_cx_active", follows=self.main_cx_total)
         self.listener_codes = CodeStats(
-            listener.scope("http").scope("admin"), prefix="downstream_rq_", used_lazily=False, each_code=False
+            listener.scope("http").scope(name), prefix="downstream_rq_", used_lazily=False, each_code=False
         )
 
     def connected(self) -> None:

@@ -33,8 +33,13 @@ def answer(state: AdminState, request: Request) -> Reply:
         if "invert_filter" in params:
             accepts = _inverted(accepts)
     query = Query("usedonly" in params, accepts, "text_readouts" in params, histograms)
-    page = _writer(state.store).write(query) + registered(accepts)
-    return Reply(page, 200, CONTENT_TYPE)
+    return Reply(page(state.store, query), 200, CONTENT_TYPE)
+
+
+def page(store: Store, query: Query | None = None) -> str:
+    """The whole page; query: what is asked for, everything without one."""
+    query = query or Query()
+    return _writer(store).write(query) + registered(query.accepts)
 
 
 def _inverted(accepts: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -1,13 +1,10 @@
-"""The admin server: HTTP/1.1 by h11, one small protocol object per connection, endpoints by table.
-
-Endpoints answer at once (they only read memory), so a connection is: read a request, write its reply, next.
-"""
+"""The admin server: endpoints by table, served by serving.py. They answer at once: they only read memory."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from proxy.admin import (
     certs,
@@ -23,13 +20,14 @@ from proxy.admin import (
     server_info,
     stats,
 )
-from proxy.admin.connection import AdminConnection
 from proxy.admin.guard import Guard, is_loopback
 from proxy.admin.help import help_text, home_page
 from proxy.admin.names import AdminStats
+from proxy.admin.serving import MAX_CONNECTIONS, HttpServer
 from proxy.admin.state import AdminState, Endpoint, Reply, Request
 
-MAX_CONNECTIONS = 100
+if TYPE_CHECKING:
+    import ssl
 
 
 def _help(state: AdminState, request: Request) -> Reply:
@@ -78,7 +76,7 @@ def dispatch(state: AdminState, request: Request) -> Reply:
     return endpoint.answer(state, request)
 
 
-class AdminServer:
+class AdminServer(HttpServer):
     """Serves the admin interface on one address.
 
     allowed_hosts: names that may stand in Host on a loopback listener, see guard.py
@@ -93,46 +91,23 @@ class AdminServer:
         allow_path: Callable[[str], bool] | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
+        super().__init__(AdminStats(state.store), state.clock, max_connections)
         self.state = state
         self.allowed_hosts = tuple(allowed_hosts)
         self.allow_path = allow_path
-        self.max_connections = max_connections
         self.guard = Guard(loopback=True, allowed_hosts=self.allowed_hosts)
-        self.stats = AdminStats(state.store)
-        self.connections: set[AdminConnection] = set()
         self.before_stats: Callable[[], None] | None = None  # called before an answer that shows statistics
-        self._server: asyncio.Server | None = None
 
-    @property
-    def sockets(self) -> list[socket.socket]:
-        """Where it listens."""
-        return [] if self._server is None else list(self._server.sockets)
-
-    async def start(self, host: str, port: int, given: socket.socket | None = None) -> tuple[str, int]:
-        """Listen; returns the address that was bound (port 0: the one the system chose). Raises OSError.
-
-        given: listens there already, for a process before us
-        """
-        loop = asyncio.get_running_loop()
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, given: socket.socket | None = None
+    ) -> tuple[str, int]:
+        """See HttpServer."""
         self.guard = Guard(is_loopback(host), self.allowed_hosts)
-        if given is not None:
-            self._server = await loop.create_server(lambda: AdminConnection(self), sock=given)
-        else:
-            self._server = await loop.create_server(
-                lambda: AdminConnection(self), host, port, reuse_address=True
-            )
-        bound = self._server.sockets[0].getsockname()
-        return bound[0], bound[1]
+        return await super().start(host, port, tls, given)
 
-    async def close(self) -> None:
-        """Stop listening and close every connection; replies already written are still sent."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        for connection in list(self.connections):
-            connection.close()
-        await asyncio.sleep(0)
+    def refusal(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """See guard.py."""
+        return self.guard.refusal(method, headers)
 
     def answer(self, request: Request) -> Reply:
         """The reply to one request that the guard let through. Never raises."""

@@ -24,6 +24,8 @@ VERBS = {
     ),
     "inject": ("proxy.cli.inject", "put the sidecar into Kubernetes manifests"),
     "uninject": ("proxy.cli.uninject", "take it out of them again"),
+    "webhook": ("proxy.cli.webhook", "inject pods when they are created; webhook certs makes certificates"),
+    "ready": ("proxy.cli.ready", "whether the proxy here is ready: for health checks of containers"),
     "version": ("proxy.cli.version", "print the version"),
 }
 VERSION_FLAGS = ("--version", "-V")

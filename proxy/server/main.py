@@ -205,7 +205,7 @@ class Server:
             self.admin.before_stats = lambda: link.keep(self.store)
         given, self._admin_socket = self._admin_socket, None
         place = self.parts.admin
-        self.admin_address = await self.admin.start(place.ip, place.port, given)
+        self.admin_address = await self.admin.start(place.ip, place.port, given=given)
         log.info("admin address: %s:%d", *self.admin_address)
         if self._options.admin_address_path:
             text = "{}:{}".format(*self.admin_address)

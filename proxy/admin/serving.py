@@ -1,0 +1,83 @@
+"""A small HTTP/1.1 server, by h11: one protocol object per connection (connection.py). The admin interface, and the webhook.
+
+Whoever serves answers at once, so a connection is: read a request, write its reply, next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from proxy.admin.connection import BODY_LIMIT, AdminConnection
+from proxy.admin.names import AdminStats
+from proxy.admin.state import Reply, Request
+
+if TYPE_CHECKING:
+    import ssl
+
+    from proxy.base.clock import Clock
+
+MAX_CONNECTIONS = 100
+
+
+class HttpServer:
+    """Serves one address.
+
+    max_connections: further ones are closed at once and counted; body_limit: bytes of a request's body, more is a 413
+    """
+
+    def __init__(
+        self,
+        stats: AdminStats,
+        clock: Clock,
+        max_connections: int = MAX_CONNECTIONS,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        self.stats = stats
+        self.clock = clock
+        self.max_connections = max_connections
+        self.body_limit = body_limit
+        self.connections: set[AdminConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Where it listens."""
+        return [] if self._server is None else list(self._server.sockets)
+
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, given: socket.socket | None = None
+    ) -> tuple[str, int]:
+        """Listen; returns the address that was bound (port 0: the one the system chose). Raises OSError.
+
+        given: listens there already, for a process before us
+        """
+        loop = asyncio.get_running_loop()
+        if given is not None:
+            self._server = await loop.create_server(lambda: AdminConnection(self), sock=given, ssl=tls)
+        else:
+            self._server = await loop.create_server(
+                lambda: AdminConnection(self), host, port, reuse_address=True, ssl=tls
+            )
+        bound = self._server.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; replies already written are still sent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for connection in list(self.connections):
+            connection.close()
+        await asyncio.sleep(0)
+
+    def refusal(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Why a request with these (lower-case) headers is refused; "" when it may pass."""
+        return ""
+
+    def answer(self, request: Request) -> Reply:
+        """The reply to one request that was not refused."""
+        raise NotImplementedError

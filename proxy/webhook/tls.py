@@ -1,0 +1,58 @@
+"""The webhook's certificate. Files are looked at every few seconds: however they are swapped, a new pair is taken for new
+connections, and a broken or half-written one is not (cert-manager's secrets arrive as a swapped link)."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from pathlib import Path
+
+from proxy.base.x509 import Certificate
+
+
+class ServerCertificate:
+    """One SSL context whose certificate is replaced in place. expires_at: seconds since 1970."""
+
+    def __init__(self, certificate: str, key: str, client_ca: str = "") -> None:
+        """Raises OSError (ssl.SSLError is one), ValueError."""
+        self.files = (Path(certificate), Path(key))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+        if client_ca:
+            self.context.load_verify_locations(client_ca)
+            self.context.verify_mode = ssl.CERT_REQUIRED
+        self.expires_at = 0.0
+        self._known = b""
+        self.reload()
+
+    def reload(self) -> bool:
+        """Take the files where they have changed; whether they had. Raises OSError, ValueError: the old pair stays."""
+        content = self._content()
+        if content == self._known:
+            return False
+        self._known = content  # a broken pair is told of once
+        certificate, key = self.files
+        expires_at = not_after(certificate)
+        # into a context of its own first: a failure must not leave the certificate of one pair with the key of another
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        self.context.load_cert_chain(certificate, key)
+        self.expires_at = expires_at
+        return True
+
+    def _content(self) -> bytes:
+        digest = hashlib.sha256()
+        for file in self.files:
+            digest.update(file.read_bytes() + b"\0")
+        return digest.digest()
+
+
+def not_after(file: Path) -> float:
+    """When the first certificate of the file ends. Raises OSError, ValueError."""
+    text = file.read_text(encoding="ascii", errors="replace")
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    start = text.find(begin)
+    if start < 0 or text.find(end, start) < 0:
+        raise ValueError(f"{file} holds no certificate")
+    pem = text[start : text.find(end, start) + len(end)]
+    return float(Certificate(ssl.PEM_cert_to_DER_cert(pem)).not_after)
