@@ -1,0 +1,106 @@
+"""Asks the application what the kubelet asks of the sidecar. A Python filter (docs/python-filters.md).
+
+Success is Kubernetes': 200 to 399 of an httpGet, a connection of a tcpSocket, SERVING of a grpc health check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from proxy.probes.config import cluster_name, timeout_s
+
+if TYPE_CHECKING:
+    from proxy.ext.filters.http.python.context import FilterContext
+    from proxy.http.stream import ActiveStream
+
+SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+class AppProbes:
+    """config: {"probers": by path}; what is no prober's path goes on (to a 404)."""
+
+    def __init__(self, config: dict[str, Any], context: FilterContext) -> None:
+        self.probers: dict[str, dict[str, Any]] = config["probers"]
+        self.context = context
+        self.succeeded = context.counter("succeeded")
+        self.failed = context.counter("failed")
+
+    async def decode_headers(self, stream: ActiveStream) -> None:
+        """Answer for the application."""
+        headers = stream.request_headers
+        assert headers is not None
+        prober = self.probers.get(headers.path.decode("latin-1").partition("?")[0])
+        if prober is None:
+            return
+        agent = (headers.get(b"user-agent") or b"kube-probe/outrider").decode("latin-1")
+        why = await self._ask(prober, agent)
+        if why:
+            self.failed.value += 1
+            stream.local_reply(503, f"{why}\n".encode())
+        else:
+            self.succeeded.value += 1
+            stream.local_reply(200, b"ok\n")
+
+    async def _ask(self, prober: dict[str, Any], agent: str) -> str:
+        """Why it failed, "" when it did not."""
+        if "httpGet" in prober:
+            return await self._http(prober, prober["httpGet"], agent)
+        if "grpc" in prober:
+            return await self._grpc(prober, prober["grpc"])
+        return await self._tcp(prober, prober["tcpSocket"])
+
+    async def _http(self, prober: dict[str, Any], asked: dict[str, Any], agent: str) -> str:
+        authority = f"localhost:{int(asked['port'])}"
+        fields = {"user-agent": agent, "accept": "*/*"}
+        for one in asked.get("httpHeaders") or ():
+            name, value = str(one.get("name", "")).lower(), str(one.get("value", ""))
+            if name == "host":
+                authority = value
+            elif name:
+                fields[name] = value
+        path = str(asked.get("path") or "/")
+        path = path if path.startswith("/") else f"/{path}"
+        answer = await self.context.request(
+            cluster_name(prober), path, headers=fields, authority=authority, timeout_s=timeout_s(prober)
+        )
+        if 200 <= answer.status < 400:
+            return ""
+        return (
+            f"the application answered {answer.status}" if answer.status else "the application did not answer"
+        )
+
+    async def _grpc(self, prober: dict[str, Any], asked: dict[str, Any]) -> str:
+        service = str(asked.get("service") or "").encode()
+        message = b"\x0a" + varint(len(service)) + service if service else b""
+        answer = await self.context.request(
+            cluster_name(prober),
+            CHECK,
+            method="POST",
+            headers={"content-type": "application/grpc", "te": "trailers"},
+            body=b"\0" + len(message).to_bytes(4, "big") + message,
+            authority=f"localhost:{int(asked['port'])}",
+            timeout_s=timeout_s(prober),
+        )
+        if answer.status != 200:
+            return "the application did not answer"
+        return "" if answer.body[5:].startswith(SERVING) else "the application does not say SERVING"
+
+    async def _tcp(self, prober: dict[str, Any], asked: dict[str, Any]) -> str:
+        opening = asyncio.open_connection("127.0.0.1", int(asked["port"]))
+        try:
+            _, writer = await asyncio.wait_for(opening, timeout_s(prober))
+        except (OSError, TimeoutError) as error:
+            return f"no connection to the application: {error or 'it took too long'}"
+        writer.close()
+        return ""
+
+
+def varint(number: int) -> bytes:
+    """protobuf's."""
+    out = b""
+    while number > 0x7F:
+        out += bytes((number & 0x7F | 0x80,))
+        number >>= 7
+    return out + bytes((number,))

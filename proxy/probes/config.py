@@ -1,0 +1,130 @@
+"""Probers → a listener with the filter of app.py, and a cluster for each that is asked over HTTP.
+
+Probers are JSON, by path: ``{"/app-health/web/livez": {"httpGet": {"path": "/", "port": 80}, "timeoutSeconds": 2}}``, with
+``tcpSocket`` and ``grpc`` beside ``httpGet``, as Kubernetes writes them, ports as numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+PORT = 15020
+MAX_PROBERS = 1000
+Config = dict[str, Any]
+_TYPES = "type.googleapis.com/envoy.extensions"
+_KINDS = ("httpGet", "tcpSocket", "grpc")
+
+
+class BadProbers(ValueError):
+    """Text that is none of the above."""
+
+
+def read_probers(text: str) -> dict[str, Config]:
+    """Raises BadProbers."""
+    try:
+        probers = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadProbers("is no JSON") from None
+    if not isinstance(probers, dict) or len(probers) > MAX_PROBERS:
+        raise BadProbers("is not an object of probers by path")
+    for path, prober in probers.items():
+        kinds = [kind for kind in _KINDS if isinstance(prober, dict) and isinstance(prober.get(kind), dict)]
+        if len(kinds) != 1 or not path.startswith("/"):
+            raise BadProbers(f"{path!r} has not one of {', '.join(_KINDS)}")
+        port = prober[kinds[0]].get("port")
+        if type(port) is not int or not 0 < port < 65536:
+            raise BadProbers(f"{path!r}: port {port!r} is no port")
+        if type(prober.get("timeoutSeconds", 1)) is not int:
+            raise BadProbers(f"{path!r}: timeoutSeconds is no number")
+    return probers
+
+
+def timeout_s(prober: Config) -> int:
+    """Kubernetes' own default is a second."""
+    return max(1, int(prober.get("timeoutSeconds", 1)))
+
+
+def cluster_name(prober: Config) -> str:
+    """Of what is asked over HTTP, "" for TCP: one per port and way of asking."""
+    if "tcpSocket" in prober:
+        return ""
+    kind = "grpc" if "grpc" in prober else "https" if _is_https(prober) else "http"
+    return f"app_probe_{kind}_{prober[kind if kind == 'grpc' else 'httpGet']['port']}"
+
+
+def add_probes(bootstrap: Config, text: str, port: int = PORT, ipv6: bool = False) -> None:
+    """Put them into a bootstrap. Raises BadProbers."""
+    probers = read_probers(text)
+    if not probers:
+        return
+    resources = bootstrap.setdefault("static_resources", {})
+    resources.setdefault("listeners", []).append(_listener(probers, port, ipv6))
+    clusters = {cluster_name(prober): _cluster(prober) for prober in probers.values()}
+    clusters.pop("", None)
+    resources.setdefault("clusters", []).extend(clusters.values())
+
+
+def _listener(probers: dict[str, Config], port: int, ipv6: bool) -> Config:
+    longest = max(timeout_s(prober) for prober in probers.values())
+    ask = {
+        "@type": "type.googleapis.com/outrider.filters.http.python.v1.Python",
+        "filter": "proxy.probes.app:AppProbes",
+        "timeout": f"{longest + 1}s",
+        "config": {"probers": probers},
+    }
+    nothing = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
+    hcm = {
+        "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "app_probes",
+        "route_config": {"virtual_hosts": [{"name": "none", "domains": ["*"], "routes": [nothing]}]},
+        "http_filters": [
+            {"name": "app_probes", "typed_config": ask},
+            {"name": "router", "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"}},
+        ],
+    }
+    made: Config = {
+        "name": "app_probes",
+        "address": _address("0.0.0.0", port),
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": hcm}]}],
+    }
+    if ipv6:
+        made["additional_addresses"] = [{"address": _address("::", port)}]
+    return made
+
+
+def _cluster(prober: Config) -> Config:
+    name = cluster_name(prober)
+    handler = prober.get("grpc") or prober.get("httpGet") or {}
+    made: Config = {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": f"{timeout_s(prober)}s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [
+                {"lb_endpoints": [{"endpoint": {"address": _address("127.0.0.1", handler.get("port"))}}]}
+            ],
+        },
+    }
+    if "grpc" in prober:
+        options = {
+            "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+        made["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        }
+    elif _is_https(prober):
+        # as the kubelet does: the certificate is not verified
+        tls = {"@type": f"{_TYPES}.transport_sockets.tls.v3.UpstreamTlsContext"}
+        made["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": tls}
+    return made
+
+
+def _is_https(prober: Config) -> bool:
+    return str(prober.get("httpGet", {}).get("scheme", "")).upper() == "HTTPS"
+
+
+def _address(ip: str, port: Any) -> Config:
+    return {"socket_address": {"address": ip, "port_value": port}}

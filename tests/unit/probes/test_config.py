@@ -1,0 +1,61 @@
+"""Probers as JSON: what is refused, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy.probes.app import varint
+from proxy.probes.config import BadProbers, add_probes, read_probers
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[]", "is not an object"),
+        ('{"/a": {}}', "has not one of"),
+        ('{"/a": 1}', "has not one of"),
+        ('{"/a": {"httpGet": {"port": 1}, "grpc": {"port": 1}}}', "has not one of"),
+        ('{"a": {"httpGet": {"port": 1}}}', "has not one of"),
+        ('{"/a": {"httpGet": {"port": "web"}}}', "is no port"),
+        ('{"/a": {"httpGet": {"port": true}}}', "is no port"),
+        ('{"/a": {"httpGet": {"port": 70000}}}', "is no port"),
+        ('{"/a": {"httpGet": {"port": 1}, "timeoutSeconds": "x"}}', "is no number"),
+    ],
+)
+def test_refused(text: str, said: str) -> None:
+    with pytest.raises(BadProbers, match=said):
+        read_probers(text)
+
+
+def test_a_listener_and_a_cluster_for_each_way_of_asking() -> None:
+    probers = {
+        "/one": {"httpGet": {"port": 80}},
+        "/two": {"httpGet": {"port": 80, "path": "/x"}, "timeoutSeconds": 9},
+        "/three": {"httpGet": {"port": 443, "scheme": "HTTPS"}},
+        "/four": {"grpc": {"port": 9000}},
+        "/five": {"tcpSocket": {"port": 5432}},
+    }
+    bootstrap: dict[str, dict[str, list[dict[str, str]]]] = {}
+    add_probes(bootstrap, json.dumps(probers))
+    resources = bootstrap["static_resources"]
+    assert [one["name"] for one in resources["listeners"]] == ["app_probes"]
+    assert sorted(one["name"] for one in resources["clusters"]) == [
+        "app_probe_grpc_9000",
+        "app_probe_http_80",
+        "app_probe_https_443",
+    ]
+    assert "10s" in json.dumps(resources["listeners"])
+
+
+def test_no_probers_no_listener() -> None:
+    bootstrap: dict[str, object] = {}
+    add_probes(bootstrap, "{}")
+    assert bootstrap == {}
+
+
+def test_varint() -> None:
+    assert [varint(number) for number in (0, 127, 128, 300)] == [b"\0", b"\x7f", b"\x80\x01", b"\xac\x02"]
