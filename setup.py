@@ -36,6 +36,7 @@ INTERPRETED = {
     "proxy/ext/filters/http/python/load.py",
     "proxy/ext/filters/http/python/side.py",
     "proxy/ext/filters/listener/http_inspector.py",  # listener filters extend an interpreted class
+    "proxy/ext/filters/listener/proxy_protocol.py",
     "proxy/ext/filters/listener/tls_inspector.py",
     "proxy/ext/stats_sinks/statsd.py",  # coroutines, sockets
     "proxy/ext/transport_sockets/common_tls.py",

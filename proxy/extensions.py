@@ -201,6 +201,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.filters.listener.tls_inspector:TlsInspector",
     ),
     (
+        "envoy.filters.listener.proxy_protocol",
+        "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+        "proxy.ext.filters.listener.proxy_protocol:ProxyProtocol",
+    ),
+    (
         "envoy.filters.listener.http_inspector",
         "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
         "proxy.ext.filters.listener.http_inspector:HttpInspector",

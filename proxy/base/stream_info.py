@@ -27,6 +27,8 @@ class ConnectionInfo:
     of the connection itself
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     local_close_reason: why we ended it, where that has a name; close_type: how it ended, as Envoy detects it
+    direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on; metadata: of listener
+    filters, for logs of connections, None while there is none
     filter_state: what network filters leave for those behind them, by Envoy's keys; None while there is none
     """
 
@@ -35,6 +37,7 @@ class ConnectionInfo:
         "bytes_sent",
         "close_type",
         "connection_id",
+        "direct_local_address",
         "direct_remote_address",
         "filter_chain_name",
         "filter_state",
@@ -43,10 +46,12 @@ class ConnectionInfo:
         "local_address",
         "local_address_restored",
         "local_close_reason",
+        "metadata",
         "protocol",
         "remote_address",
         "requested_server_name",
         "scheme",
+        "tlvs",
         "started_at",
         "tls",
         "transport_failure",
@@ -58,7 +63,7 @@ class ConnectionInfo:
         self.connection_id = connection_id
         self.remote_address = remote_address
         self.direct_remote_address = remote_address
-        self.local_address = local_address
+        self.local_address = self.direct_local_address = local_address
         self.local_address_restored = False
         self.started_at = started_at
         self.requested_server_name = ""
@@ -73,6 +78,8 @@ class ConnectionInfo:
         self.local_close_reason = b""
         self.close_type = b"Normal"
         self.filter_state: dict[str, str] | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.tlvs: tuple[tuple[int, bytes], ...] = ()
 
 
 class UpstreamBytes:

@@ -149,7 +149,7 @@ _ADDRESSES: Final = (
     ("UPSTREAM_LOCAL_", "upstream_local_address"),
     ("UPSTREAM_REMOTE_", "upstream_remote_address"),
     ("DOWNSTREAM_LOCAL_", "info.local_address"),
-    ("DOWNSTREAM_DIRECT_LOCAL_", "info.local_address"),
+    ("DOWNSTREAM_DIRECT_LOCAL_", "info.direct_local_address"),
     ("DOWNSTREAM_REMOTE_", "remote_address"),
     ("DOWNSTREAM_DIRECT_REMOTE_", "info.direct_remote_address"),
 )

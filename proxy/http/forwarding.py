@@ -244,7 +244,7 @@ class Forwarding:
     def _remote_address(self, stream: StreamInfo, headers: RequestHeaders) -> bool:
         """An edge: the peer is the client, unless trusted proxies stand before us (xff_num_trusted_hops)."""
         had_forwarded = headers.get(b"x-forwarded-for") if headers.known & FORWARDED_FOR else None
-        direct = stream.info.direct_remote_address
+        direct = stream.info.remote_address  # of the connection, as PROXY protocol may have told it
         peer = (
             "" if direct[:1] in ("/", "@") else direct.rpartition(":")[0].strip("[]")
         )  # unix sockets have no IP

@@ -14,12 +14,13 @@ from proxy.base.stream_info import ConnectionInfo
 from proxy.base.timers import Timed
 from proxy.listener.chain_match import Facts, address_of
 from proxy.network.addresses import address_text
+from proxy.network.raw_connection import reset
 
 if TYPE_CHECKING:
     from proxy.listener.filter_chain import FilterChain
     from proxy.listener.listener import Listener
 
-_MOST_BYTES = 64 * 1024
+_MOST_BYTES = 128 * 1024  # a PROXY protocol header may be half as long
 
 
 class Inspector:
@@ -102,10 +103,14 @@ class Accepting(Timed):
             if done is None and len(self.data) < _MOST_BYTES:
                 return
             if done is False:
-                self.listener.stats.downstream_listener_filter_error.value += 1
+                if not self.facts.is_counted:
+                    self.listener.stats.downstream_listener_filter_error.value += 1
                 self._leave()
-                self.transport.abort()
+                self._drop()
                 return
+            if self.facts.consumed:
+                self.data = self.data[self.facts.consumed :]
+                self.facts.consumed = 0
             self.at += 1
         self._enter()
 
@@ -124,7 +129,7 @@ class Accepting(Timed):
             listener.stats.no_filter_chain_match.value += 1
             if listener.access_logs:
                 listener.log_unmatched(self._info())
-            self.transport.abort()
+            self._drop()
             return
         protocol = chain.new_protocol(listener, listener.dispatcher)
         listener.filter_chain_name, listener.entering = chain.name, self.facts  # ``introduce`` reads them
@@ -141,6 +146,13 @@ class Accepting(Timed):
         info = ConnectionInfo(0, peer, local, self.began_at)
         info.requested_server_name = self.facts.server_name
         return info
+
+    def _drop(self) -> None:
+        """Close it; a client that has said something learns that nobody has heard it."""
+        if self.data:
+            reset(self.transport)
+        else:
+            self.transport.abort()
 
     def _leave(self) -> None:
         self.listener.no_longer_waits(self)
@@ -163,7 +175,7 @@ class Accepting(Timed):
     def abort(self) -> None:
         """The listener ends."""
         self._leave()
-        self.transport.abort()
+        self._drop()
 
     def fence(self, error: Exception) -> None:
         """Our own mistake: this connection is closed."""

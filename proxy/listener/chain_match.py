@@ -9,6 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
+from proxy.upstream.host import format_address
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -37,11 +39,22 @@ class Facts:
     """What is known of a connection when its chain is chosen. Addresses are None for unix sockets.
 
     restored: the destination is the one before a redirection to us; socket: to be asked, while listener filters run
+    is_proxied: the source is the one that a proxy before us has told of, whose TLVs to pass on are ``tlvs``
+    metadata: dynamic metadata of the connection; consumed: how many of its first bytes a listener filter has taken for
+    itself; is_counted: the listener filter that closes it has counted that itself
     """
 
     __slots__ = (
-        *("application_protocols", "destination", "destination_port", "direct_source", "restored"),
-        *("server_name", "socket", "source", "source_port", "transport_protocol"),
+        *(
+            "application_protocols",
+            "consumed",
+            "destination",
+            "destination_port",
+            "direct_source",
+            "is_counted",
+        ),
+        *("is_proxied", "metadata", "restored", "server_name", "socket", "source", "source_port", "tlvs"),
+        "transport_protocol",
     )
 
     def __init__(self) -> None:
@@ -55,16 +68,35 @@ class Facts:
         self.source_port = 0
         self.restored = False
         self.socket: Any = None
+        self.is_proxied = False
+        self.tlvs: tuple[tuple[int, bytes], ...] = ()
+        self.metadata: dict[str, Any] = {}
+        self.consumed = 0
+        self.is_counted = False
 
     def restore(self, ip: str, port: int) -> None:
         """Where the connection was going."""
         self.destination, self.destination_port, self.restored = ip_address(ip), port, True
 
+    def proxied(self, address: Address, port: int) -> None:
+        """Who the client is, as a proxy before us says."""
+        self.source, self.source_port, self.is_proxied = address, port, True
+
     @property
     def local_address(self) -> str:
         """The destination as "ip:port" text, IPv6 in brackets."""
-        ip = str(self.destination)
-        return f"[{ip}]:{self.destination_port}" if ":" in ip else f"{ip}:{self.destination_port}"
+        return format_address(_text(self.destination), self.destination_port)
+
+    @property
+    def remote_address(self) -> str:
+        """The source in the same way."""
+        return format_address(_text(self.source), self.source_port)
+
+
+def _text(address: Address | None) -> str:
+    """As Envoy prints it: an IPv4 address within IPv6 with its dots."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return f"::ffff:{mapped}" if mapped is not None else str(address)
 
 
 class Overlap(ValueError):

@@ -10,6 +10,7 @@ from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Criteria, Network, Overlap
+from proxy.listener.disabled import Unless, compile_predicate
 from proxy.listener.filter_chain import FilterChain
 from proxy.listener.listener import Listener, NetworkFilter
 from proxy.network.read_filter import ReadFilterFactory
@@ -84,9 +85,9 @@ def _compile_listener_filter(reader: Reader, context: FactoryContext) -> Inspect
             "", context.registry.unknown("listener filter", config.type_name, LISTENER_FILTERS)
         )
         return None
-    reader.unsupported("filter_disabled", "listener filters cannot be left out of some connections yet")
     made: Inspector = context.registry.resolve(config.type_name)(config, context)
-    return made
+    disabled = reader.sub("filter_disabled")
+    return made if disabled is None else Unless(compile_predicate(disabled), made)
 
 
 @reads("envoy.config.listener.v3.FilterChain")

@@ -280,6 +280,11 @@ class Listener:
         if facts.restored:
             info.local_address = facts.local_address
             info.local_address_restored = True
+        if facts.is_proxied:
+            info.remote_address = facts.remote_address
+            info.tlvs = facts.tlvs
+        if facts.metadata:
+            info.metadata = facts.metadata
 
     def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""
@@ -344,7 +349,7 @@ class Listener:
         """Clients of a unix socket have no address of their own: as in Envoy, ours stands for it."""
         path = self.pipes.get(info.local_address)
         if path is not None:
-            info.local_address = path
+            info.local_address = info.direct_local_address = path
             if info.direct_remote_address == "-":
                 info.remote_address = info.direct_remote_address = path
 

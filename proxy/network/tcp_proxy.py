@@ -130,7 +130,9 @@ class TcpProxy:
 
     def begin(self, info: ConnectionInfo) -> TcpStreamInfo:
         """A connection comes; what logs will say of it."""
-        return TcpStreamInfo(info, self.clock.wall(), info.started_at)
+        stream = TcpStreamInfo(info, self.clock.wall(), info.started_at)
+        stream.metadata = info.metadata
+        return stream
 
     def log(self, stream: TcpStreamInfo, moment: bytes, now: float) -> None:
         """Write the lines of a moment."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import ssl
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import brotli
 import pytest
 from backports import zstd
 
+from tests.support.certs import Authority, Pair
 from tests.support.client import get
 from tests.support.collector import Collector, otlp_spans
 from tests.support.envoy import ENVOY_MISSING, envoy_binary
@@ -26,6 +28,7 @@ from tests.support.grpc_service import GrpcHost
 from tests.support.messages import Headers
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
+from tests.support.tcp_peer import TcpPeer, TcpScript, TcpUpstream
 from tests.support.upstream import Upstream, reply
 from tests.support.wait import until
 from tests.support.websocket import EchoServer, websocket
@@ -37,6 +40,36 @@ TRACE, PARENT = "463ac35c9f6413ad48485a3953bb6124", "a2fb4a1d1a96d312"
 @pytest.fixture(scope="module")
 def examples(shared: Path) -> Path:
     return shared / "fixtures" / "envoy-examples"
+
+
+CA = Authority()
+HOST = CA.signs("host", dns=("front.example",))
+
+
+def server_context(pair: Pair, *alpn: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        context.load_cert_chain(*pair.write(Path(folder), "host"))
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def trusting(*alpn: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=CA.pem)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def answering(body: bytes) -> TcpScript:
+    """A host that waits for a word, and says its own."""
+
+    def play(peer: TcpPeer) -> None:
+        if peer.hears():
+            peer.send(body).end().listen()
+
+    return play
 
 
 # --- those that run -------------------------------------------------------------------------------------------------
@@ -362,3 +395,65 @@ def test_grpc_bridge_the_client(run: Run, examples: Path) -> None:
             assert (response.status, response.body) == (200, b"\0\0\0\0\0")
             assert response.one("grpc-status") == "0"
     assert [request.path for request in upstream.requests] == ["/kv.KV/Get"]
+
+
+def test_tls_passed_through(run: Run, examples: Path) -> None:
+    """The proxy has no certificate: the host's own reaches the client."""
+    port = free_port()
+    with TcpUpstream(answering(b"behind"), server_context(HOST)) as upstream:
+        places = {
+            ("0.0.0.0", 10000): ("127.0.0.1", port),
+            ("service-https", 443): ("127.0.0.1", upstream.port),
+        }
+        with run(moved((examples / "tls/envoy-https-passthrough.yaml").read_text(), places)) as proxy:
+            with TcpPeer.connect(port).secure(trusting()) as peer:
+                assert peer.send(b"asking").read(6) == b"behind"
+            assert proxy.stats()["tcp.https_passthrough.downstream_cx_total"] == 1
+
+
+def test_told_apart_by_their_hello(run: Run, examples: Path) -> None:
+    """tls-inspector: TLS for HTTP/2, TLS for HTTP/1.1 and plain text, each to a host of its own."""
+    port = free_port()
+    with (
+        TcpUpstream(answering(b"HTTP/2"), server_context(HOST, "h2")) as second,
+        TcpUpstream(answering(b"HTTP/1"), server_context(HOST, "http/1.1")) as first,
+        TcpUpstream(answering(b"plain.")) as plain,
+    ):
+        places = {
+            ("0.0.0.0", 10000): ("127.0.0.1", port),
+            ("service-https1", 443): ("127.0.0.1", second.port),
+            ("service-https0", 443): ("127.0.0.1", first.port),
+            ("service-http", 80): ("127.0.0.1", plain.port),
+        }
+        with run(moved((examples / "tls-inspector/envoy.yaml").read_text(), places)) as proxy:
+            for offer, said in (("h2", b"HTTP/2"), ("http/1.1", b"HTTP/1"), ("", b"plain.")):
+                with TcpPeer.connect(port) as peer:
+                    if offer:
+                        peer.secure(trusting(offer))
+                    assert peer.send(b"asking").read(6) == said
+            assert proxy.stats()["tls_inspector.alpn_found"] == 2
+            assert proxy.stats()["tls_inspector.tls_not_found"] == 1
+
+
+def test_double_proxy_at_the_back(run: Run, examples: Path, tmp_path: Path) -> None:
+    """Only a client with a certificate of the right name reaches what is behind; its certificates are made here."""
+    port = free_port()
+    frontend = CA.signs("frontend", dns=("proxy-postgres-frontend.example.com",))
+    other = CA.signs("other", dns=("other.example.com",))
+    text = (examples / "double-proxy/envoy-backend.yaml").read_text().replace("certs/", f"{tmp_path}/")
+    (tmp_path / "cacert.pem").write_text(CA.pem)
+    for made, name in zip(HOST.write(tmp_path, "server"), ("servercert.pem", "serverkey.pem"), strict=True):
+        Path(made).rename(tmp_path / name)
+    with TcpUpstream(answering(b"behind")) as upstream:
+        places = {("0.0.0.0", 5432): ("127.0.0.1", port), ("postgres", 5432): ("127.0.0.1", upstream.port)}
+        with run(moved(text, places)) as proxy:
+            for pair, gets in ((frontend, b"behind"), (other, b"")):
+                context = trusting()
+                context.load_cert_chain(*pair.write(tmp_path, "client"))
+                with TcpPeer.connect(port).secure(context) as peer:
+                    with suppress(OSError):  # it may have been refused by now
+                        peer.send(b"asking")
+                        peer.listen()
+                    assert b"".join(each for each in peer.heard if isinstance(each, bytes)) == gets
+            until(lambda: proxy.stats()["tcp.postgres_tcp.downstream_cx_tx_bytes_total"] == 6, "its bytes")
+            assert "b'asking' end" in upstream.stories()

@@ -58,6 +58,10 @@ class TcpPeer:
             got += piece
         return got
 
+    def hears(self) -> bytes:
+        """What comes next; b"" at the end."""
+        return self._receive(65536)
+
     def listen(self) -> Self:
         """To the end of what comes."""
         while self._receive(65536):
@@ -123,7 +127,7 @@ TcpScript = Callable[[TcpPeer], None]
 
 def echo(peer: TcpPeer) -> None:
     """Says what it hears, to the end."""
-    while data := peer._receive(65536):
+    while data := peer.hears():
         peer.send(data)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.certs import Authority
-from tests.support.client import request
+from tests.support.client import Client, request
 from tests.support.config import (
     TYPES,
     Config,
@@ -49,6 +49,8 @@ LOGGED = (
     *("DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS"),
     *("REQUESTED_SERVER_NAME", "ROUTE_NAME", "FILTER_CHAIN_NAME", "REQUEST_DURATION", "RESPONSE_DURATION"),
     *("CONNECTION_ID", "DOWNSTREAM_TLS_VERSION", "UPSTREAM_TLS_VERSION", "GRPC_STATUS"),
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS",
+    "DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol)",
 )
 
 
@@ -250,6 +252,64 @@ def limited(world: World) -> None:
         first.send(request("GET", "/")).read(15)
         with TcpPeer.connect(world.front) as second:
             world.said.append(second.listen().story)
+
+
+# -- PROXY protocol ------------------------------------------------------------------------------------------------
+
+V1 = b"PROXY TCP4 192.0.2.7 198.51.100.8 1111 2222\r\n"
+V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xc0\0\x02\x07\xc6\x33\x64\x08\x04\x57\x08\xae" + b"\xea\0\x05value"
+BAD_V1 = b"PROXY TCP4 192.0.2.7 198.51.100.8 1111 70000\r\n"
+
+
+def proxy_protocol(disabled: Config | None = None, **fields: Any) -> Config:
+    """What joins a listener; ``disabled``: its filter_disabled."""
+    typed = {"@type": f"{TYPES}.filters.listener.proxy_protocol.v3.ProxyProtocol", **fields}
+    filter = {"name": "envoy.filters.listener.proxy_protocol", "typed_config": typed}
+    return {"listener_filters": [{**filter, **({"filter_disabled": disabled} if disabled else {})}]}
+
+
+RULE = {"tlv_type": 0xEA, "on_tlv_present": {"key": "told"}}
+
+
+def clients(*drives: Callable[[World], None]) -> Callable[[World], None]:
+    """One after the other; each is logged before the next comes."""
+
+    def drive(world: World) -> None:
+        for count, each in enumerate(drives):
+            world.wait_for_lines(count)
+            each(world)
+
+    return drive
+
+
+def refused_client(data: bytes) -> Callable[[World], None]:
+    def drive(world: World) -> None:
+        with TcpPeer.connect(world.front) as peer:
+            world.said.append(peer.send(data).listen().story)
+
+    return drive
+
+
+def refused_clients(world: World) -> None:
+    for data in (BAD_V1, b"no header at all"):
+        refused_client(data)(world)
+
+
+def proxied_http(world: World) -> Config:
+    listener = http_listener(
+        world.front,
+        [virtual_host([route_to("web")])],
+        hcm={"access_log": logged(world, "WIRE"), "use_remote_address": True},
+        **proxy_protocol(rules=[RULE]),
+    )
+    return bootstrap(world.admin, [listener], [cluster("web", world.upstreams["web"].port)])
+
+
+def asks_as_another(world: World) -> None:
+    with Client(world.front) as asking:
+        world.sent += request("GET", "/")
+        asking.send(V2 + request("GET", "/"))
+        world.listen(asking)
 
 
 SAYS_HELLO = Raw(echo)
@@ -470,5 +530,70 @@ SCENARIOS = [
         lines=3,
         allow={"tls-inspector-errors": "^log 1 DOWNSTREAM_TRANSPORT_FAILURE_REASON"},
         expect=told(200, "b'\\x00\\x01 no HTTP' end", "b'in TLS' end"),
+    ),
+    Scenario(
+        name="proxy_protocol",
+        title="proxy_protocol: addresses by headers of both versions, TLVs into metadata",
+        config=proxied(listener=proxy_protocol(rules=[RULE])),
+        drive=clients(
+            client(V1, b"hello", "read 5", "end", "listen"),
+            client(V2 + b"hello", "read 5", "end", "listen"),
+            client(b"PROXY UNKNOWN\r\nhello", "read 5", "end", "listen"),
+        ),
+        upstreams={"up": SAYS_HELLO},
+        lines=3,
+        expect=told("b'hello' end", "b'hello' end", "b'hello' end"),
+    ),
+    Scenario(
+        name="proxy_protocol_refuses",
+        title="proxy_protocol: a bad header, and none",
+        config=proxied(listener=proxy_protocol()),
+        drive=refused_clients,
+        upstreams={"up": SAYS_HELLO},
+        expect=told("reset", "reset"),
+    ),
+    Scenario(
+        name="proxy_protocol_optional",
+        title="proxy_protocol: allow_requests_without_proxy_protocol, disallowed_versions",
+        config=proxied(
+            listener=proxy_protocol(
+                allow_requests_without_proxy_protocol=True, disallowed_versions=["V2"], stat_prefix="pre"
+            )
+        ),
+        drive=clients(
+            client(V1 + b"hello", "read 5", "end", "listen"),
+            client(b"no header", "read 9", "end", "listen"),
+            client(V2, "read 36", "end", "listen"),
+        ),
+        upstreams={"up": SAYS_HELLO},
+        lines=3,
+    ),
+    Scenario(
+        name="proxy_protocol_disabled",
+        title="filter_disabled: a listener filter that does not look",
+        config=proxied(
+            listener=proxy_protocol(
+                {
+                    "and_match": {
+                        "rules": [
+                            {"destination_port_range": {"start": 1, "end": 65536}},
+                            {"not_match": {"destination_port_range": {"start": 1, "end": 2}}},
+                        ]
+                    }
+                }
+            )
+        ),
+        drive=client(V1, f"read {len(V1)}", "end", "listen"),
+        upstreams={"up": SAYS_HELLO},
+        lines=1,
+    ),
+    Scenario(
+        name="proxy_protocol_http",
+        title="proxy_protocol before HTTP: the client's address in headers and logs",
+        config=proxied_http,
+        drive=asks_as_another,
+        upstreams={"web": [reply(200, b"web")]},
+        lines=1,
+        expect=told(200),
     ),
 ]

@@ -35,6 +35,7 @@ COMPARED = re.compile(
     r"|cluster\.[^.]+\.grpc(-web)?\."
     r"|tcp\.raw\.(downstream_cx_(total|no_route|drain_close|[rt]x_bytes_total)|idle_timeout|max_downstream)"
     r"|cluster\.[^.]+\.upstream_cx_(connect_attempts_exceeded|idle_timeout)|connection_limit\.[^.]+\.limited"
+    r"|proxy_proto\.|downstream_cx_proxy_proto_error"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
 

@@ -10,9 +10,7 @@ from proxy.base.stream_info import ConnectionInfo, StreamInfo
 
 PROXY = Path(__file__).resolve().parents[3] / "proxy"
 #: facts that can have no value here, with the reason
-NEVER = {
-    "metadata": "no filter of ours writes dynamic metadata; those of others may",
-}
+NEVER: dict[str, str] = {}
 SLOTS = {*StreamInfo.__slots__, *ConnectionInfo.__slots__}
 
 
