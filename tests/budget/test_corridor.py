@@ -77,9 +77,14 @@ def quiet_collector() -> Iterator[None]:
 
 
 def calls_of(corridor: Corridor) -> Counter[str]:
-    """The Python functions called during one request on a warm connection."""
+    """The Python functions called during one request on a warm connection: the one of three with the fewest, since what
+    is made anew once a second (the date) is no request's."""
     corridor.exchange()
     corridor.exchange()
+    return min((calls_of_one(corridor) for _ in range(3)), key=Counter.total)
+
+
+def calls_of_one(corridor: Corridor) -> Counter[str]:
     counted: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -93,7 +98,7 @@ def calls_of(corridor: Corridor) -> Counter[str]:
         corridor.response()
     finally:
         sys.setprofile(before)
-    harness = ("corridor.py:", "test_corridor.py:calls_of")
+    harness = ("corridor.py:", "test_corridor.py:calls_of_one")
     return Counter({name: times for name, times in counted.items() if not name.startswith(harness)})
 
 
@@ -109,7 +114,7 @@ def test_the_corridor_works(tmp_path: Path) -> None:
 def test_calls_per_request_with_five_filters(tmp_path: Path) -> None:
     idle = [Idle() for _ in range(FILTERS)]
     counted = calls_of(plain(tmp_path, list(idle)))
-    assert idle[0].seen == 3
+    assert idle[0].seen == 5
     assert counted.total() <= CALLS, counted.most_common()
 
 

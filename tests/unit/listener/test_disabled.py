@@ -25,6 +25,12 @@ def reader_of(config: dict[str, Any]) -> Reader:
     return Reader(message, "filter_disabled", Errors())
 
 
+def to_port(port: int) -> Facts:
+    facts = Facts()
+    facts.destination_port = port
+    return facts
+
+
 @pytest.mark.parametrize(
     "config, ports",
     [
@@ -38,7 +44,7 @@ def reader_of(config: dict[str, Any]) -> Reader:
 )
 def test_predicates(config: dict[str, Any], ports: list[int]) -> None:
     holds = compile_predicate(reader_of(config))
-    assert [port for port in (1, 89, 95, 100, 150) if holds(Facts(destination_port=port))] == ports
+    assert [port for port in (1, 89, 95, 100, 150) if holds(to_port(port))] == ports
 
 
 def test_a_predicate_without_a_rule_is_a_finding() -> None:
@@ -53,5 +59,5 @@ def test_a_filter_that_is_disabled_does_not_look() -> None:
             return False
 
     filter = Unless(compile_predicate(reader_of(LOW)), Never())
-    assert filter.inspect(b"", Facts(destination_port=1)) is True
-    assert filter.inspect(b"", Facts(destination_port=100)) is False
+    assert filter.inspect(b"", to_port(1)) is True
+    assert filter.inspect(b"", to_port(100)) is False

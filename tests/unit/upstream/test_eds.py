@@ -39,7 +39,7 @@ class Source:
 
 def made(world: World, **more: Any) -> tuple[Cluster, Source]:
     source = Source()
-    world.context.sources = source
+    world.context = world.context._replace(sources=source)
     config = {"eds_config": {"path_config_source": {"path": "/x"}}, **more}
     return world.cluster(type="EDS", eds_cluster_config=config), source
 
