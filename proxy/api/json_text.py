@@ -8,6 +8,7 @@ scanner (json_scan), which also knows the place of everything; it is used when t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import isinf
 from typing import Any, NoReturn
 
@@ -25,35 +26,59 @@ class Repeated(dict[str, Any]):
         self.pairs = pairs
 
 
+_COLLECTIONS = frozenset({dict, list, Repeated})
+
+
 def read_json(text: str) -> Any:
     """The document as plain values. Raises TextError."""
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=json_object,
-            parse_float=_real,
-            parse_int=_whole,
-            parse_constant=_constant,
-            strict=False,
-        )
+        if any(f"{blank}:" in text for blank in " \t\r\n"):
+            value, is_too_deep = _load(text, json_object), None
+        else:
+            # No blank before any colon, so there are no more keys than this, and where all are there none was repeated.
+            value = _load(text, None)
+            keys, is_too_deep = _measure(value)
+            if keys != text.count('":'):
+                value = _load(text, json_object)
     except RecursionError:
         raise TextError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         return _scan(text)[0]
-    if "\\u" in text or _is_too_deep(value):
+    if is_too_deep is None:
+        _, is_too_deep = _measure(value)
+    if "\\u" in text or is_too_deep:
         _scan(text)  # says so: half a surrogate pair, too, is text to Python but to no one else
     return value
 
 
-def _is_too_deep(value: Any) -> bool:
-    """Whether anything is nested deeper than MAX_DEPTH; level by level."""
-    level = [value] if isinstance(value, (dict, list)) else []
+def _load(text: str, make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None) -> Any:
+    """Raises ValueError and RecursionError. make_object: None is a dict, with the last of equal keys."""
+    return json.loads(
+        text,
+        object_pairs_hook=make_object,
+        parse_float=_real,
+        parse_int=_whole,
+        parse_constant=_constant,
+        strict=False,
+    )
+
+
+def _measure(value: Any) -> tuple[int, bool]:
+    """How many keys there are in all, and whether anything is nested deeper than MAX_DEPTH; level by level."""
+    keys = 0
+    level = [value] if type(value) in _COLLECTIONS else []
     for _ in range(MAX_DEPTH):
-        children = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [child for inside in children for child in inside if isinstance(child, (dict, list))]
+        inside: list[Any] = []
+        for one in level:
+            if type(one) is list:
+                inside += one
+            else:
+                keys += len(one)
+                inside += one.values()
+        level = [child for child in inside if type(child) in _COLLECTIONS]
         if not level:
-            return False
-    return True
+            return keys, False
+    return keys, True
 
 
 def _scan(text: str) -> tuple[Any, Mark]:

@@ -87,8 +87,9 @@ class Reader:
         self._errors = errors if errors is not None else Errors()
         self._locator = locator
         # What is set, in the order of the fields' numbers; most of what is asked for is not.
-        names = fields.names
-        self._values: dict[str, Any] = {names[field]: value for field, value in message.ListFields()}
+        self._values: dict[str, Any] = {}
+        for field, value in message.ListFields():
+            self._values[fields.names[field]] = value
         self._read: dict[str, Any] = {}  # fields that are set and were read: their children, or _NO_CHILD
         self._settled: set[str] | frozenset[str] = _NONE  # fields ("": all) about which all is said
 
@@ -116,8 +117,13 @@ class Reader:
 
     def text(self, field: str) -> str:
         """A string field."""
-        value: str = self._scalar(field, _TEXT)
-        return value
+        if self._fields[field].kind != _TEXT:
+            raise self._other_type(field)
+        text: str | None = self._values.get(field)
+        if text is None:
+            return ""
+        self._read[field] = _NO_CHILD
+        return text
 
     def blob(self, field: str) -> bytes:
         """A bytes field."""
@@ -138,8 +144,9 @@ class Reader:
 
     def enum(self, field: str) -> str:
         """The name of an enum field's value; the number as text when the schema has no name for it."""
-        value = self._scalar(field, _ENUM)
-        return self._fields[field].enum_name(value)
+        known = self._fields[field]
+        number = self._scalar(field, _ENUM)
+        return known.enum_names.get(number) or known.enum_name(number)
 
     def values(self, field: str) -> list[Any]:
         """A repeated scalar field; enum values by name."""
@@ -160,7 +167,8 @@ class Reader:
             return None
         child: Reader | None = self._read.get(field, _NO_CHILD)
         if child is _NO_CHILD:
-            child = self._read[field] = self._child(self._fields[field].is_any, value, field)
+            child = self._child(self._fields[field].is_any, value, field)
+            self._read[field] = child
         return child
 
     def any(self, field: str) -> Reader | None:
@@ -230,7 +238,7 @@ class Reader:
 
     def _child(self, is_any: bool, value: Any, step: str) -> Reader | None:
         """A reader one step down; an Any becomes the message inside it."""
-        path = child_path(self.path, step)
+        path = f"{self.path}.{step}" if self.path else step
         if is_any:
             if is_typed_struct(value):
                 path += ".value"
@@ -384,10 +392,14 @@ class Reader:
         """A name the message does not have is a bug of the caller."""
         return KeyError(f"{self.type_name} has no field {field}")
 
+    def _other_type(self, field: str) -> TypeError:
+        """Another bug of the caller."""
+        return TypeError(f"{self.type_name}.{field} is of another type")
+
     def _scalar(self, field: str, kind: int) -> Any:
         known = self._fields[field]
         if known.kind != kind:
-            raise TypeError(f"{self.type_name}.{field} is of another type")
+            raise self._other_type(field)
         value = self._values.get(field)
         if value is None:
             return known.default
@@ -454,10 +466,8 @@ class _Field:
 
     def enum_name(self, number: int) -> str:
         """The name of a value; the number as text when the schema has no name for it."""
-        name = self.enum_names.get(number)
-        if name is None:
-            value = enum_type(self.descriptor).values_by_number.get(number)
-            name = self.enum_names[number] = str(value.name) if value is not None else str(number)
+        value = enum_type(self.descriptor).values_by_number.get(number)
+        name = self.enum_names[number] = str(value.name) if value is not None else str(number)
         return name
 
 

@@ -88,3 +88,25 @@ def test_numbers_beyond_a_double_are_refused_with_their_place(number: str) -> No
 
 def test_large_numbers_that_fit() -> None:
     assert read_json("[1e300, 1e-999, " + "9" * 308 + "]")[:2] == [1e300, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":2}',
+        '{"a" : 1, "a" : 2}',
+        '{"a": 1, "a"\n: 2}',
+        '{"a": "\\":", "b": 1, "b": 2}',
+        '{"a": [{"b": 1}, {"c": 1, "c": 2}]}',
+    ],
+)
+def test_a_repeated_key_is_found_however_it_is_written(text: str) -> None:
+    def is_there(value: Any) -> bool:
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return type(value) is Repeated or any(is_there(one) for one in inside)
+
+    assert is_there(read_json(text))
+
+
+def test_texts_that_look_like_keys_repeat_nothing() -> None:
+    assert type(read_json('{"a": "\\":", "b": " : "}')) is dict
