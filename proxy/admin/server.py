@@ -1,4 +1,4 @@
-"""The admin server: endpoints by table, served by serving.py. They answer at once: they only read memory."""
+"""The admin server: endpoints by table (pages), served by serving.py. They answer at once: they only read memory."""
 
 from __future__ import annotations
 
@@ -6,74 +6,14 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from proxy.admin import (
-    certs,
-    clusters,
-    config_dump,
-    control,
-    facts,
-    listeners,
-    logging,
-    prometheus,
-    ready,
-    runtime,
-    server_info,
-    stats,
-)
+from proxy.admin import ready
 from proxy.admin.guard import Guard, is_loopback
-from proxy.admin.help import help_text, home_page
 from proxy.admin.names import AdminStats
 from proxy.admin.serving import MAX_CONNECTIONS, HttpServer
-from proxy.admin.state import AdminState, Endpoint, Reply, Request
+from proxy.admin.state import AdminState, Reply, Request
 
 if TYPE_CHECKING:
     import ssl
-
-
-def _help(state: AdminState, request: Request) -> Reply:
-    return Reply(help_text(ROUTES))
-
-
-def _home(state: AdminState, request: Request) -> Reply:
-    return home_page(ROUTES)
-
-
-ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("/", "Admin home page", _home),
-    certs.ENDPOINT,
-    clusters.ENDPOINT,
-    config_dump.ENDPOINT,
-    control.DRAIN,
-    control.FAIL,
-    control.RECOVER,
-    Endpoint("/help", "print out list of admin commands", _help),
-    facts.HOT_RESTART_VERSION,
-    facts.INIT_DUMP,
-    listeners.ENDPOINT,
-    logging.ENDPOINT,
-    facts.MEMORY,
-    control.QUIT,
-    ready.ENDPOINT,
-    control.REOPEN,
-    control.RESET,
-    runtime.PRINT,
-    runtime.MODIFY,
-    server_info.ENDPOINT,
-    stats.ENDPOINT,
-    prometheus.ENDPOINT,
-)
-
-_TABLE = {endpoint.path: endpoint for endpoint in ROUTES}
-
-
-def dispatch(state: AdminState, request: Request) -> Reply:
-    """The reply to one request."""
-    endpoint = _TABLE.get(request.path)
-    if endpoint is None:
-        return Reply("invalid path. " + help_text(ROUTES), 404)
-    if endpoint.post_only and request.method != "POST":
-        return Reply(f"Method {request.method} not allowed, POST required.", 405)
-    return endpoint.answer(state, request)
 
 
 class AdminServer(HttpServer):
@@ -115,4 +55,8 @@ class AdminServer(HttpServer):
             return Reply(f"request to path {request.path} not allowed", 403)
         if self.before_stats is not None and request.path.startswith(("/stats", "/clusters")):
             self.before_stats()
+        if request.path == ready.ENDPOINT.path:
+            return ready.answer(self.state, request)
+        from proxy.admin.pages import dispatch  # see server.main.import_later
+
         return dispatch(self.state, request)

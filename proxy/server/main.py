@@ -132,7 +132,7 @@ class Server:
             await self._start_admin()
         self._take_over()
         self.ready.set()
-        self.loop.call_soon(import_http2, parts)
+        self.loop.call_soon(import_later, parts)
         for listener in parts.listeners.listeners:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
@@ -367,18 +367,20 @@ class Server:
         set_log_level(logger, level)
 
 
-def import_http2(parts: Parts) -> None:
-    """Import what HTTP/2 needs, where it may be spoken.
+def import_later(parts: Parts) -> None:
+    """Import what may be needed soon, but not for being ready: the admin pages, and HTTP/2 where it may be spoken.
 
-    That is a tenth of all imports, and the first connection in HTTP/2 comes later than the time at which we are ready.
-    It does not wait for that connection: by then the package's files may be another version's.
+    That is a sixth of all imports. They do not wait until somebody asks for them: by then the package's files may be
+    another version's.
     """
     chains = [chain for listener in parts.listeners.listeners for chain in listener.filter_chains]
     managers = [hcm for chain in chains if (hcm := getattr(chain.filter, "hcm", None)) is not None]
     if any(hcm.is_http2 or hcm.detects_http2 for hcm in managers):
         import proxy.network.downstream_http2
     if any(cluster.config.http.http2 is not None for cluster in parts.clusters.clusters.values()):
-        import proxy.network.upstream_http2  # noqa: F401
+        import proxy.network.upstream_http2
+    if parts.admin is not None:
+        import proxy.admin.pages  # noqa: F401
     gc.freeze()
 
 

@@ -92,13 +92,15 @@ def calls_of_one(corridor: Corridor) -> Counter[str]:
             counted[f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_qualname}"] += 1
 
     before = sys.getprofile()
+    gc.disable()  # what it frees of other tests may have something to say
     sys.setprofile(count)
     try:
         corridor.request()
         corridor.response()
     finally:
         sys.setprofile(before)
-    harness = ("corridor.py:", "test_corridor.py:calls_of_one")
+        gc.enable()
+    harness = ("corridor.py:", "test_corridor.py:calls_of")
     return Counter({name: times for name, times in counted.items() if not name.startswith(harness)})
 
 

@@ -27,7 +27,18 @@ NEVER_PLAIN = (
     # protobuf's implementation in pure Python, which most of its public modules import
     *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
     "google.protobuf.internal.python_message",
+    *("difflib", "proxy.api.json_scan", "proxy.api.near_types", "proxy.explain"),  # for those who err
 )
+#: what serving imports once it is ready, because somebody may ask for it
+ONCE_READY = (
+    "ngh2",
+    "h11",
+    "proxy.admin.pages",
+    "proxy.network.downstream_http2",
+    "proxy.network.upstream_http2",
+)
+#: making one costs the start as much as importing three modules: named tuples and plain classes are to be preferred
+DATACLASSES_AT_START = 3
 #: the front door alone must not even bring the machinery
 NEVER_AT_THE_DOOR = (
     *NEVER_PLAIN,
@@ -35,9 +46,9 @@ NEVER_AT_THE_DOOR = (
 )
 
 
-def imported(root: Path, code: str) -> set[str]:
-    """The modules after running some code in a fresh interpreter."""
-    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+def listed(root: Path, code: str, what: str = "sys.modules") -> set[str]:
+    """The names of what there is after running some code in a fresh interpreter."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted({what})))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=30, check=True
     )
@@ -51,7 +62,7 @@ def among(modules: set[str], names: tuple[str, ...]) -> list[str]:
 
 
 def test_the_front_door_imports_next_to_nothing(root: Path) -> None:
-    modules = imported(root, "import proxy.__main__")
+    modules = listed(root, "import proxy.__main__")
     assert among(modules, NEVER_AT_THE_DOOR) == []
 
 
@@ -76,3 +87,21 @@ def test_serving_plain_traffic_imports_only_what_it_uses(root: Path, tmp_path: P
     assert among(modules, NEVER_PLAIN) == []
     if suffix == ".json":
         assert "yaml" not in modules
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_validating_imports_only_what_compiling_needs(root: Path, tmp_path: Path, suffix: str) -> None:
+    """Which is also what happens before a server is ready."""
+    config = bootstrap(9901, [http_listener(10000, [virtual_host([route_to("up")])])], [cluster("up", 9)])
+    file = tmp_path / f"config{suffix}"
+    file.write_text(json.dumps(config))
+    validate = f"from proxy.cli.main import main\nassert main(['validate', '-c', {str(file)!r}]) == 0\n"
+    modules = listed(root, validate)
+    assert among(modules, (*NEVER_PLAIN, *ONCE_READY)) == []
+    classes = (
+        "f'{name}.{key}' for name, module in list(sys.modules.items()) if name.startswith('proxy.')"
+        " for key, one in vars(module).items()"
+        " if isinstance(one, type) and one.__module__ == name and '__dataclass_params__' in vars(one)"
+    )
+    dataclasses = listed(root, validate, classes)
+    assert len(dataclasses) <= DATACLASSES_AT_START, dataclasses

@@ -196,7 +196,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_documented_flags_and_endpoints_exist():
-    from proxy.admin.server import ROUTES
+    from proxy.admin.pages import ROUTES
     from proxy.cli.run import parser
 
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from proxy.admin.server import dispatch
+from proxy.admin.pages import dispatch
 from proxy.admin.state import Discovered, ListenerStatus, Params, Reply, Request
 from proxy.api.pool import new_message, pool
 from proxy.base.clock import Clock

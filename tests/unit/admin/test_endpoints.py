@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.server import ROUTES
+from proxy.admin.pages import ROUTES
 from proxy.admin.state import Params
 from tests.unit.admin.fake import FakeState, Host, Locality, ask
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.admin.server import dispatch
+from proxy.admin.pages import dispatch
 from proxy.admin.state import Params, Reply, Request
 from proxy.runtime.layers import AdminLayer, StaticLayer
 from proxy.runtime.runtime import Runtime
