@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.codec.http2_settings import Http2Settings
     from proxy.http.local_replies import LocalReplies
     from proxy.http.rds import RouteDiscovery
+    from proxy.http.proxy_status import ProxyStatus
     from proxy.http.request_rules import HostRules, PathRules
     from proxy.router.route_table import RouteTable
     from proxy.stats.http2 import Http2Stats
@@ -67,6 +68,8 @@ class ConnectionManager:
         "http2_settings",
         "http2_stats",
         "is_http2",
+        "log_interval_s",
+        "logs_start",
         "host_rules",
         "local_replies",
         "local_reset",
@@ -79,6 +82,7 @@ class ConnectionManager:
         "path_rules",
         "proxy_100_continue",
         "rds",
+        "proxy_status",
         "request_headers_timeout_s",
         "request_timeout_s",
         "route_table",
@@ -141,6 +145,9 @@ class ConnectionManager:
         ] = {}  # by lower-case protocol: whether it is taken where a route does not say
         self.upgraded: set[ActiveStream] = set()  # whose upgrade was taken
         self.rds: RouteDiscovery | None = None  # what brings the route table, where it does not stand there
+        self.proxy_status: ProxyStatus | None = None
+        self.logs_start = False  # a line with each request's beginning
+        self.log_interval_s = 0.0  # and one so often while it lasts
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
         """What every request must have, whatever its route; answers and returns False where it is missing.
@@ -227,6 +234,31 @@ class ConnectionManager:
         """Whether ``expect: 100-continue`` is asked, which we answer ourselves (RFC 9110 section 10.1.1)."""
         value = headers.get(b"expect")
         return value is not None and value.lower() == b"100-continue"
+
+    def log_start(self, stream: ActiveStream) -> None:
+        """A request has begun and has its route: its first line, where access_log_options ask for it."""
+        route = stream.route
+        if route is not None and route.forward is not None:
+            assert stream.request_headers is not None
+            stream.cluster_name = (
+                route.forward.choose_cluster(stream.request_headers, stream) or ""
+            ).encode()
+        if self.logs_start:
+            self._log(stream, b"DownstreamStart")
+        if self.log_interval_s:
+            stream.log_deadline = stream.started_at + self.log_interval_s
+            stream.connection.watch(stream.log_deadline)
+
+    def log_again(self, stream: ActiveStream, now: float) -> None:
+        """It lasts."""
+        stream.log_deadline = now + self.log_interval_s
+        self._log(stream, b"DownstreamPeriodic")
+
+    def _log(self, stream: ActiveStream, moment: bytes) -> None:
+        stream.log_type = moment
+        for access_log in self.access_logs:
+            access_log.log(stream)
+        stream.log_type = b"DownstreamEnd"
 
     def complete(self, stream: ActiveStream) -> None:
         """The only place where a request is counted as completed, its span ended and its log line written."""

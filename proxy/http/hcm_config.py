@@ -18,6 +18,7 @@ from proxy.http.context import FactoryContext
 from proxy.http.early_forwarding import compile_early_forwarding
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
+from proxy.http.hcm_extensions import compile_extensions
 from proxy.http.hcm_options import compile_codec_options, compile_http2_options, compile_request_options
 from proxy.http.ip_detection import compile_detectors
 from proxy.http.rds import compile_rds
@@ -75,6 +76,7 @@ def compile_connection_manager(
     hcm.rds = compile_rds(rds, hcm, context, scope) if rds is not None else None
     reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config or rds")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
+    compile_extensions(reader, hcm, context)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
     chains = ChainTable(_compile_filters(reader, context))
     hcm.chain = chains.own

@@ -83,6 +83,8 @@ class ActiveStream(StreamState, StreamDecoder):
             self._find_connect_route(headers)
         if hcm.tracing is not None:
             hcm.tracing.start(self)
+        if hcm.logs_start or hcm.log_interval_s:
+            hcm.log_start(self)
         if headers.upgrade is not None and not hcm.admit_upgrade(self):
             return
         self.continue_decoding()
@@ -219,6 +221,8 @@ class ActiveStream(StreamState, StreamDecoder):
         hcm.forwarding.response(self, headers)
         if hcm.tracing is not None:
             hcm.tracing.respond(self, headers)
+        if hcm.proxy_status is not None:
+            hcm.proxy_status.apply(self, headers)
         if hcm.draining:
             self.codec.goaway()
             hcm.stats.downstream_cx_drain_close.value += 1
@@ -345,6 +349,8 @@ class ActiveStream(StreamState, StreamDecoder):
         """Act on what has run out; the time of the next deadline, ``inf`` when there is none."""
         if self.done:
             return inf
+        if now >= self.log_deadline:
+            self.hcm.log_again(self, now)
         if now >= self.duration_deadline:
             self.hcm.stats.downstream_rq_max_duration_reached.value += 1
             status = 504 if self.decode_ended else 408
@@ -369,6 +375,7 @@ class ActiveStream(StreamState, StreamDecoder):
             self.route_deadline,
             self.try_deadline,
             self.retry_deadline,
+            self.log_deadline,
         )
 
     def _on_idle_timeout(self) -> None:

@@ -113,6 +113,7 @@ class StreamState(StreamInfo):
         "route_deadline",
         "try_deadline",
         "retry_deadline",
+        "log_deadline",
         "timer_owner",
     )
 
@@ -158,6 +159,7 @@ class StreamState(StreamInfo):
         self.route_deadline = inf
         self.try_deadline = inf
         self.retry_deadline = inf
+        self.log_deadline = inf
         self.timer_owner: Tries | None = None  # the filter that owns the route, try and retry deadlines
 
     def filter_config(self, filter: Filter) -> Any:

@@ -63,18 +63,25 @@ class Rates:
 
 
 class Sampler:
-    """Decides, writes the decision into the x-request-id, and counts it (scope: ``http.<prefix>.tracing.``)."""
+    """Decides, writes the decision into the x-request-id, and counts it (scope: ``http.<prefix>.tracing.``).
 
-    __slots__ = ("counters", "draw", "health_check", "unusable_ids")
+    asks: False leaves every decision to the tracer; packs: False neither reads decisions in request ids nor writes them
+    (request_id_extension)
+    """
+
+    __slots__ = ("asks", "counters", "draw", "health_check", "packs", "unusable_ids")
 
     def __init__(self, ids: Ids, scope: Scope, contexts: Scope) -> None:
         self.draw = ids.random
+        self.asks = self.packs = True
         self.counters: tuple[Counter, ...] = tuple(scope.counter(name) for name in COUNTERS)
         self.health_check = scope.counter("health_check")
         self.unusable_ids = contexts.counter("request_id_not_uuid")
 
     def decide(self, headers: RequestHeaders, rates: Rates) -> int:
         """The reason to trace, or NOT_TRACEABLE."""
+        if not (self.asks and self.packs):
+            return self._decide_apart(headers, rates)
         fields = headers.fields
         at = len(fields) - 1  # from the end: an id that the proxy has made itself stands there
         while at >= 0 and fields[at][0] != REQUEST_ID:
@@ -91,6 +98,14 @@ class Sampler:
             if reason != written:
                 changed = NIBBLES[reason].join((request_id[:NIBBLE], request_id[NIBBLE + 1 :]))
                 fields[at] = (REQUEST_ID, changed)
+        self.counters[reason].value += 1
+        return reason
+
+    def _decide_apart(self, headers: RequestHeaders, rates: Rates) -> int:
+        """The decision where request ids do not carry it."""
+        reason = SAMPLED
+        if self.asks:
+            reason = self._reason(headers, rates, headers.get(REQUEST_ID) or b"", NOT_TRACEABLE)
         self.counters[reason].value += 1
         return reason
 

@@ -196,3 +196,22 @@ def test_a_millionth_is_a_millionth() -> None:
         tracing.rates = Rates(random=5e-6)
         tracing.start(stream)
         assert (stream.span is not None) is kept, number
+
+
+@pytest.mark.parametrize(("rates", "kept"), [({"random_sampling": {"value": 0}}, False), ({}, True)])
+def test_request_ids_that_do_not_carry_the_decision(rates: dict[str, object], kept: bool) -> None:
+    world = World()
+    tracing = world.compile({"provider": zipkin(), **rates})
+    tracing.sampler.packs = False
+    stream = world.stream(request_id=with_nibble(b"9"))
+    travel(tracing, stream)
+    assert ((stream.span is not None), request_id_of(stream)) == (kept, with_nibble(b"9"))
+
+
+def test_nobody_but_the_tracer_decides() -> None:
+    world = World()
+    tracing = world.compile({"provider": zipkin(), "overall_sampling": {"value": 0}})
+    tracing.sampler.asks = False
+    stream = world.stream(request_id=with_nibble(b"4"))
+    travel(tracing, stream)
+    assert ((stream.span is not None), request_id_of(stream)) == (True, with_nibble(b"4"))
