@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from proxy.codec.http1 import Http1Settings
     from proxy.codec.http2_settings import Http2Settings
     from proxy.http.local_replies import LocalReplies
-    from proxy.http.rds import RouteDiscovery
     from proxy.http.proxy_status import ProxyStatus
+    from proxy.http.rds import RouteDiscovery
     from proxy.http.request_rules import HostRules, PathRules
     from proxy.router.route_table import RouteTable
     from proxy.stats.http2 import Http2Stats

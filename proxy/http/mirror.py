@@ -72,7 +72,9 @@ def start_mirrors(
     """Those of a request whose head goes upstream now; None when nothing is left to wait for."""
     headers = stream.request_headers
     assert headers is not None
-    mirrors = Mirrors(client, stream.hcm.buffer_limit_bytes, stream.timeout_s)
+    assert stream.route is not None
+    limit = min(stream.hcm.buffer_limit_bytes, stream.route.retry_buffer_bytes)
+    mirrors = Mirrors(client, limit, stream.timeout_s)
     for policy in policies:
         if policy.wants(random):
             mirrors.add(policy, headers)

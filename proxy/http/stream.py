@@ -70,6 +70,8 @@ class ActiveStream(StreamState, StreamDecoder):
             hcm.stats.downstream_rq_rejected_via_ip_detection.value += 1
             self.local_reply(self.status, b"", b"rejecting_because_detection_failed")
             return
+        if not self.internal and hcm.route_table.internal_only:
+            headers.remove_all(hcm.route_table.internal_only)
         if path:
             self.route = route = hcm.route_table.find(headers, self)
             if route is not None:

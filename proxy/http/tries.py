@@ -94,7 +94,9 @@ class Tries(Filter):
     def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
         """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""
         stream.request_body_bytes += len(data)
-        if stream.request_body_bytes > stream.hcm.buffer_limit_bytes:  # the listener's, as in Envoy
+        assert stream.route is not None
+        # The listener's limit, as in Envoy, or a smaller one of the route.
+        if stream.request_body_bytes > min(stream.hcm.buffer_limit_bytes, stream.route.retry_buffer_bytes):
             self._cluster(stream).stats.retry_or_shadow_abandoned.value += 1
             self._end_retries(stream)
             stream.retry = stream.request_body = None

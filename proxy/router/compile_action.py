@@ -27,6 +27,27 @@ _NOT_FOUND_STATUS: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTER
 _MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
 
 
+UNREAD_LIMITS: Final = "there is no filter that asks a rate limit service"
+
+
+@reads("envoy.config.route.v3.RouteAction", "envoy.config.route.v3.VirtualHost")
+def ignore_hedging(reader: Reader) -> None:
+    """hedge_policy: what Envoy does not do either is taken with a warning."""
+    hedge = reader.sub("hedge_policy")
+    if hedge is not None:
+        _compile_hedging(hedge)
+
+
+@reads("envoy.config.route.v3.HedgePolicy")
+def _compile_hedging(reader: Reader) -> None:
+    if reader.flag("hedge_on_per_try_timeout"):
+        reader.unsupported(
+            "hedge_on_per_try_timeout",
+            "is not supported: a try that takes too long is given up before another begins",
+        )
+    reader.ignore("initial_requests", "additional_request_chance", why="Envoy does nothing with it either")
+
+
 @reads("envoy.config.route.v3.RouteAction")
 def compile_action(
     reader: Reader,
@@ -42,6 +63,8 @@ def compile_action(
     )
     reader.ignore("early_data_policy", why="no request is ever sent as early data")
     reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
+    reader.ignore("rate_limits", "include_vh_rate_limits", why=UNREAD_LIMITS)
+    ignore_hedging(reader)
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail("cluster", f"unknown cluster '{action.cluster}'")

@@ -20,7 +20,8 @@ from proxy.router.mirror_policy import MirrorPolicy, compile_mirrors
 from proxy.router.path_index import Entry
 from proxy.router.retry import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
-from proxy.router.route import Route, VirtualHost
+from proxy.router.route import NO_LIMIT, Route, VirtualHost
+from proxy.router.stream_match import Asked, compile_stream_conditions
 from proxy.runtime.runtime import Runtime
 from proxy.tracing.compile import compile_route_tracing
 from proxy.upstream.endpoints import compile_metadata
@@ -34,6 +35,7 @@ class Inherited(NamedTuple):
     known_clusters: None when cluster names are not to be checked
     body_limit: bytes of a direct response's body; environ: environment variables, for bodies that stand in one
     without_policy: the tries of a request that asks for them itself, where no retry policy is
+    asked: shows conditions the stream; retry_buffer_bytes: of bodies that may have to be sent again
     filters: reads typed_per_filter_config; filter_levels: those of the virtual host and the route configuration
     """
 
@@ -41,6 +43,7 @@ class Inherited(NamedTuple):
     environ: Mapping[str, str]
     runtime: Runtime
     filters: FilterConfigs
+    asked: Asked
     known_clusters: Container[str] | None = None
     retry: RetryPolicy | None = None
     host_request: tuple[HeaderOps, ...] = ()
@@ -52,6 +55,7 @@ class Inherited(NamedTuple):
     mirrors: tuple[MirrorPolicy, ...] = ()
     without_policy: RetryPolicy = NO_POLICY
     filter_levels: tuple[Level, ...] = ()
+    retry_buffer_bytes: int = NO_LIMIT
 
     def in_order(self, *levels: tuple[HeaderOps, ...]) -> tuple[HeaderOps, ...]:
         """Levels given from the most specific, in order of evaluation: the last one wins."""
@@ -66,6 +70,8 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
         reader.fail("match", "value is required")
     path_match = compile_path_match(match) if match is not None else _NOWHERE
     conditions = compile_conditions(match, inherited.runtime) if match is not None else ()
+    if match is not None:
+        conditions = (*conditions, *compile_stream_conditions(match, inherited.asked))
     route = Route(reader.text("name").encode(), inherited.virtual_host)
     own_request, own_response = compile_request_ops(reader), compile_response_ops(reader)
     route.request_ops = inherited.in_order(own_request, inherited.host_request, inherited.table_request)
@@ -73,6 +79,7 @@ def compile_route(reader: Reader, order: int, inherited: Inherited) -> Entry:
     _compile_tracing(reader, route, inherited)
     inherited.filters.give(route, inherited.filters.of(reader), *inherited.filter_levels)
     route.metadata = compile_metadata(reader.sub("metadata"))
+    route.retry_buffer_bytes = reader.wrapped("per_request_buffer_limit_bytes", inherited.retry_buffer_bytes)
     route.stat_prefix = reader.text("stat_prefix")
     route.has_special_stats = bool(route.stat_prefix) or route.virtual_host.virtual_clusters is not None
     if route.stat_prefix:

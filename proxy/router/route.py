@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.router.virtual_cluster import VirtualClusters
 
 DEFAULT_TIMEOUT_S: Final = 15.0
+NO_LIMIT: Final = (1 << 32) - 1
 
 
 class RequestOp(Protocol):
@@ -234,6 +235,7 @@ _ROUTE_FIELDS: Final = (
     "redirect",
     "request_ops",
     "response_ops",
+    "retry_buffer_bytes",
     "stat_prefix",
     "stats",
     "tracing",
@@ -246,6 +248,7 @@ class Route:
 
     tracing: overrides of the connection manager's, None without ``tracing``
     metadata: filter_metadata by its keys (%METADATA(ROUTE:...)%)
+    retry_buffer_bytes: how much of a body is kept for retries and mirrors, besides what the listener allows
     request_ops: for looking at; ``forward.finalize_request`` applies them
     filter_levels: typed_per_filter_config, the most specific level first; whoever serves the table makes of them
     chain: the filters that run on this route, None when they are the connection manager's own
@@ -268,6 +271,7 @@ class Route:
         self.chain: FilterChain | None = None
         self.filter_configs: dict[Filter, tuple[Any, ...]] | None = None
         self.metadata: dict[str, Any] = {}
+        self.retry_buffer_bytes = NO_LIMIT
         self.stat_prefix = ""
         self.stats: RouteStats | None = None  # with a stat_prefix: set as VirtualHost.stats
         self.has_special_stats = False

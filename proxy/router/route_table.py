@@ -14,6 +14,7 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
+from proxy.router.compile_action import UNREAD_LIMITS, ignore_hedging
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
 from proxy.router.filter_levels import CompileLevel, FilterConfigs
@@ -21,7 +22,8 @@ from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.mirror_policy import compile_mirrors
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
-from proxy.router.route import Route, VirtualHost
+from proxy.router.route import NO_LIMIT, Route, VirtualHost
+from proxy.router.stream_match import Asked
 from proxy.router.virtual_cluster import compile_virtual_clusters
 from proxy.runtime.runtime import Runtime
 from proxy.upstream.endpoints import compile_metadata
@@ -142,6 +144,7 @@ def _add_wildcard(patterns: dict[int, dict[bytes, _Host]], text: bytes, host: _H
 class RouteTable:
     """``find`` is all a stream needs; ``name`` and ``virtual_hosts`` are for looking at.
 
+    asked: where conditions look at the stream, None when none does; internal_only: headers that external requests lose
     configured: the routes that have typed_per_filter_config at some level, for whoever serves the table to bind
     """
 
@@ -152,7 +155,9 @@ class RouteTable:
         "_only",
         "_sole",
         "_sole_prefix",
+        "asked",
         "configured",
+        "internal_only",
         "name",
         "virtual_hosts",
     )
@@ -167,6 +172,8 @@ class RouteTable:
     ) -> None:
         domains.freeze()
         self.configured = tuple(configured)
+        self.asked: Asked | None = None
+        self.internal_only: frozenset[bytes] = frozenset()
         self.name = name
         self.virtual_hosts = tuple(hosts)
         self._domains = domains
@@ -184,6 +191,8 @@ class RouteTable:
         if sole is not None:
             path = headers.path
             return sole if path and path.startswith(self._sole_prefix) else None
+        if self.asked is not None:
+            return self._find_asking(headers, stream, self.asked)
         host = self._only
         if host is None:
             authority = headers.authority
@@ -203,6 +212,14 @@ class RouteTable:
         if host is None:
             return None
         return host.tls_route_of(headers) or host.index.find_connect(headers)
+
+    def _find_asking(self, headers: RequestHeaders, stream: StreamInfo, asked: Asked) -> Route | None:
+        host = self._only or self._find_host(headers.authority)
+        asked.stream = stream
+        try:
+            return None if host is None else host.find(headers, stream)
+        finally:
+            asked.stream = None
 
     def virtual_host(self, headers: RequestHeaders) -> VirtualHost | None:
         """The virtual host of a request for which ``find`` has no route."""
@@ -249,6 +266,7 @@ def compile_route_table(
         context.environ or {},
         context.runtime,
         filters,
+        Asked(),
         known,
         table_request=compile_request_ops(reader),
         table_response=compile_response_ops(reader),
@@ -267,7 +285,10 @@ def compile_route_table(
         facts.append(host.facts)
         _add_domains(one, host, domains, name)
     ignore_port = reader.flag("ignore_port_in_host_matching")
-    return RouteTable(name, facts, domains, ignore_port, common.filters.routes)
+    table = RouteTable(name, facts, domains, ignore_port, common.filters.routes)
+    table.internal_only = frozenset(text.lower().encode() for text in reader.values("internal_only_headers"))
+    table.asked = common.asked if common.asked.is_used else None
+    return table
 
 
 @reads("envoy.config.route.v3.VirtualHost")
@@ -305,6 +326,9 @@ def _compile_host(
         host_response=compile_response_ops(reader),
         mirrors=compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
         filter_levels=(common.filters.of(reader), *common.filter_levels),
+        retry_buffer_bytes=reader.wrapped("per_request_buffer_limit_bytes", NO_LIMIT),
     )
+    reader.ignore("rate_limits", why=UNREAD_LIMITS)
+    ignore_hedging(reader)
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

@@ -221,9 +221,3 @@ def test_metadata(read: Read, stream: StreamInfo) -> None:
     stream.metadata = {"ns": {"k": True}}
     assert accepts(read, metadata({"bool_match": True}), stream)
     assert not accepts(read, metadata(exact), stream)
-
-
-def test_metadata_matches_that_are_not_supported(read: Read) -> None:
-    reader = read(FILTER, metadata({"double_match": {"exact": 1.0}}))
-    compile_filter(reader, Ids(1), Runtime())
-    assert [finding.kind for finding in reader.errors.findings] == ["unsupported"]

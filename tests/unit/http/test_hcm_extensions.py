@@ -104,5 +104,5 @@ def test_no_proxy_status_without_a_flag() -> None:
 
 def test_an_unknown_request_id_extension_is_refused() -> None:
     typed = {"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"}
-    with pytest.raises(Exception, match="is not supported; envoy.extensions.request_id"):
+    with pytest.raises(Exception, match="is not supported; envoy"):
         Transcript(hcm={"request_id_extension": {"typed_config": typed}})

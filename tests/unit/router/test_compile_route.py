@@ -234,8 +234,11 @@ def test_response_operations_are_most_specific_first() -> None:
             "not supported",
         ),
         (
-            {"match": {"prefix": "/", "tls_context": {}}, "route": {"cluster": "c"}},
-            ".match.tls_context",
+            {
+                "match": {"prefix": "/", "filter_state": [{"key": "k", "string_match": {"exact": "v"}}]},
+                "route": {"cluster": "c"},
+            },
+            ".match.filter_state",
             "not supported",
         ),
         (

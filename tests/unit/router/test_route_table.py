@@ -119,7 +119,7 @@ def test_facts_of_a_virtual_host() -> None:
         (hosts(host("a")), "virtual_hosts[0].domains", "at least 1"),
         (
             hosts({**host("a", "a"), "hedge_policy": {"hedge_on_per_try_timeout": True}}),
-            "virtual_hosts[0].hedge_policy",
+            "virtual_hosts[0].hedge_policy.hedge_on_per_try_timeout",
             "not supported",
         ),
         (hosts(vhds={"config_source": {"ads": {}}}), "vhds", "not supported"),
