@@ -41,9 +41,11 @@ INTERPRETED = {
     "proxy/ext/stats_sinks/statsd.py",  # coroutines, sockets
     "proxy/ext/transport_sockets/common_tls.py",
     "proxy/ext/transport_sockets/tls.py",
+    "proxy/ext/tracers/span_exporter.py",
     "proxy/http/context.py",
     "proxy/http/filter_config.py",
     "proxy/http/hcm_config.py",
+    "proxy/http/operator_class.py",
     "proxy/router/compile_action.py",
     "proxy/router/compile_route.py",
     "proxy/stats/config.py",

@@ -96,6 +96,11 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
         "proxy.ext.tracers.opentelemetry:OpenTelemetryTracer",
     ),
     (
+        "outrider.tracers.python",
+        "outrider.tracers.python.v1.SpanExporter",
+        "proxy.ext.tracers.span_exporter:SpanExporterTracer",
+    ),
+    (
         "envoy.tracers.opentelemetry.samplers.always_on",
         "envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig",
         "proxy.ext.trace_samplers.always_on:AlwaysOn",

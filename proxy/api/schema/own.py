@@ -1,6 +1,7 @@
 """Messages of our own, beside Envoy's: made here in code, so that the recovered schema stays what the binary holds.
 
 message outrider.filters.http.python.v1.Python   see docs/python-filters.md
+message outrider.tracers.python.v1.SpanExporter  see docs/tracing.md
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _ENUM = FieldDescriptorProto.TYPE_ENUM
 
 def own_files() -> list[FileDescriptorProto]:
     """Every file of ours, each after what it imports; Google's well-known types are there already."""
-    return [_python_filter()]
+    return [_python_filter(), _span_exporter()]
 
 
 def _python_filter() -> FileDescriptorProto:
@@ -36,6 +37,23 @@ def _python_filter() -> FileDescriptorProto:
     _field(message, 5, "on_error", _ENUM, f".{package}.Python.OnError")
     _field(message, 6, "timeout", _MESSAGE, ".google.protobuf.Duration")
     _field(message, 7, "max_concurrent_hooks", _MESSAGE, ".google.protobuf.UInt32Value")
+    return file
+
+
+def _span_exporter() -> FileDescriptorProto:
+    file = FileDescriptorProto(
+        name="outrider/tracers/python/v1/span_exporter.proto",
+        package="outrider.tracers.python.v1",
+        syntax="proto3",
+        dependency=[f"google/protobuf/{name}.proto" for name in ("struct", "wrappers")],
+    )
+    message = file.message_type.add(name="SpanExporter")
+    _field(message, 1, "exporter", _TEXT)
+    _field(message, 2, "file", _TEXT)
+    _field(message, 3, "class", _TEXT)
+    _field(message, 4, "config", _MESSAGE, ".google.protobuf.Struct")
+    _field(message, 5, "service_name", _TEXT)
+    _field(message, 6, "max_cache_size", _MESSAGE, ".google.protobuf.UInt32Value")
     return file
 
 
