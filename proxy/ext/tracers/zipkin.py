@@ -1,4 +1,4 @@
-"""Zipkin: spans as JSON v2, posted to a collector in a configured cluster (envoy.config.trace.v3.ZipkinConfig).
+"""Zipkin: spans as JSON v2 or protobuf to a collector in a configured cluster (envoy.config.trace.v3.ZipkinConfig).
 
 Source: the Zipkin API v2; the fields are those Envoy sends (contract/envoy.md 2.4). Ours beside them: ``debug`` for
 a B3 debug trace, and a tag key that would make Zipkin take the body for version 1 is escaped.
@@ -18,6 +18,7 @@ from proxy.tracing.destination import HttpDestination
 from proxy.tracing.reporter import Reporter
 from proxy.tracing.span_tags import address_without_port, grpc_status, is_grpc, span_tags, text, url_of
 from proxy.tracing.tracer import NARROW, NARROW_DATED, WIDE, WIDE_DATED
+from proxy.tracing.zipkin_proto import encode_span, list_of_spans
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -64,11 +65,16 @@ class ZipkinTracer:
         self.formats: tuple[str, ...] = ("b3", "w3c") if both else ("b3",)
         version = reader.enum("collector_endpoint_version")
         if version == "DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE":
-            reader.fail("collector_endpoint_version", "must be set; HTTP_JSON is the one supported here")
-        elif version != "HTTP_JSON":
-            reader.unsupported("collector_endpoint_version", f"{version} is not supported; HTTP_JSON is")
+            reader.fail("collector_endpoint_version", "must be set: HTTP_JSON or HTTP_PROTO")
+        elif version not in ("HTTP_JSON", "HTTP_PROTO"):
+            reader.unsupported(
+                "collector_endpoint_version", f"{version} is not supported; HTTP_JSON and HTTP_PROTO are"
+            )
         collector = compile_collector(reader, context)
-        encoder = ZipkinEncoder(context, collector, self.shared_span_context)
+        if version == "HTTP_PROTO":
+            encoder: ZipkinEncoder = ZipkinProtoEncoder(context, collector, self.shared_span_context)
+        else:
+            encoder = ZipkinEncoder(context, collector, self.shared_span_context)
         self.reporter = shared_reporter(encoder, context)
         self.report = self.reporter.report
 
@@ -98,10 +104,10 @@ def compile_collector(reader: Reader, context: FactoryContext) -> Collector:
 
 def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter:
     """One reporter per collector and process, however many connection managers use it."""
-    key = ("zipkin", encoder.key())
+    key = ("zipkin", encoder.content_type, encoder.key())
     reporter: Reporter | None = context.shared.get(key)
     if reporter is None:
-        destination = HttpDestination(encoder.collector, (b"content-type", b"application/json"))
+        destination = HttpDestination(encoder.collector, (b"content-type", encoder.content_type))
         reporter = Reporter(encoder, destination, context, context.stats.scope("tracing.zipkin"))
         context.shared[key] = reporter
     return reporter
@@ -110,7 +116,7 @@ def shared_reporter(encoder: ZipkinEncoder, context: FactoryContext) -> Reporter
 class ZipkinEncoder:
     """Spans to JSON (the Encoder of a Reporter)."""
 
-    __slots__ = ("base_tags", "collector", "endpoint", "plain", "shared")
+    __slots__ = ("base_tags", "collector", "content_type", "endpoint", "plain", "shared")
 
     def __init__(
         self,
@@ -119,6 +125,7 @@ class ZipkinEncoder:
         shared: bool,
     ) -> None:
         self.collector = collector
+        self.content_type = b"application/json"
         self.shared = shared
         address = context.local_address
         self.endpoint: dict[str, str | int] = {"ipv6" if ":" in address else "ipv4": address, "port": 0}
@@ -223,3 +230,21 @@ class ZipkinEncoder:
                 {"timestamp": round(at * MICROSECONDS), "value": value} for at, value, _ in span.extra.events
             ]
         return fields
+
+
+class ZipkinProtoEncoder(ZipkinEncoder):
+    """The same spans as protobuf."""
+
+    __slots__ = ()
+
+    def __init__(self, context: FactoryContext, collector: Collector, shared: bool) -> None:
+        ZipkinEncoder.__init__(self, context, collector, shared)
+        self.content_type = b"application/x-protobuf"
+
+    def encode_spans(self, spans: list[Span]) -> list[bytes]:
+        """See Encoder.encode_spans."""
+        return [encode_span(self.encode_span(span)) for span in spans]
+
+    def body(self, spans: list[bytes]) -> bytes:
+        """See Encoder.body."""
+        return list_of_spans(spans)

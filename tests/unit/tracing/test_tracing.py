@@ -340,7 +340,7 @@ def test_long_paths_are_cut() -> None:
         ({"provider": {"name": "x"}}, "provider.typed_config", "invalid"),
         ({"operation": "%NO_SUCH_OPERATOR%"}, "operation", "invalid"),
         (
-            {"provider": zipkin(collector_endpoint_version="HTTP_PROTO")},
+            {"provider": zipkin(collector_endpoint_version="GRPC")},
             "provider.typed_config.collector_endpoint_version",
             "unsupported",
         ),
