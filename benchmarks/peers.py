@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 from benchmarks.machine import load_cpu
 from benchmarks.server import BODY, EVERY
+from tests.support.certs import Authority
 from tests.support.ports import free_port
 from tests.support.process import on_cpu
 
@@ -45,10 +45,38 @@ http {{
         listen 127.0.0.1:{port} backlog=1024;
         default_type application/json;
         access_log {samples} trace if=$kept;
+        client_max_body_size 4m;
+        location / {{ return 200 '{body}'; }}
+        location /files/ {{ alias {folder}/files/; }}
+    }}
+    server {{
+        listen 127.0.0.1:{http2_port} http2 backlog=1024;
+        default_type application/json;
+        http2_max_requests 1000000000;
+        location / {{ return 200 '{body}'; }}
+        location /bench. {{
+            default_type application/grpc;
+            add_trailer grpc-status 0;
+            return 200 'as long as a message';
+        }}
+    }}
+    server {{
+        listen 127.0.0.1:{tls_port} ssl backlog=1024;
+        ssl_certificate {folder}/host.crt;
+        ssl_certificate_key {folder}/host.key;
+        ssl_client_certificate {folder}/roots.pem;
+        ssl_verify_client on;
+        default_type application/json;
         location / {{ return 200 '{body}'; }}
     }}
 }}
 """
+#: what the upstream shows over TLS and who signs it; the proxies are given certificates of the same authority
+CA = Authority("Bench CA")
+HOST = CA.signs("host", dns=("host.bench",))
+#: of a call: six bytes, framed
+MESSAGE = b"\0\0\0\0\x06\x0a\x04pong"
+FILES = {"64k": b"x" * 64 * 1024, "1m": b"x" * 1024 * 1024}
 
 
 class Peer:
@@ -112,12 +140,23 @@ class Nginx(Peer):
     """nginx answering a small body, keeping the trace headers of one request in a hundred."""
 
     def __init__(self, folder: Path) -> None:
-        port = free_port()
+        port, self.http2_port, self.tls_port = free_port(), free_port(), free_port()
         self.log = folder / f"samples-{port}.log"
         config = folder / f"nginx-{port}.conf"
+        HOST.write(folder, "host")
+        (folder / "roots.pem").write_text(CA.pem)
+        (folder / "files").mkdir()
+        for name, content in FILES.items():
+            (folder / "files" / name).write_bytes(content)
         config.write_text(
             NGINX.format(
-                folder=folder, port=port, samples=self.log, percent=100 // EVERY, body=BODY.decode().strip()
+                folder=folder,
+                port=port,
+                http2_port=self.http2_port,
+                tls_port=self.tls_port,
+                samples=self.log,
+                percent=100 // EVERY,
+                body=BODY.decode().strip(),
             )
         )
         argv = [str(nginx_binary()), "-p", str(folder), "-c", str(config), "-e", "stderr"]
@@ -139,8 +178,21 @@ def upstream(folder: Path) -> Nginx | Server:
 
 
 @dataclass(slots=True, frozen=True)
+class Drive:
+    """How requests are sent. tool: "wrk" or "h2load" (HTTP/2, ``streams`` at a time on each connection); over_tls: to
+    the proxy; path; headers: beside Host, User-Agent and Accept; sends: bytes of each request's body (a POST then)"""
+
+    tool: str = "wrk"
+    over_tls: bool = False
+    path: str = "/hello?a=1"
+    headers: tuple[str, ...] = ()
+    sends: bytes = b""
+    streams: int = 20
+
+
+@dataclass(slots=True, frozen=True)
 class Load:
-    """One run of wrk: requests answered, how many not 2xx or 3xx, socket errors, rate and the 99th percentile."""
+    """One run: requests answered, how many not 2xx or 3xx, socket errors, rate and the 99th percentile."""
 
     requests: int
     bad: int
@@ -149,19 +201,62 @@ class Load:
     p99_ms: float
 
 
-def load(port: int, seconds: float, path: str = "/hello?a=1", headers: Sequence[str] = ()) -> Load:
-    """Keep-alive GETs as fast as they are answered. Raises RuntimeError when wrk is missing or fails."""
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise RuntimeError("wrk is not installed (make system-deps)")
-    argv = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "--timeout", "5s"]
-    argv += [word for field in ("User-Agent: bench/1", "Accept: */*", *headers) for word in ("-H", field)]
-    argv += [f"http://127.0.0.1:{port}{path}"]
+def load(port: int, seconds: float, drive: Drive, folder: Path) -> Load:
+    """Requests as fast as they are answered. Raises RuntimeError when the tool is missing or fails."""
+    tool = shutil.which(drive.tool)
+    if tool is None:
+        raise RuntimeError(f"{drive.tool} is not installed (make system-deps)")
+    url = f"{'https' if drive.over_tls else 'http'}://127.0.0.1:{port}{drive.path}"
+    if drive.tool == "wrk":
+        return _read(_run([tool, *_wrk(drive, seconds, folder), url], seconds))
+    log = folder / f"h2load-{port}.log"
+    log.unlink(missing_ok=True)
+    argv = [tool, "-t1", "-c8", f"-m{drive.streams}", f"-D{max(1, round(seconds))}", f"--log-file={log}"]
+    argv += [
+        word for field in ("user-agent: bench/1", "accept: */*", *drive.headers) for word in ("-H", field)
+    ]
+    if drive.sends:
+        body = folder / "h2load-body"
+        body.write_bytes(drive.sends)
+        argv.append(f"--data={body}")
+    return _read_h2load(_run([*argv, url], seconds), log)
+
+
+def _run(argv: list[str], seconds: float) -> str:
     with on_cpu(load_cpu()):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30)
     if done.returncode:
-        raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
-    return _read(done.stdout)
+        raise RuntimeError(f"{argv[0]} failed: {done.stderr or done.stdout}")
+    return done.stdout
+
+
+def _wrk(drive: Drive, seconds: float, folder: Path) -> list[str]:
+    argv = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", "--timeout", "5s"]
+    argv += [
+        word for field in ("User-Agent: bench/1", "Accept: */*", *drive.headers) for word in ("-H", field)
+    ]
+    if drive.sends:
+        script = folder / "post.lua"
+        script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {len(drive.sends)})\n')
+        argv += ["-s", str(script)]
+    return argv
+
+
+def _read_h2load(output: str, log: Path) -> Load:
+    """The percentile comes from the log of all requests: start, status, microseconds."""
+    done = re.search(
+        r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed, (\d+) errored", output
+    )
+    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", output)
+    assert done is not None, output
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    return Load(
+        requests=int(done[1]),
+        bad=int(done[2]),
+        errors=int(done[3]),
+        per_second=float(rate[1]) if rate is not None else 0.0,
+        p99_ms=times[len(times) * 99 // 100] / 1000 if times else 0.0,
+    )
 
 
 def _read(output: str) -> Load:

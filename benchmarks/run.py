@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import cpu_seconds, proxy_cpu, rss_bytes
-from benchmarks.peers import CONNECTIONS, Load, Nginx, Server, load, upstream
+from benchmarks.peers import CONNECTIONS, Drive, Load, Nginx, Server, load, upstream
 from benchmarks.workloads import Ports, Workload
 from tests.support.config import Config
 from tests.support.ports import free_port
@@ -44,7 +44,7 @@ class Side:
     folder: Path
     upstream: Nginx | Server
     collector: Server | None
-    headers: tuple[str, ...] = ()
+    drive: Drive
     rss_idle_mib: float = 0.0
     requests: int = 0
     runs: int = 0
@@ -55,7 +55,7 @@ class Side:
 
     def load(self, seconds: float) -> Load:
         """Send load and keep account of it."""
-        done = load(self.ports.front, seconds, headers=self.headers)
+        done = load(self.ports.front, seconds, self.drive, self.folder)
         self.requests += done.requests
         self.runs += 1
         self.bad += done.bad + done.errors
@@ -106,9 +106,12 @@ def _start(stack: ExitStack, workload: Workload, name: str, maker: Maker, folder
     up = upstream(folder)
     stack.callback(up.close)
     collector = stack.enter_context(Server(folder)) if workload.traced else None
-    ports = Ports(free_port(), free_port(), up.port, collector.port if collector else 0)
+    http2, tls = (up.http2_port, up.tls_port) if isinstance(up, Nginx) else (0, 0)
+    if workload.needs_nginx and not http2:
+        raise RuntimeError(f"{workload.name} needs nginx (make system-deps)")
+    ports = Ports(free_port(), free_port(), up.port, collector.port if collector else 0, http2, tls)
     proxy = stack.enter_context(maker(workload.config(ports, folder), folder, proxy_cpu()))
-    return Side(name, proxy, ports, folder, up, collector, workload.headers)
+    return Side(name, proxy, ports, folder, up, collector, workload.drive)
 
 
 def _check(workload: Workload, side: Side) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.peers import CA, FILES, MESSAGE, Drive
 from tests.support.config import (
+    TYPES,
     Config,
     bootstrap,
     cluster,
@@ -16,6 +18,7 @@ from tests.support.config import (
     virtual_host,
     zipkin,
 )
+from tests.support.grpc_service import http2_options
 
 #: request ids stay on (a sidecar needs them); the breakers must not decide the outcome
 WIDE_OPEN = {
@@ -52,23 +55,30 @@ LOG = {
 
 @dataclass(slots=True, frozen=True)
 class Ports:
+    """http2, tls: of the upstream, by prior knowledge and with client certificates; 0 without nginx"""
+
     front: int
     admin: int
     upstream: int
     collector: int
+    http2: int = 0
+    tls: int = 0
+
+
+KEEP_ALIVE = Drive()
 
 
 @dataclass(slots=True, frozen=True)
 class Workload:
-    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked;
-    headers: sent beside Host, User-Agent and Accept."""
+    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked."""
 
     name: str
     title: str
     bar: float
     traced: bool
     config: Callable[[Ports, Path], Config]
-    headers: tuple[str, ...] = ()
+    drive: Drive = KEEP_ALIVE
+    needs_nginx: bool = False
 
 
 def plain(ports: Ports, folder: Path) -> Config:
@@ -102,16 +112,73 @@ def routes(count: int) -> Callable[[Ports, Path], Config]:
     return config
 
 
+def http2(ports: Ports, folder: Path) -> Config:
+    """HTTP/2 on both sides."""
+    listener = http_listener(ports.front, [virtual_host([route_to("up", timeout="0s")])])
+    up = cluster("up", ports.http2, **WIDE_OPEN, **http2_options())
+    return bootstrap(ports.admin, [listener], [up])
+
+
+FRONT = CA.signs("front", dns=("front.bench",))
+PROXY = CA.signs("proxy", dns=("proxy.bench",))
+
+
+def transport_socket(side: str, **typed: object) -> Config:
+    made = {"@type": f"{TYPES}.transport_sockets.tls.v3.{side}TlsContext", **typed}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": made}
+
+
+def over_tls(ports: Ports, folder: Path) -> Config:
+    """TLS from the client, plain text to the host."""
+    config = plain(ports, folder)
+    common = {"tls_certificates": [FRONT.config()]}
+    chain = config["static_resources"]["listeners"][0]["filter_chains"][0]
+    chain["transport_socket"] = transport_socket("Downstream", common_tls_context=common)
+    return config
+
+
+def mutual_tls(ports: Ports, folder: Path) -> Config:
+    """Plain text from the client, mutual TLS to the host: half of a hop between two sidecars."""
+    common = {
+        "tls_certificates": [PROXY.config()],
+        "validation_context": {"trusted_ca": {"inline_string": CA.pem}},
+    }
+    listener = http_listener(ports.front, [virtual_host([route_to("up")])])
+    socket = transport_socket("Upstream", common_tls_context=common, sni="host.bench")
+    return bootstrap(
+        ports.admin, [listener], [cluster("up", ports.tls, transport_socket=socket, **WIDE_OPEN)]
+    )
+
+
 #: with Host, User-Agent and Accept, 30 fields of 2 KB together
 THIRTY = tuple(f"X-Bench-{number:02}: {'v' * 60}" for number in range(27))
+
+CALL = Drive(
+    "h2load",
+    path="/bench.Echo/Call",
+    headers=("content-type: application/grpc", "te: trailers"),
+    sends=MESSAGE,
+)
+HANDSHAKE = Drive(over_tls=True, headers=("Connection: close",))
 
 WORKLOADS = [
     Workload("w1", "plain keep-alive GET, small body", 0.70, False, plain),
     Workload("w2", "the same, 100 % traced to Zipkin, JSON access log", 0.40, True, mission),
-    Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, THIRTY),
+    Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, Drive(headers=THIRTY)),
     Workload("w11-10", "10 routes, the last one hit", 0.70, False, routes(10)),
     Workload("w11-1000", "1,000 routes, the last one hit", 0.50, False, routes(1000)),
     Workload("w11-10000", "10,000 routes, the last one hit", 0.12, False, routes(10_000)),
+    Workload("w3-h2", "HTTP/2 streams, 8 connections of 20", 1.00, False, http2, Drive("h2load"), True),
+    Workload("w3-grpc", "unary gRPC calls, 8 connections of 20", 1.00, False, http2, CALL, True),
+    Workload("w4-tls", "TLS keep-alive", 0.80, False, over_tls, Drive(over_tls=True)),
+    Workload("w4-handshakes", "a TLS handshake a request", 1.60, False, over_tls, HANDSHAKE),
+    Workload("w4-mtls", "mutual TLS to the host", 0.80, False, mutual_tls, needs_nginx=True),
+    Workload(
+        "w5-64k-down", "64 KiB bodies from the host", 0.80, False, plain, Drive(path="/files/64k"), True
+    ),
+    Workload("w5-64k-up", "64 KiB bodies to the host", 0.85, False, plain, Drive(sends=FILES["64k"]), True),
+    Workload("w5-1m-down", "1 MiB bodies from the host", 1.05, False, plain, Drive(path="/files/1m"), True),
+    Workload("w5-1m-up", "1 MiB bodies to the host", 1.05, False, plain, Drive(sends=FILES["1m"]), True),
 ]
 #: resident memory after start, before load, as a ratio to Envoy's
 RSS_BAR = 0.85
