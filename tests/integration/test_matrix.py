@@ -1,12 +1,16 @@
-"""Everything that one listener tells apart: {HTTP/1, HTTP/2, gRPC} x {plain, TLS, mutual TLS} from clients x the same to
-hosts. Each cell holds for us and for Envoy, and says the same of itself.
+"""Everything that one listener tells apart: {HTTP/1, HTTP/2, gRPC, WebSocket, TCP} x {plain, TLS, mutual TLS} from clients
+x the same to hosts. Each cell holds for us and for Envoy, and says the same of itself.
 
-A protocol is a Speaker: what the client does, and a host. Those that come later (WebSocket, TCP) join SPEAKERS.
+A protocol is a Speaker: what the client does, and a host. Where bytes go that are no HTTP is told by the address they
+come from, for they have no path.
 """
 
 from __future__ import annotations
 
+import socket
+import socketserver
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -60,13 +64,85 @@ SHOWN = ("x-forwarded-proto", "x-forwarded-client-cert", "content-type", "te")
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """One protocol. host: makes what answers (a context manager with ``port``); talk(port, path): what a client is told;
-    heard(host): what the last request to it was, of ours or the proxy's saying; alpn: what it offers over TLS"""
+    heard(host): what the last request to it was, of ours or the proxy's saying; alpn: what it offers over TLS, "" for
+    nothing; is_http: else bytes"""
 
     host: Callable[[], Any]
     talk: Callable[[int, str], Seen]
     heard: Callable[[Any], Seen]
     alpn: str
     cluster: Config
+    is_http: bool = True
+
+
+class Echo(socketserver.ThreadingTCPServer):
+    """Answers each segment with itself, "re:" before it. switches: after an HTTP/1 upgrade to WebSocket.
+
+    heard: what came, the head apart"""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, switches: bool) -> None:
+        self.switches = switches
+        self.head: list[tuple[str, str]] = []
+        self.heard = b""
+        super().__init__(("127.0.0.1", 0), None)  # type: ignore[arg-type]  # finish_request is ours
+        self.port: int = self.server_address[1]
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Echo:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self.thread.join(5)
+        self.server_close()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        request.settimeout(10)
+        self.heard, data = b"", b""
+        if self.switches:
+            while b"\r\n\r\n" not in data:
+                data += request.recv(65536)
+            head, _, data = data.partition(b"\r\n\r\n")
+            lines = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
+            self.head = [(name.lower(), value) for name, _, value in lines]
+            request.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+            )
+        while data or (data := request.recv(65536)):
+            self.heard += data
+            request.sendall(b"re:" + data)
+            data = b""
+
+
+def talk_tcp(port: int, path: str) -> Seen:
+    """Two segments, each answered before the next."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        said = b""
+        for sent in (b"\x00\x01raw", b"abc"):
+            sock.sendall(sent)
+            want = len(said) + 3 + len(sent)
+            while len(said) < want:
+                part = sock.recv(65536)
+                assert part, said
+                said += part
+    return {"body": said}
+
+
+def talk_websocket(port: int, path: str) -> Seen:
+    """An upgrade, then bytes each way."""
+    asks = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ]
+    with Client(port) as client:
+        switched = client.send(request("GET", path, asks)).read(True)
+        client.send(b"abc")
+        said = client.wire.exactly(6)
+    return {"status": switched.status, "upgrade": switched.one("upgrade"), "body": said}
 
 
 def shown(headers: list[tuple[str, str]]) -> Seen:
@@ -122,13 +198,26 @@ SPEAKERS = {
         "h2",
         HTTP2,
     ),
+    "websocket": Speaker(
+        lambda: Echo(True),
+        talk_websocket,
+        lambda host: {**shown(host.head), "body": host.heard},
+        "http/1.1",
+        {},
+    ),
+    "tcp": Speaker(lambda: Echo(False), talk_tcp, lambda host: {"body": host.heard}, "", {}, is_http=False),
 }
+#: where clients come from whose bytes are to go to a host in this way
+SOURCES = {"plain": "127.0.0.2", "tls": "127.0.0.3", "mtls": "127.0.0.4"}
+
+
+CELLS = [(protocol, near, far) for protocol in SPEAKERS for near in SECURITY for far in SECURITY]
 
 
 def server_context(folder: Path, pair: Pair, asks: bool, *protocols: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pair.write(folder, "host"))
-    context.set_alpn_protocols(list(protocols))
+    context.set_alpn_protocols([protocol for protocol in protocols if protocol])
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=CA.pem)
@@ -137,7 +226,8 @@ def server_context(folder: Path, pair: Pair, asks: bool, *protocols: str) -> ssl
 
 def client_context(folder: Path, shows: bool, protocol: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=CA.pem)
-    context.set_alpn_protocols([protocol])
+    if protocol:
+        context.set_alpn_protocols([protocol])
     if shows:
         context.load_cert_chain(*CLIENT.write(folder, "client"))
     return context
@@ -155,31 +245,35 @@ def upstream_socket(security: str) -> Config:
 
 
 def listener(port: int, routes: list[Config], log: Path) -> Config:
-    """One chain by transport protocol, two by server name; each sniffs HTTP's version."""
+    """Chains by transport protocol, server name, and whether it is HTTP; those of HTTP sniff its version."""
     hcm = {
         "codec_type": "AUTO",
         "access_log": [file_log(str(log), LOG)],
         "forward_client_cert_details": "SANITIZE_SET",
         "set_current_client_cert_details": {"uri": True},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
     chains = []
     for security in SECURITY:
         made: Config = http_listener(1, [virtual_host(routes)], hcm=hcm)["filter_chains"][0]
         made["name"] = security
-        if security == "plain":
-            made["filter_chain_match"] = {"transport_protocol": "raw_buffer"}
-        else:
-            common: Config = {"tls_certificates": [FRONT.config()], "alpn_protocols": ["h2", "http/1.1"]}
-            if security == "mtls":
-                common["validation_context"] = {"trusted_ca": {"inline_string": CA.pem}}
-            typed = {"@type": f"{TLS}.DownstreamTlsContext", "common_tls_context": common}
-            typed["require_client_certificate"] = security == "mtls"
-            made["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": typed}
-            made["filter_chain_match"] = {
-                "transport_protocol": "tls",
-                "server_names": [f"{security}.example"],
-            }
+        sniffed = ["http/1.0", "http/1.1", "h2c"] if security == "plain" else ["http/1.1", "h2"]
+        secure(made, security, application_protocols=sniffed)
         chains.append(made)
+        for far in SECURITY:
+            typed = {
+                "@type": f"{TYPES}.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "tcp",
+                "cluster": f"tcp-{far}",
+                "access_log": [file_log(str(log), LOG)],
+            }
+            bytes_of: Config = {
+                "name": f"tcp-{security}-{far}",
+                "filters": [{"name": "tcp", "typed_config": typed}],
+            }
+            source = {"address_prefix": SOURCES[far], "prefix_len": 32}
+            secure(bytes_of, security, source_prefix_ranges=[source])
+            chains.append(bytes_of)
     filters = [
         {
             "name": f"envoy.filters.listener.{name}",
@@ -193,6 +287,21 @@ def listener(port: int, routes: list[Config], log: Path) -> Config:
         "listener_filters": filters,
         "filter_chains": chains,
     }
+
+
+def secure(chain: Config, security: str, **match: Any) -> None:
+    """Whom a chain is for, and how it speaks to them."""
+    if security == "plain":
+        chain["filter_chain_match"] = {"transport_protocol": "raw_buffer", **match}
+        return
+    common: Config = {"tls_certificates": [FRONT.config()], "alpn_protocols": ["h2", "http/1.1"]}
+    if security == "mtls":
+        common["validation_context"] = {"trusted_ca": {"inline_string": CA.pem}}
+    typed = {"@type": f"{TLS}.DownstreamTlsContext", "common_tls_context": common}
+    typed["require_client_certificate"] = security == "mtls"
+    chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+    names = [f"{security}.example"]
+    chain["filter_chain_match"] = {"transport_protocol": "tls", "server_names": names, **match}
 
 
 class Matrix:
@@ -216,23 +325,24 @@ class Matrix:
                     port = relay.port
                 name = f"{protocol}-{security}"
                 clusters.append(cluster(name, port, **speaker.cluster, **upstream_socket(security)))
-                routes.append(route_to(name, prefix=f"/{name}/"))
+                if speaker.is_http:
+                    routes.append(route_to(name, prefix=f"/{name}/"))
         self.proxy = stack.enter_context(
             kind(bootstrap(free_port(), [listener(front, routes, self.log)], clusters))
         )
-        self.ports: dict[tuple[str, str], int] = {}
-        for protocol, speaker in SPEAKERS.items():
-            self.ports[protocol, "plain"] = front
-            for security in SECURITY[1:]:
-                dials = client_context(folder, security == "mtls", speaker.alpn)
-                relay = TlsRelay(front, dials=dials, name=f"{security}.example")
-                self.ports[protocol, security] = stack.enter_context(relay).port
+        self.ports: dict[tuple[str, str, str], int] = {}
+        for protocol, near, far in CELLS:
+            speaker = SPEAKERS[protocol]
+            dials = client_context(folder, near == "mtls", speaker.alpn) if near != "plain" else None
+            source = "127.0.0.1" if speaker.is_http else SOURCES[far]
+            relay = TlsRelay(front, dials=dials, name=f"{near}.example", source=source)
+            self.ports[protocol, near, far] = stack.enter_context(relay).port
 
     def cell(self, protocol: str, near: str, far: str) -> Seen:
         """One exchange: what the client, the host, the relay before it and the log have seen."""
         speaker = SPEAKERS[protocol]
         name = f"{protocol}-{far}"
-        said = speaker.talk(self.ports[protocol, near], f"/{name}/Call")
+        said = speaker.talk(self.ports[protocol, near, far], f"/{name}/Call")
         relay = self.relays.get(name)
         self.lines += 1
         return {
@@ -267,21 +377,22 @@ def envoys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     yield from matrix(Envoy, tmp_path_factory.mktemp("envoy"))
 
 
-CELLS = [(protocol, near, far) for protocol in SPEAKERS for near in SECURITY for far in SECURITY]
-
-
 @pytest.mark.parametrize(("protocol", "near", "far"), CELLS)
 def test_a_cell(ours: Matrix, protocol: str, near: str, far: str) -> None:
     seen = ours.cell(protocol, near, far)
-    assert seen["client"]["body"] in (b"one", b"two:abc", b"re:abc")
-    assert seen["host"]["body"] == b"abc"
-    assert seen["host"].get("x-forwarded-proto") == ("http" if near == "plain" else "https")
-    client = "URI=spiffe://mesh/client" in seen["host"].get("x-forwarded-client-cert", "")
-    assert client == (near == "mtls")
+    bodies = (b"one", b"two:abc", b"re:abc", b"re:\x00\x01rawre:abc")
+    assert seen["client"]["body"] in bodies
+    assert seen["host"]["body"] in (b"abc", b"\x00\x01rawabc")
+    if SPEAKERS[protocol].is_http:
+        assert seen["host"].get("x-forwarded-proto") == ("http" if near == "plain" else "https")
+        client = "URI=spiffe://mesh/client" in seen["host"].get("x-forwarded-client-cert", "")
+        assert client == (near == "mtls")
     alpn, peer = seen["tls to the host"] or ("", "")
     assert alpn == ("" if far == "plain" else SPEAKERS[protocol].alpn)
     assert peer == ("proxy" if far == "mtls" else "")
-    assert seen["log"].split("|")[4] == near
+    chain = near if SPEAKERS[protocol].is_http else f"tcp-{near}-{far}"
+    assert seen["log"].split("|")[4] == chain
+    assert seen["log"].split("|")[3] == ("CN=client" if near == "mtls" else "-")
 
 
 @pytest.mark.parity

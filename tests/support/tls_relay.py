@@ -14,7 +14,8 @@ from typing import Any, Self
 class TlsRelay:
     """A context manager: listens on ``port`` and joins each connection to one to ``target`` (both on loopback).
 
-    serves: TLS towards who connects; dials: TLS towards the target, by ``name``; None for plain text
+    serves: TLS towards who connects; dials: TLS towards the target, by ``name``; None for plain text; source: the address
+    of this machine from which the target is connected to
     seen: of each connection, (protocol agreed on by ALPN, subject of the client's certificate) where it serves TLS
     """
 
@@ -24,8 +25,10 @@ class TlsRelay:
         serves: ssl.SSLContext | None = None,
         dials: ssl.SSLContext | None = None,
         name: str = "",
+        source: str = "127.0.0.1",
     ) -> None:
         self.target, self.serves, self.dials, self.name = target, serves, dials, name
+        self.source = source
         self.port = 0
         self.seen: list[tuple[str, str]] = []
         self._loop = asyncio.new_event_loop()
@@ -65,7 +68,11 @@ class TlsRelay:
                 self.seen.append((tls.selected_alpn_protocol() or "", subject.get("commonName", "")))
             name = self.name if self.dials is not None else None
             there, back = await asyncio.open_connection(
-                "127.0.0.1", self.target, ssl=self.dials, server_hostname=name
+                "127.0.0.1",
+                self.target,
+                ssl=self.dials,
+                server_hostname=name,
+                local_addr=(self.source, 0),
             )
             try:
                 await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
