@@ -141,6 +141,12 @@ class Served:
             route_to(
                 "svc", prefix="/demo.Service/Slow", max_stream_duration={"grpc_timeout_header_max": "0.3s"}
             ),
+            route_to("svc", prefix="/demo.Old", max_grpc_timeout="0.3s"),
+            route_to(
+                "svc",
+                prefix="/demo.Offset",
+                max_stream_duration={"grpc_timeout_header_max": "9s", "grpc_timeout_header_offset": "3.7s"},
+            ),
             route_to("nobody", prefix="/demo.Nobody"),
             route_to("svc", prefix="/demo.Service", timeout="0s"),
         ]
@@ -255,6 +261,17 @@ def test_the_clients_deadline_reaches_the_host(channel: Any, served: Served) -> 
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert served.service.remaining[-1] < 0.35, "the host was told less than the client's four seconds"
     assert 0.25 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("path", ["/demo.Old/Slow", "/demo.Offset/Slow"])
+def test_the_proxys_own_idea_of_the_deadline(channel: Any, served: Served, path: str) -> None:
+    """Less than the client's four seconds: at most so much (the host is told, and may be the one that ends the call),
+    or so much less."""
+    started = time.monotonic()
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(path)(b"", timeout=4)
+    assert caught.value.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+    assert time.monotonic() - started < 3
 
 
 def test_a_cancelled_call_is_cancelled_at_the_host(channel: Any, served: Served) -> None:
