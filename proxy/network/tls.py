@@ -101,8 +101,9 @@ class TlsSide:
     """One side's TLS: of the listener's chain (``is_server``) or of a cluster.
 
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
-    local: our certificate; several: where there is more than one, each with the context that shows it; chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates
-    and of each trusted one; server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
+    local: our certificate; several: where there is more than one, each with the context that shows it
+    chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates and of each trusted one
+    server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
     offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
     has just now; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
