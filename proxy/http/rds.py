@@ -128,7 +128,7 @@ def compile_rds(
         reader.fail("config_source", "is missing")
         return None
     if not name:
-        reader.fail("route_config_name", "is missing: it is the name to subscribe to")
+        reader.unsupported("", "has no route_config_name: there is nothing to subscribe to", whole=False)
         return None
     own = scope.scope("rds").scope(name)
     made = RouteDiscovery(name, hcm, context, own)

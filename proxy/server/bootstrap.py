@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Mapping
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,7 +38,9 @@ from proxy.tracing.resource import resource_attributes
 from proxy.upstream.context import UpstreamContext
 from proxy.upstream.dns_config import compile_bootstrap_resolver
 from proxy.upstream.manager import ClusterManager
+from proxy.xds.control_plane import node_message
 from proxy.xds.dynamic import Dynamic, compile_dynamic
+from proxy.xds.grpc import Transport
 from proxy.xds.secrets import SecretManager
 from proxy.xds.sources import ConfigSources
 
@@ -77,6 +80,7 @@ class Parts(NamedTuple):
     watcher: FileWatcher
     secrets: SecretManager
     dynamic: Dynamic
+    sources: ConfigSources
 
 
 def own_address(version: str = "v4") -> str:
@@ -186,6 +190,8 @@ def _compile(
         sources=sources,
         secrets=secrets,
     )
+    transport = Transport(client, dispatcher, ids, partial(node_message, node))
+    sources.connect(transport, context)
     listeners = ListenerManager(dispatcher, context)
     listeners.drain_time_s = options.drain_time_s
     listeners.limit = compile_overload(root.sub("overload_manager"))
@@ -203,6 +209,7 @@ def _compile(
     admin = _compile_admin(root.sub("admin"))
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
     sinks = [sink for each in root.each("stats_sinks") if (sink := _compile_sink(each, context)) is not None]
+    sources.finish()
     compile_rest(root)
     log_format = compile_log_format(
         root.sub("application_log_config"), options.log_format, DEFAULTS.log_format
@@ -225,6 +232,7 @@ def _compile(
         watcher,
         secrets,
         dynamic,
+        sources,
     )
 
 

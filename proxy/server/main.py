@@ -257,6 +257,7 @@ class Server:
     async def stop(self) -> None:
         """The last things: spans and log lines out, everything closed."""
         parts = self.parts
+        parts.sources.close()
         parts.listeners.close()
         await self._send_last_spans()
         if self.giver is not None:

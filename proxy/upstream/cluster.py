@@ -18,7 +18,7 @@ from proxy.upstream.dns_config import (
     compile_dns_settings,
     ignore_dns_settings,
 )
-from proxy.upstream.eds import compile_eds
+from proxy.upstream.eds import EdsDiscovery, compile_eds
 from proxy.upstream.endpoints import compile_endpoints, compile_metadata, compile_overprovisioning
 from proxy.upstream.host import Host
 from proxy.upstream.load_balancer import BalancingPolicy, Chooser, HostSelector, LoadBalancer
@@ -184,6 +184,11 @@ class Cluster:
     def metadata(self) -> Mapping[str, Any]:
         """filter_metadata by its keys, as plain values (%CLUSTER_METADATA%)."""
         return self.config.metadata
+
+    @property
+    def is_eds(self) -> bool:
+        """Whether its hosts come by EDS."""
+        return isinstance(self.discovery, EdsDiscovery)
 
     def start(self) -> None:
         """Find the hosts; ``on_ready(self)`` is called once they are known, which for STATIC is now."""

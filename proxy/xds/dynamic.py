@@ -43,7 +43,9 @@ def compile_dynamic(
     found = Dynamic()
     if reader is None:
         return found
-    reader.unsupported("ads_config", "aggregated discovery (ADS) is not supported yet; path_config_source is")
+    ads = reader.sub("ads_config")
+    if ads is not None:
+        sources.set_ads(ads)
     cds, lds = reader.sub("cds_config"), reader.sub("lds_config")
     if cds is not None:
         scope = context.stats.scope("cluster_manager.cds")

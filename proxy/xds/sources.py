@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader, reads
+from proxy.xds.control_plane import ApiSource, compile_api_source
 from proxy.xds.file import FileSubscription
+from proxy.xds.grpc import GrpcSubscription, Mux, Transport
 from proxy.xds.stats import SubscriptionStats
 
 if TYPE_CHECKING:
     from proxy.api.discovery import Receiver, Subscription
     from proxy.base.clock import Clock
+    from proxy.http.context import FactoryContext
     from proxy.network.file_watch import FileWatcher
     from proxy.stats.store import Scope
 
+_NEEDS_NODE: Final = (
+    "node 'id' and 'cluster' are required: write them in 'node', or give --service-node and --service-cluster"
+)
 CONFIG_SOURCE: Final = "envoy.config.core.v3.ConfigSource"
 
 
 class ConfigSources:
-    """Every source that a bootstrap can name.
+    """Every source that a bootstrap can name. ``connect`` and ``finish`` belong to compiling the bootstrap: clusters may
+    name sources before there is what streams go through, and before the cluster they go to is known.
 
     rejects_unknown: fields that the schema does not know refuse an update (--reject-unknown-dynamic-fields)
     """
@@ -28,6 +36,38 @@ class ConfigSources:
         self.watcher = watcher
         self.clock = clock
         self.rejects_unknown = rejects_unknown
+        self._transport: Transport | None = None
+        self._context: FactoryContext | None = None
+        self._ads: tuple[ApiSource, Mux] | None = None
+        self._later: list[tuple[Reader, str, GrpcSubscription, Scope]] | None = []
+
+    def connect(self, transport: Transport, context: FactoryContext) -> None:
+        """What streams go through."""
+        self._transport, self._context = transport, context
+
+    @reads("envoy.config.core.v3.ApiConfigSource")
+    def set_ads(self, reader: Reader) -> None:
+        """dynamic_resources.ads_config."""
+        transport, context = self._connected()
+        source = compile_api_source(reader, context)
+        if source is not None:
+            mux = source.open(transport, "", context.stats.scope(""))
+            self._ads = source, mux
+
+    def finish(self) -> None:
+        """Everything of the bootstrap is compiled: whom subscriptions go to is known now."""
+        later, self._later = self._later or [], None
+        for reader, type_name, subscription, scope in later:
+            self._attach(reader, type_name, subscription, scope)
+
+    def close(self) -> None:
+        """The process ends."""
+        if self._ads is not None:
+            self._ads[1].close()
+
+    def _connected(self) -> tuple[Transport, FactoryContext]:
+        assert self._transport is not None and self._context is not None, "connect() comes first"
+        return self._transport, self._context
 
     @reads(CONFIG_SOURCE)
     def subscribe(
@@ -35,19 +75,21 @@ class ConfigSources:
     ) -> Subscription | None:
         """See Sources."""
         _check_version(source)
-        source.seconds("initial_fetch_timeout", 15.0)  # a file's first answer, good or bad, is there at once
-        source.unsupported("ads", "aggregated discovery (ADS) is not supported yet; path_config_source is")
-        source.unsupported(
-            "api_config_source", "discovery from a control plane is not supported yet; path_config_source is"
-        )
-        source.unsupported("self", "is for what a control plane sends; path_config_source is supported")
+        node = self._connected()[1].node
+        if not (node.id and node.cluster):
+            source.fail("", f"{type_name}: {_NEEDS_NODE}")
+        timeout_s = source.seconds("initial_fetch_timeout", 15.0)
+        kind = source.which("config_source_specifier")
+        if kind in ("ads", "api_config_source"):
+            return self._by_grpc(source, type_name, name, receiver, scope, timeout_s or 0.0)
+        source.unsupported("self", "is not supported; ads, api_config_source and path_config_source are")
         path, directory = source.text("path"), ""
         file = source.sub("path_config_source")
         if file is not None:
             path, directory = _compile_path(file)
         if not path:
-            if source.which("config_source_specifier") is None:
-                source.fail("", "needs path_config_source")
+            if kind is None:
+                source.fail("", "needs ads, api_config_source or path_config_source")
             return None
         if not os.path.exists(path):
             words = f"paths must refer to an existing path in the system: '{path}' does not exist"
@@ -57,6 +99,44 @@ class ConfigSources:
         return FileSubscription(
             path, directory, type_name, receiver, stats, self.watcher, self.rejects_unknown
         )
+
+    def _by_grpc(
+        self,
+        source: Reader,
+        type_name: str,
+        name: str,
+        receiver: Receiver,
+        scope: Scope,
+        timeout_s: float,
+    ) -> Subscription | None:
+        assert self._transport is not None, "connect() comes first"
+        stats = SubscriptionStats(scope, self.clock)
+        made = GrpcSubscription(name, receiver, stats, timeout_s, self._transport)
+        if self._later is not None:
+            self._later.append((source, type_name, made, scope))
+        elif not self._attach(source, type_name, made, scope):
+            return None
+        return made
+
+    @reads(CONFIG_SOURCE)
+    def _attach(self, source: Reader, type_name: str, made: GrpcSubscription, scope: Scope) -> bool:
+        """Give it its stream; False with a finding."""
+        ads, api = source.sub("ads"), source.sub("api_config_source")
+        if ads is not None:
+            if self._ads is None:
+                source.unsupported("ads", "there is no dynamic_resources.ads_config: nothing would ever come")
+                return False
+            configured, mux = self._ads
+            made.find_kind = partial(configured.kind, mux, type_name)
+            return True
+        assert api is not None
+        transport, context = self._connected()
+        own = compile_api_source(api, context)
+        if own is None:
+            return False
+        made.owns_mux = True
+        made.find_kind = partial(own.open_for, transport, type_name, scope)
+        return True
 
 
 @reads(CONFIG_SOURCE)

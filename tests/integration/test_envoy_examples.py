@@ -28,6 +28,7 @@ def examples(shared: Path) -> Path:
 RUN = {
     "brotli/envoy.yaml",
     "double-proxy/envoy.yaml",
+    "dynamic-config-cp/envoy.yaml",
     "front-proxy/envoy.yaml",
     "front-proxy/service-envoy.yaml",
     "grpc-bridge/client/envoy-proxy.yaml",
@@ -52,7 +53,6 @@ SHORT = (
     (re.compile(r"\bC(\d)\b"), r"static_resources.clusters[\1]"),
 )
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
-ADS = "aggregated discovery (ADS) is not supported yet; path_config_source is"
 NOT_SUPPORTED = "is not supported"
 LOCALITY_WEIGHTS = "choosing hosts by weights of localities is not supported yet"
 START_CHILD_SPAN = "is not supported; tracing.spawn_upstream_span of the connection manager is"
@@ -113,11 +113,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
             36,
             "cannot read certs/cacert.pem: No such file",
         ),
-    ],
-    "dynamic-config-cp/envoy.yaml": [
-        ("dynamic_resources.ads_config", 6, ADS),
-        ("dynamic_resources.cds_config.ads", 12, ADS),
-        ("dynamic_resources.lds_config.ads", 14, ADS),
     ],
     "ext_authz/config/http-service.yaml": [
         ("HCM0.http_filters[0]", 26, http_filter("ext_authz.v3.ExtAuthz")),

@@ -23,6 +23,9 @@ from backports import zstd
 from tests.support.certs import Authority, Pair
 from tests.support.client import get
 from tests.support.collector import Collector, otlp_spans
+from tests.support.config import cluster, route_to, virtual_host
+from tests.support.control_plane import ADS, ControlPlane
+from tests.support.discovery import CLUSTER, LISTENER, ROUTES, rds_listener
 from tests.support.envoy import ENVOY_MISSING, envoy_binary
 from tests.support.grpc_service import GrpcHost
 from tests.support.messages import Headers
@@ -457,3 +460,17 @@ def test_double_proxy_at_the_back(run: Run, examples: Path, tmp_path: Path) -> N
                     assert b"".join(each for each in peer.heard if isinstance(each, bytes)) == gets
             until(lambda: proxy.stats()["tcp.postgres_tcp.downstream_cx_tx_bytes_total"] == 6, "its bytes")
             assert "b'asking' end" in upstream.stories()
+
+
+def test_a_control_plane(run: Run, examples: Path) -> None:
+    """Everything by ADS; the file knows only where its control plane is."""
+    port = free_port()
+    with Upstream([reply(200, b"from the right one")]) as upstream, ControlPlane() as plane:
+        plane.set(CLUSTER, cluster("example_proxy_cluster", upstream.port), version="1")
+        plane.set(LISTENER, rds_listener(port, "listener_0", "local_route", ADS), version="1")
+        route = virtual_host([route_to("example_proxy_cluster")])
+        plane.set(ROUTES, {"name": "local_route", "virtual_hosts": [route]}, version="1")
+        places = {("go-control-plane", 18000): ("127.0.0.1", plane.port)}
+        with run(moved((examples / "dynamic-config-cp/envoy.yaml").read_text(), places)):
+            assert get(port, "/").body == b"from the right one"
+            assert plane.said(CLUSTER)[0]["node"]["id"] == "test-id"

@@ -1,48 +1,32 @@
-"""The bootstraps that Istio's agent writes: read whole, and what is not supported in them is named with its line."""
+"""The bootstraps that Istio's agent writes: accepted, all of them, and one of them run with a control plane."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from proxy.base.errors import ConfigError
 from proxy.server.main import validate
 from proxy.server.options import Options
+from tests.integration.conftest import StartOutrider
+from tests.support.client import get
+from tests.support.config import route_to, virtual_host
+from tests.support.control_plane import ADS, ControlPlane
+from tests.support.discovery import CLUSTER, ENDPOINTS, LISTENER, ROUTES, eds_cluster, endpoints, rds_listener
+from tests.support.ports import free_port
+from tests.support.upstream import Upstream, reply
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "istio" / "bootstrap"
 FILES = sorted(FOLDER.glob("*_golden.json"))
 
 pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
 
-EVERYWHERE = {f"dynamic_resources.{field}" for field in ("ads_config", "cds_config.ads", "lds_config.ads")}
-CONTEXT = "static_resources.clusters[4].transport_socket.typed_config.common_tls_context"
-#: what one file has more than the others
-MORE = {
-    "tracing_tls_golden.json": {
-        f"{CONTEXT}.combined_validation_context.validation_context_sds_secret_config.sds_config.api_config_source"
-    },
-}
-
-
-def findings(path: Path) -> list[ConfigError]:
-    return validate(Options(config_path=str(path))).errors.findings
-
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
-def test_everything_is_read_and_what_is_unsupported_is_named(path: Path) -> None:
-    found = findings(path)
-    assert {one.kind for one in found} == {"unsupported"}
-    lines = path.read_text().splitlines()
-    for one in found:
-        assert one.file == str(path)
-        assert one.line is not None and one.column is not None
-        last = one.path.rpartition(".")[2].partition("[")[0]
-        text = lines[one.line - 1][one.column - 1 :]
-        assert text.startswith((f'"{last}"', "{")), (one, text)
-    paths = [one.path for one in found]
-    assert len(set(paths)) == len(paths), "each is named once"
-    assert set(paths) == EVERYWHERE | MORE.get(path.name, set())
+def test_every_one_is_accepted(path: Path) -> None:
+    assert validate(Options(config_path=str(path))).errors.findings == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
@@ -50,3 +34,35 @@ def test_warnings_name_their_line_as_well(path: Path) -> None:
     warnings = validate(Options(config_path=str(path))).errors.warnings
     assert warnings
     assert all(one.kind == "warning" and one.line is not None for one in warnings)
+
+
+def test_one_runs_with_what_a_control_plane_says(tmp_path: Path, start_outrider: StartOutrider) -> None:
+    """As pilot-agent starts a proxy, but for places: its socket for xDS, ports. Its readiness asks for these stats."""
+    config = json.loads((FOLDER / "default_golden.json").read_text())
+    listeners = config["static_resources"]["listeners"]
+    for address in (config["admin"]["address"], *(each["address"] for each in listeners)):
+        address["socket_address"] |= {"address": "127.0.0.1", "port_value": free_port()}
+    socket = tmp_path / "XDS"
+    (xds,) = (each for each in config["static_resources"]["clusters"] if each["name"] == "xds-grpc")
+    (place,) = xds["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    place["endpoint"]["address"]["pipe"]["path"] = str(socket)
+    port = free_port()
+    with Upstream([reply(200, b"from the mesh")]) as upstream, ControlPlane(socket=socket) as plane:
+        name = "outbound|80||svc.ns.svc.cluster.local"
+        plane.set(CLUSTER, eds_cluster(name, ADS), version="c1")
+        plane.set(ENDPOINTS, endpoints(name, upstream.port), version="e1")
+        plane.set(LISTENER, rds_listener(port, "0.0.0.0_80", "80", ADS), version="l1")
+        plane.set(ROUTES, {"name": "80", "virtual_hosts": [virtual_host([route_to(name)])]}, version="r1")
+        proxy = start_outrider(config)
+        assert get(port).body == b"from the mesh"
+        assert plane.streams[0].is_delta
+        node = plane.said(CLUSTER)[0]["node"]
+        assert (node["id"], node["cluster"]) == ("sidecar~1.2.3.4~foo~bar", "istio-proxy")
+        assert node["metadata"]["PROXY_CONFIG"]["serviceCluster"] == "istio-proxy"
+        wanted = "^(cluster_manager\\.cds|listener_manager\\.lds)\\.(update_success|update_rejected)$"
+        said = proxy.admin(f"/stats?usedonly&filter={quote(wanted)}")[1]
+        assert sorted(said.split("\n")) == [
+            "",
+            "cluster_manager.cds.update_success: 1",
+            "listener_manager.lds.update_success: 1",
+        ]

@@ -50,7 +50,10 @@ HYSTRIX = {"@type": "type.googleapis.com/envoy.config.metrics.v3.HystrixSink"}
 @pytest.mark.parametrize(
     "config, path",
     [
-        ({"dynamic_resources": {"ads_config": {"api_type": "GRPC"}}}, "dynamic_resources"),
+        (
+            {"node": {"id": "n", "cluster": "c"}, "dynamic_resources": {"cds_config": {"ads": {}}}},
+            "dynamic_resources.cds_config.ads",
+        ),
         ({"stats_sinks": [{"name": "h", "typed_config": HYSTRIX}]}, "stats_sinks[0].typed_config"),
     ],
 )
