@@ -23,6 +23,7 @@ from proxy.upstream.pool import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
 if TYPE_CHECKING:
+    from proxy.base.stream_info import ConnectionInfo
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.tcp_proxy import TcpProxy
@@ -65,6 +66,10 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
     def protocol(self) -> bytes:
         """None that a pool could follow."""
         return b""
+
+    @property
+    def client(self) -> ConnectionInfo:
+        return self.info
 
     # -- the beginning -------------------------------------------------------------------------------------------
 

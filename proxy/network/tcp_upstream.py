@@ -67,7 +67,9 @@ class TcpUpstreamConnection(UpstreamConnection, ByteEnd):
         if tls is None:
             return self
         name = self.host.hostname if tls.names_host else ""
-        self.shaking = TlsTransport(self, tls, name or tls.server_name, offers=False)
+        self.shaking = TlsTransport(
+            self, tls, name or tls.server_name, offers=False, preface=self.pool.preface
+        )
         return self.shaking
 
     @property

@@ -40,6 +40,7 @@ class TlsTransport(TransportLayer):
         "failure",
         "half",
         "peer_name",
+        "preface",
         "server_name",
         "side",
         "state",
@@ -47,17 +48,24 @@ class TlsTransport(TransportLayer):
     )
 
     def __init__(
-        self, connection: Any, side: TlsSide, server_name: str = "", peer_name: str = "", offers: bool = True
+        self,
+        connection: Any,
+        side: TlsSide,
+        server_name: str = "",
+        peer_name: str = "",
+        offers: bool = True,
+        preface: bytes = b"",
     ) -> None:
         """connection: an asyncio.Protocol with ``on_secure(TlsInfo)`` and ``on_tls_failed(words)``; connection_lost
         follows the latter where connection_made came before. peer_name: what the peer's certificate has to name, ""
-        for what is configured. offers: see ``TlsSide.begin``"""
+        for what is configured. offers: see ``TlsSide.begin``; preface: said in plain text before all TLS"""
         TransportLayer.__init__(self, connection)
         self.peer_name = peer_name
         self.side = side
         self.server_name = server_name
         self.state = SHAKING
         self.failure = ""
+        self.preface = preface
         self.ends = False  # our half, once the handshake is over
         self.half = False  # the peer has ended its half, and ours goes on
         self.unwritten: list[bytes] = []
@@ -77,6 +85,8 @@ class TlsTransport(TransportLayer):
             if not side.is_ready:
                 self._fail(side.unready(), aborts=False)
         elif side.is_ready:
+            if self.preface:
+                self.transport.write(self.preface)
             self._shake()
         else:
             self._fail(side.unready(), aborts=True)

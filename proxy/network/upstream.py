@@ -109,7 +109,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
             return self
         pool = self.pool
         name = pool.sni or (self.host.hostname if tls.names_host else "") or tls.server_name
-        self.shaking = TlsTransport(self, tls, name, pool.peer_name)
+        self.shaking = TlsTransport(self, tls, name, pool.peer_name, preface=pool.preface)
         return self.shaking
 
     def on_secure(self, info: TlsInfo) -> None:
@@ -149,6 +149,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         set_keepalive(transport.get_extra_info("socket"), self.pool.cluster.keepalive)
         self.connected_at = self.dispatcher.clock.monotonic()
         try:
+            if self.pool.preface:
+                self._say_preface(self.pool.preface)
             self._after_connect()
             self.pool.on_connected(self)
             idle_s = self.pool.cluster.idle_timeout_s
@@ -163,6 +165,12 @@ class UpstreamConnection(UpstreamStream, Flushable):
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)
+
+    def _say_preface(self, preface: bytes) -> None:
+        """Who the client is; before TLS it has been said already."""
+        self.pool.stats.upstream_cx_tx_bytes_total.value += len(preface)
+        if self.host.tls is None and self.transport is not None:
+            self.transport.write(preface)
 
     def _hold_again(self) -> None:
         """uvloop begins to read once connection_made has returned, whatever was said in it."""

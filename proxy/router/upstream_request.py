@@ -18,7 +18,7 @@ from proxy.upstream.connection import UpstreamStream
 from proxy.upstream.pool import PoolConnection, PoolRequest
 
 if TYPE_CHECKING:
-    from proxy.base.stream_info import UpstreamBytes
+    from proxy.base.stream_info import ConnectionInfo, UpstreamBytes
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
     from proxy.upstream.pool import ConnectionPool
@@ -124,6 +124,11 @@ class UpstreamRequest(StreamDecoder, PoolRequest):
     def protocol(self) -> bytes:
         """What the client speaks, for pools that follow it; requests of our own are HTTP/1.1."""
         return getattr(self.stream, "protocol", b"HTTP/1.1")
+
+    @property
+    def client(self) -> ConnectionInfo | None:
+        """The client's connection, for pools that tell of it; requests of our own have none."""
+        return getattr(self.stream, "info", None)
 
     def server_name(self, header: bytes) -> bytes:
         """See PoolRequest.server_name."""

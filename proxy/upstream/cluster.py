@@ -208,7 +208,8 @@ class Cluster:
     def make_host(self, ip: str, endpoint: EndpointConfig) -> Host:
         """A new host for one address of an endpoint, with its (empty) pools."""
         host = Host(self, ip, endpoint.port, endpoint.host, endpoint.path)
-        host.tls = self.sockets.of(endpoint.host.metadata, self.scope).tls
+        transport_socket = self.sockets.of(endpoint.host.metadata, self.scope)
+        host.tls, host.proxy_protocol = transport_socket.tls, transport_socket.proxy
         host.pools = (make_pool(self, host, 0), make_pool(self, host, 1))
         host.pool = host.pools[0]
         return host

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from proxy.network.tls import TlsSide
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.pool import ConnectionPool
+    from proxy.upstream.proxy_protocol import ProxyProtocol
 
 
 _NO_METADATA: Final[dict[str, Any]] = {}
@@ -54,7 +55,8 @@ class Host:
     canary: marked so by the metadata of envoy.lb; its responses count once more
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
-    tls: how connections are secured, None in plain text
+    tls: how connections are secured, None in plain text; proxy_protocol: who is told of first, None for nobody
+    tcp_pool: of connections that carry bytes, None until one is asked for
     other_ips: where to connect when ``ip`` cannot be (LOGICAL_DNS with several addresses)
     pools: by routing priority (0 DEFAULT, 1 HIGH); pool: the first of them
     """
@@ -77,11 +79,13 @@ class Host:
         "pool",
         "pools",
         "port",
+        "proxy_protocol",
         "rq_active",
         "rq_error",
         "rq_success",
         "rq_timeout",
         "rq_total",
+        "tcp_pool",
         "tls",
         "weight",
     )
@@ -99,6 +103,8 @@ class Host:
         self.configure(config)
         self.cx_active = self.cx_connect_fail = self.cx_total = 0
         self.tls: TlsSide | None = None
+        self.proxy_protocol: ProxyProtocol | None = None
+        self.tcp_pool: ConnectionPool | None = None
         self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
 
     def configure(self, config: HostConfig) -> None:

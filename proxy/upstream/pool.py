@@ -32,8 +32,10 @@ from proxy.base.errors import (
 from proxy.base.timers import Timed
 
 if TYPE_CHECKING:
+    from proxy.base.stream_info import ConnectionInfo
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
+    from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 CONNECTING: Final = 0
 READY: Final = 1
@@ -80,6 +82,11 @@ class PoolRequest:
         """The authority it asks for, or rather the value of that header where it has one (b"": none is asked)."""
         raise NotImplementedError
 
+    @property
+    def client(self) -> ConnectionInfo | None:
+        """The connection that it came on; None for a request of our own."""
+        raise NotImplementedError
+
     def on_pool_ready(self, connection: PoolConnection) -> None:
         """The connection is this request's until ``on_idle``, ``on_stream_done`` or ``on_closed``."""
         raise NotImplementedError
@@ -106,6 +113,8 @@ class ConnectionPool:
 
     sni: the server name of their handshakes, in place of the configured one; peer_name: what the host's certificate has
     to name; "" for neither
+    preface: what its connections say first of all, b"" for nothing; keeper: of one pool among many of a host, told when
+    it is idle
     """
 
     __slots__ = (
@@ -117,8 +126,10 @@ class ConnectionPool:
         "connections",
         "draining",
         "host",
+        "keeper",
         "peer_name",
         "pending",
+        "preface",
         "purging",
         "ready",
         "resources",
@@ -140,6 +151,8 @@ class ConnectionPool:
         self.purging: deque[PoolRequest] = deque()  # being failed just now; a cancel may still come for one
         self.draining = False
         self.used = False  # counted as a pool
+        self.preface = b""
+        self.keeper: ProxyProtocolPool | None = None
         self._max_requests = cluster.max_requests_per_connection  # 0: no limit
         self._rq_total = self.stats.upstream_rq_total
         self._rq_active = self.stats.upstream_rq_active
@@ -147,6 +160,10 @@ class ConnectionPool:
     def name(self, sni: str, peer_name: str) -> None:
         """Before the first connection: see sni, peer_name."""
         self.sni, self.peer_name = sni, peer_name
+
+    def begin_with(self, preface: bytes, keeper: ProxyProtocolPool | None) -> None:
+        """Before the first connection: see preface, keeper."""
+        self.preface, self.keeper = preface, keeper
 
     @property
     def is_used(self) -> bool:
@@ -455,6 +472,8 @@ class ConnectionPool:
         if self.used and not self.connections and not self.pending:
             self.used = False
             self.resources.remove_pool()
+            if self.keeper is not None:
+                self.keeper.on_rest(self)
 
     def _count_cut_stream(self, remote: bool) -> None:
         stats = self.stats

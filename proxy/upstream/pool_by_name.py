@@ -71,6 +71,10 @@ class NamedPools(ConnectionPool):
             pool.cancel(request)
 
     @property
+    def is_used(self) -> bool:
+        return any(pool.is_used for pool in self.pools.values())
+
+    @property
     def waiting(self) -> int:
         return sum([pool.waiting for pool in self.pools.values()])
 
@@ -101,6 +105,7 @@ class NamedPools(ConnectionPool):
         found = self.pools[name] = self.make(self.cluster, self.host, self.priority)
         sni = name if options.auto_sni and not is_address(name) else ""
         found.name(sni, name if options.auto_san else "")
+        found.begin_with(self.preface, self.keeper)
         found.draining = self.draining
         return found
 

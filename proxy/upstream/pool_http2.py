@@ -24,6 +24,7 @@ from proxy.upstream.pool import (
     PoolRequest,
 )
 from proxy.upstream.pool_by_name import NamedPools
+from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -254,8 +255,15 @@ class DownstreamProtocolPool(ConnectionPool):
 
     def new_stream(self, request: PoolRequest) -> None:
         """To the pool of the client's protocol."""
-        chosen = self.http2 if request.protocol == b"HTTP/2" else self.http1
-        chosen.new_stream(request)
+        self._of(request).new_stream(request)
+
+    def _of(self, request: PoolRequest) -> ConnectionPool:
+        return self.http2 if request.protocol == b"HTTP/2" else self.http1
+
+    def begin_with(self, preface: bytes, keeper: ProxyProtocolPool | None) -> None:
+        ConnectionPool.begin_with(self, preface, keeper)
+        self.http1.begin_with(preface, keeper)
+        self.http2.begin_with(preface, keeper)
 
     def name(self, sni: str, peer_name: str) -> None:
         self.http1.name(sni, peer_name)
@@ -279,8 +287,7 @@ class DownstreamProtocolPool(ConnectionPool):
         self.http2.drain()
 
     def new_stream_anew(self, request: PoolRequest) -> None:
-        chosen = self.http2 if request.protocol == b"HTTP/2" else self.http1
-        chosen.new_stream_anew(request)
+        self._of(request).new_stream_anew(request)
 
     def renew(self) -> None:
         self.http1.renew()
@@ -293,6 +300,12 @@ class DownstreamProtocolPool(ConnectionPool):
 
 def make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
     """The pool that a cluster's options ask for."""
+    if host.proxy_protocol is not None:
+        return ProxyProtocolPool(cluster, host, priority, lambda: _make_pool(cluster, host, priority))
+    return _make_pool(cluster, host, priority)
+
+
+def _make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
     http = cluster.config.http
     if (http.auto_sni or http.auto_san) and host.tls is not None:
         return NamedPools(cluster, host, priority, make_pool_of_one_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.upstream.pool import BUSY, CONNECTING, ConnectionPool, PoolConnection, PoolRequest
+from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 if TYPE_CHECKING:
     from proxy.upstream.host import Host
@@ -44,10 +45,14 @@ class TcpConnectionPool(ConnectionPool):
 
 
 def tcp_pool(host: Host) -> ConnectionPool:
-    """The host's pool of such connections, made when it is first asked for. It is the last of ``host.pools``."""
-    last = host.pools[-1]
-    if isinstance(last, TcpConnectionPool):
-        return last
-    made = TcpConnectionPool(host.cluster, host, 0)
-    host.pools = (*host.pools, made)
-    return made
+    """The host's pool of such connections, made when it is first asked for."""
+    pool = host.tcp_pool
+    if pool is None:
+        cluster = host.cluster
+        if host.proxy_protocol is None:
+            pool = TcpConnectionPool(cluster, host, 0)
+        else:
+            pool = ProxyProtocolPool(cluster, host, 0, lambda: TcpConnectionPool(cluster, host, 0))
+        host.tcp_pool = pool
+        host.pools = (*host.pools, pool)
+    return pool

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.api.reader import reads
+from proxy.upstream.proxy_protocol import UPSTREAM_PROXY_PROTOCOL, ProxyProtocol, compile_proxy_protocol
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -20,9 +21,10 @@ _KEY: Final = "envoy.transport_socket_match"
 
 
 class TransportSocket(NamedTuple):
-    """tls: None is plain text."""
+    """tls: None is plain text; proxy: None tells hosts nothing of clients."""
 
     tls: TlsSide | None = None
+    proxy: ProxyProtocol | None = None
 
 
 _PLAIN: Final = TransportSocket()
@@ -81,11 +83,25 @@ def _compile_socket(
     config = reader.any("typed_config")
     if config is not None and config.type_name == RAW_BUFFER:
         return _PLAIN
+    if config is not None and config.type_name == UPSTREAM_PROXY_PROTOCOL:
+        return _compile_proxied(config, context, scope, init)
     if config is None or config.type_name != UPSTREAM_TLS:
         kind = config.type_name if config is not None else name
-        message = f"transport socket {kind} is not supported; envoy.transport_sockets.tls and raw_buffer are"
+        known = "envoy.transport_sockets.tls, raw_buffer and upstream_proxy_protocol"
+        message = f"transport socket {kind} is not supported; {known} are"
         reader.unsupported("", message)
         return _PLAIN
     made = context.registry.resolve(UPSTREAM_TLS)(config, scope, context, init)
     side: TlsSide | None = made.side
     return TransportSocket(side)
+
+
+@reads(UPSTREAM_PROXY_PROTOCOL)
+def _compile_proxied(
+    reader: Reader, context: UpstreamContext, scope: Scope, init: InitManager
+) -> TransportSocket:
+    proxy = compile_proxy_protocol(reader)
+    inner = _compile_socket(reader.sub("transport_socket"), context, scope, init)
+    if inner.proxy is not None:
+        reader.fail("transport_socket", "is one of this kind again")
+    return TransportSocket(inner.tls, proxy)

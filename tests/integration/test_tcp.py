@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config import Config, bootstrap, cluster, network_filter, raw_listener, tcp_proxy
+from tests.parity.scenarios.tcp import tells_hosts
+from tests.support.client import request
+from tests.support.config import (
+    Config,
+    bootstrap,
+    cluster,
+    http_listener,
+    network_filter,
+    raw_listener,
+    route_to,
+    tcp_proxy,
+    virtual_host,
+)
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.tcp_peer import TcpPeer, TcpUpstream, echo
@@ -147,3 +159,27 @@ def test_draining_lets_bytes_go_on_unless_it_is_told(port: int, upstream: TcpUps
                 assert proxy.stats()["tcp.raw.downstream_cx_drain_close"] == 1
             else:
                 assert peer.read(1) == b"b"
+
+
+def test_a_host_is_told_of_the_client_of_each_request(port: int) -> None:
+    """HTTP as well: connections are not shared by clients, and each begins with its own header."""
+
+    def answers(peer: TcpPeer) -> None:
+        while peer.hears():
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    with TcpUpstream(answers) as upstream:
+        up = cluster("up", upstream.port, transport_socket=tells_hosts(version="V1"))
+        with running([http_listener(port, [virtual_host([route_to("up")])])], [up]) as proxy:
+            with TcpPeer.connect(port) as first, TcpPeer.connect(port) as second:
+                for peer in (first, second, first, second):
+                    peer.send(request("GET", "/"))
+                    while b"".join(each for each in peer.heard if isinstance(each, bytes))[-2:] != b"ok":
+                        assert peer.hears()
+                    peer.heard.clear()
+                clients = [peer.sock.getsockname()[1] for peer in (first, second)]
+            assert proxy.stats()["cluster.up.upstream_cx_total"] == 2
+        for number, peer in zip(clients, upstream.peers, strict=True):
+            said = b"".join(each for each in peer.heard if isinstance(each, bytes))
+            assert said.startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\nGET / " % (number, port))
+            assert said.count(b"PROXY") == 1 and said.count(b"GET / ") == 2

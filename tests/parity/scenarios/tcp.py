@@ -305,6 +305,35 @@ def proxied_http(world: World) -> Config:
     return bootstrap(world.admin, [listener], [cluster("web", world.upstreams["web"].port)])
 
 
+def tells_hosts(inner: Config | None = None, **config: Any) -> Config:
+    """A cluster's transport socket that says who the client is, first of all."""
+    raw = {
+        "name": "envoy.transport_sockets.raw_buffer",
+        "typed_config": {"@type": f"{TYPES}.transport_sockets.raw_buffer.v3.RawBuffer"},
+    }
+    return {
+        "name": "envoy.transport_sockets.upstream_proxy_protocol",
+        "typed_config": {
+            "@type": f"{TYPES}.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+            "config": config,
+            "transport_socket": inner or raw,
+        },
+    }
+
+
+def told_of(inner: Config | None = None, **config: Any) -> Callable[[World], Config]:
+    return proxied(
+        clusters=lambda world: [up(world, transport_socket=tells_hosts(inner, **config))],
+        listener=proxy_protocol(pass_through_tlvs={"match_type": "INCLUDE_ALL"}),
+    )
+
+
+def reads_header_then_tls(peer: TcpPeer) -> None:
+    peer.read(len(V1))
+    peer.sock = server_context().wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False)
+    host("read 8", b"answer", "listen")(peer)
+
+
 def asks_as_another(world: World) -> None:
     with Client(world.front) as asking:
         world.sent += request("GET", "/")
@@ -595,5 +624,39 @@ SCENARIOS = [
         upstreams={"web": [reply(200, b"web")]},
         lines=1,
         expect=told(200),
+    ),
+    *(
+        Scenario(
+            name=f"tells_hosts_{name}",
+            title=f"upstream_proxy_protocol: {title}",
+            config=told_of(**config),
+            drive=client(header + b"question", "read 6", "end", "listen"),
+            upstreams={"up": Raw(host(b"banner", "listen"))},
+            lines=1,
+            expect=told("b'banner' end"),
+        )
+        for name, title, header, config in (
+            ("v1", "version 1, a host that speaks first", V1, {"version": "V1"}),
+            ("v2", "version 2", V1, {"version": "V2"}),
+            (
+                "tlvs",
+                "version 2, the client's TLVs and our own",
+                V2,
+                {
+                    "version": "V2",
+                    "pass_through_tlvs": {"match_type": "INCLUDE_ALL"},
+                    "added_tlvs": [{"type": 0xF0, "value": "b3Vycw=="}],
+                },
+            ),
+        )
+    ),
+    Scenario(
+        name="tells_hosts_tls",
+        title="upstream_proxy_protocol before TLS",
+        config=told_of(UPSTREAM_TLS, version="V1"),
+        drive=client(V1 + b"question", "read 6", "end", "listen"),
+        upstreams={"up": Raw(reads_header_then_tls)},
+        lines=1,
+        expect=told("b'answer' end"),
     ),
 ]

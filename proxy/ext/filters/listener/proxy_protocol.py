@@ -11,6 +11,7 @@ from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Facts
 from proxy.listener.inspectors.proxy_header import BadProxyHeader, ProxyHeader, read_proxy_header
 from proxy.stats.store import Scope
+from proxy.upstream.proxy_protocol import compile_passed
 
 PROXY_PROTOCOL = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
 NAME = "envoy.filters.listener.proxy_protocol"
@@ -132,15 +133,6 @@ def _compile_rule(reader: Reader) -> list[Rule]:
 def _compile_pair(reader: Reader, kind: int) -> Rule:
     is_base64 = reader.enum("value_string_encoding") == "BASE64"
     return Rule(kind, reader.text("metadata_namespace") or NAME, reader.text("key"), is_base64)
-
-
-@reads("envoy.config.core.v3.ProxyProtocolPassThroughTLVs")
-def compile_passed(reader: Reader) -> frozenset[int]:
-    """Types of TLVs; empty for all of them."""
-    if reader.enum("match_type") == "INCLUDE_ALL":
-        reader.ignore("tlv_type", why="all of them pass")
-        return frozenset()
-    return frozenset(int(kind) for kind in reader.values("tlv_type"))
 
 
 def sanitised(value: bytes) -> str:
