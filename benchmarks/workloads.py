@@ -14,7 +14,9 @@ from tests.support.config import (
     cluster,
     file_log,
     http_listener,
+    raw_listener,
     route_to,
+    tcp_proxy,
     virtual_host,
     zipkin,
 )
@@ -150,6 +152,12 @@ def mutual_tls(ports: Ports, folder: Path) -> Config:
     )
 
 
+def raw(ports: Ports, folder: Path) -> Config:
+    """The same requests as bytes: tcp_proxy."""
+    listener = raw_listener(ports.front, tcp_proxy("up"))
+    return bootstrap(ports.admin, [listener], [cluster("up", ports.upstream, **WIDE_OPEN)])
+
+
 #: with Host, User-Agent and Accept, 30 fields of 2 KB together
 THIRTY = tuple(f"X-Bench-{number:02}: {'v' * 60}" for number in range(27))
 
@@ -179,6 +187,7 @@ WORKLOADS = [
     Workload("w5-64k-up", "64 KiB bodies to the host", 0.85, False, plain, Drive(sends=FILES["64k"]), True),
     Workload("w5-1m-down", "1 MiB bodies from the host", 1.05, False, plain, Drive(path="/files/1m"), True),
     Workload("w5-1m-up", "1 MiB bodies to the host", 1.05, False, plain, Drive(sends=FILES["1m"]), True),
+    Workload("tcp", "raw TCP, the requests of w1 as bytes", 0.95, False, raw),
 ]
 #: resident memory after start, before load, as a ratio to Envoy's
 RSS_BAR = 0.85
