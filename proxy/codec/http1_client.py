@@ -280,7 +280,7 @@ class Http1ClientCodec(RequestWriter):
         if self.decoder is None:
             self.closing = True
             self.reusable = False
-        elif self._state == CLOSE:
+        elif self._state == CLOSE or (self._state == TUNNEL and not self._sending):  # both halves are over
             self._done(False).decode_data(b"", True)
         elif self._state == TUNNEL or (self._state == HEAD and self._held is None):
             self._fail(CONNECTION_TERMINATION, b"")

@@ -21,10 +21,10 @@ from ngh2 import (
     TrailersReceived,
 )
 
-from proxy.base.errors import PROTOCOL_ERROR, REMOTE_REFUSED_STREAM, REMOTE_RESET, ResetReason
+from proxy.base.errors import LOCAL_RESET, PROTOCOL_ERROR, REMOTE_REFUSED_STREAM, REMOTE_RESET, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
-from proxy.codec.http2_head import read_response, read_trailers, too_large, write_request
+from proxy.codec.http2_head import add_upgrade, read_response, read_trailers, too_large, write_request
 from proxy.codec.http2_settings import MAX_CONCURRENT_STREAMS, Http2Settings
 from proxy.codec.http2_stream import (
     INTERNAL_ERROR_CODE,
@@ -47,6 +47,7 @@ class Http2ClientStream(Http2Stream):
         """The request head; the stream gets its id here."""
         assert isinstance(headers, RequestHeaders)
         conn = self.conn
+        self.upgrade = headers.upgrade
         try:
             self.stream_id = conn.h2.send_request(write_request(headers), end_stream=end)
         except NGH2Error:
@@ -118,7 +119,11 @@ class Http2ClientCodec(Http2Codec):
         decoder = stream.decoder
         if event.end_stream:
             self._read_done(stream)
-        decoder.decode_headers(read_response(event.headers), event.end_stream)
+        headers = read_response(event.headers)
+        if stream.upgrade is not None and headers.status == 200 and stream.upgrade != b"CONNECT":
+            headers.status = 101  # what it means
+            add_upgrade(headers, stream.upgrade)
+        decoder.decode_headers(headers, event.end_stream)
 
     def _informational(self, event: InformationalResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
@@ -182,7 +187,7 @@ class Http2ClientCodec(Http2Codec):
         stream.read_done = True
         stream.decoder = None
         stream.held = False
-        self.on_response_done(stream)
+        self.on_response_done(stream, None if stream.write_done else LOCAL_RESET)
         if not stream.write_done:
             self.reset_stream(stream, INTERNAL_ERROR_CODE)  # as Envoy
 

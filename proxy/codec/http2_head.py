@@ -13,12 +13,14 @@ from typing import Final
 
 from proxy.base.errors import CodecError
 from proxy.base.headers import (
+    CONNECTION,
     HOP_BY_HOP,
     HOST,
     KNOWN,
     REQUEST_JOINED,
     RESPONSE_JOINED,
     TRANSFER_ENCODING,
+    UPGRADE,
     Field,
     HeaderMap,
     RequestHeaders,
@@ -36,6 +38,10 @@ CONNECTION_SPECIFIC: Final = frozenset(
 )
 STEERING: Final = HOP_BY_HOP | TRANSFER_ENCODING
 STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100, 1000)}
+#: HTTP/2 has no 101: an upgrade is granted as a tunnel is (RFC 8441 section 5).
+STATUSES[101] = STATUSES[200]
+#: What an upgrade says of itself and its body in HTTP/1, and must not say in HTTP/2.
+UPGRADE_ONLY: Final = CONNECTION_SPECIFIC | {b"content-length"}
 
 _BREAKS: Final = re.compile(rb"[\x00\r\n]")
 _COLON: Final = 58
@@ -52,7 +58,7 @@ def too_large(fields: Sequence[Field], max_bytes: int, max_count: int) -> bytes:
 
 
 def read_request(received: Sequence[Field]) -> RequestHeaders:
-    """A request head. ``upgrade`` is the :protocol of an extended CONNECT. Raises CodecError.
+    """A request head. An extended CONNECT is told as the upgrade that it stands for (as Envoy). Raises CodecError.
 
     The scheme is kept as the client said it.
     """
@@ -81,8 +87,23 @@ def read_request(received: Sequence[Field]) -> RequestHeaders:
     if known & HOST:
         fields, authority = _take_host(fields, authority)
     headers = RequestHeaders(method, path, authority, scheme, fields, known)
-    headers.upgrade = protocol
+    if method == b"CONNECT":
+        _read_connect(headers, protocol)
     return headers
+
+
+def _read_connect(headers: RequestHeaders, protocol: bytes | None) -> None:
+    headers.upgrade = b"CONNECT"
+    if protocol is not None:
+        headers.method = b"GET"
+        headers.upgrade = protocol
+        add_upgrade(headers, protocol)
+
+
+def add_upgrade(headers: HeaderMap, protocol: bytes) -> None:
+    """What HTTP/1 says where HTTP/2 has :protocol."""
+    headers.fields += ((b"upgrade", protocol), (b"connection", b"upgrade"))
+    headers.known |= HOP_BY_HOP | UPGRADE | CONNECTION
 
 
 def read_response(received: Sequence[Field]) -> ResponseHeaders:
@@ -156,6 +177,8 @@ def checked(fields: Sequence[Field]) -> None:
 
 def write_request(headers: RequestHeaders) -> list[Field]:
     """The list for the engine."""
+    if headers.upgrade is not None:
+        return _write_connect(headers)
     fields: list[Field] = [(b":method", headers.method), (b":scheme", headers.scheme or b"http")]
     if headers.method == b"CONNECT":
         fields = [(b":method", b"CONNECT"), (b":authority", headers.authority)]
@@ -163,6 +186,21 @@ def write_request(headers: RequestHeaders) -> list[Field]:
         fields.append((b":authority", headers.authority))
         fields.append((b":path", headers.path))
     _append(fields, headers)
+    return fields
+
+
+def _write_connect(headers: RequestHeaders) -> list[Field]:
+    """A tunnel, or an upgrade as an extended CONNECT (RFC 8441 section 4)."""
+    fields: list[Field] = [(b":method", b"CONNECT"), (b":authority", headers.authority)]
+    if headers.method != b"CONNECT":
+        assert headers.upgrade is not None
+        fields += (
+            (b":scheme", headers.scheme or b"http"),
+            (b":path", headers.path),
+            (b":protocol", headers.upgrade),
+        )
+    checked(headers.fields)
+    fields += [field for field in headers.fields if field[0] not in UPGRADE_ONLY]
     return fields
 
 

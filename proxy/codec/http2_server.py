@@ -159,6 +159,7 @@ class Http2ServerCodec(Http2Codec):
             return
         if settings.underscores is not None and not self._take_underscores(stream, headers):
             return
+        stream.upgrade = headers.upgrade
         decoder = stream.decoder
         end = stream.read_done = event.end_stream
         if decoder is not None:

@@ -27,6 +27,7 @@ class Http2Settings:
     keepalive_interval_s: a PING so often, 0: none; keepalive_timeout_s: how long its answer may take
     keepalive_idle_s: a PING before the first stream after so long without traffic, 0: none (client side)
     max_requests_per_turn: requests taken from one read before others get their turn
+    allow_connect: take extended CONNECT (RFC 8441; server side)
     """
 
     hpack_table_size: int = 4096
@@ -45,6 +46,7 @@ class Http2Settings:
     keepalive_timeout_s: float = 0.0
     keepalive_idle_s: float = 0.0
     max_requests_per_turn: int = 50
+    allow_connect: bool = False
     underscores: Underscores | None = None  # what becomes of names with underscores (server side)
     reset_burst: int = 1_000_000  # RST_STREAM frames from the client: so many at once,
     reset_rate: int = (
@@ -75,7 +77,7 @@ class Http2Settings:
         """The SETTINGS of a server (as seen of Envoy 1.40.0)."""
         return {
             HEADER_TABLE_SIZE: self.hpack_table_size,
-            ENABLE_CONNECT_PROTOCOL: 0,
+            ENABLE_CONNECT_PROTOCOL: int(self.allow_connect),
             MAX_CONCURRENT_STREAMS: self.max_concurrent_streams,
             INITIAL_WINDOW_SIZE: self.initial_stream_window_size,
         }

@@ -36,6 +36,7 @@ NO_ERROR: Final = 0
 PROTOCOL_ERROR_CODE: Final = 1
 INTERNAL_ERROR_CODE: Final = 2
 REFUSED_STREAM_CODE: Final = 7
+CONNECT_ERROR_CODE: Final = 10
 
 
 @trait
@@ -59,6 +60,7 @@ class Http2Stream(ClientCodec):
 
     read_done, write_done: the incoming, outgoing half has ended; gone: the engine knows the stream no more
     held: the message cannot take more: its window is not given back
+    upgrade: the protocol, or CONNECT, that the request asks for
     write_blocked: much waits for the peer's window; flush_deadline: when a response that is whole but does not leave
     is given up
     """
@@ -73,6 +75,7 @@ class Http2Stream(ClientCodec):
         "read_done",
         "stream_id",
         "unread",
+        "upgrade",
         "watcher",
         "write_blocked",
         "write_done",
@@ -91,6 +94,7 @@ class Http2Stream(ClientCodec):
         self.read_done = self.write_done = self.gone = False
         self.held = self.write_blocked = self.queued = False
         self.unread = 0
+        self.upgrade: bytes | None = None
 
     # -- what the message calls ----------------------------------------------------------------------------------
 
@@ -157,8 +161,9 @@ class Http2Stream(ClientCodec):
         self.write_done = True
 
     def reset(self, stream: StreamDecoder, reason: ResetReason) -> None:
-        """Give the stream up: INTERNAL_ERROR, as Envoy says whenever it is not the peer's protocol that was broken."""
-        self.reset_with(INTERNAL_ERROR_CODE)
+        """Give the stream up: INTERNAL_ERROR, as Envoy says whenever it is not the peer's protocol that was broken; for a
+        tunnel CONNECT_ERROR (RFC 9113 section 8.5)."""
+        self.reset_with(INTERNAL_ERROR_CODE if self.upgrade is None else CONNECT_ERROR_CODE)
 
     def reset_with(self, code: int) -> None:
         """RST_STREAM, unless the stream is over already."""

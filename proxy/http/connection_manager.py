@@ -215,11 +215,8 @@ class ConnectionManager:
 
     def end_incomplete(self, stream: ActiveStream) -> None:
         """An HTTP/1 stream ends whose request never did."""
-        stats = self.stats
-        if stream.tx_start_at:
-            stats.downstream_rq_response_before_rq_complete.value += 1
-            if stream.encode_ended:
-                stats.downstream_rq_rx_reset.value += 1
+        if stream.encode_ended:
+            self.stats.downstream_rq_rx_reset.value += 1
         if self.upgraded:
             self.end_upgrade(stream)
 

@@ -228,6 +228,8 @@ class ActiveStream(StreamState, StreamDecoder):
         if hcm.draining:
             self.codec.goaway()
             hcm.stats.downstream_cx_drain_close.value += 1
+        if not self.decode_ended:
+            hcm.stats.downstream_rq_response_before_rq_complete.value += 1
         self.status = headers.status
         now = self.tx_start_at = hcm.monotonic()
         self.idle_deadline = now + self.idle_timeout_s

@@ -45,6 +45,7 @@ def end_handshake(
 def begin_tunnel(stream: ActiveStream) -> None:
     """The host has switched: from now on only silence ends the stream; nothing can be tried again."""
     stream.request_deadline = stream.route_deadline = stream.try_deadline = inf
+    stream.timeout_s = stream.per_try_timeout_s = 0.0
     stream.request_body = None
     stream.request_body_bytes = 0
     if stream.retry is not None:

@@ -134,6 +134,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         return bool(self.active)
 
     def reset_requests(self) -> None:
+        self.http2.dead = True  # nobody is left to be told of resets
         self._reset_all(b"downstream_remote_disconnect", False)
 
     def detach(self) -> None:
@@ -179,8 +180,9 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         """A request is answered or given up; what is left of it is reset."""
         self.active.discard(stream)
         self.closed_streams += 1
+        if self.hcm.upgraded:
+            self.hcm.end_upgrade(stream)
         if stream.encode_ended and not stream.decode_ended:
-            self.hcm.stats.downstream_rq_response_before_rq_complete.value += 1
             self.hcm.stats.downstream_rq_rx_reset.value += 1
         if (own.gone or not stream.encode_ended) and stream.ended_at - stream.started_at < PREMATURE_S:
             self._count_premature()

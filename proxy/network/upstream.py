@@ -306,6 +306,30 @@ class UpstreamConnection(UpstreamStream, Flushable):
         if output:
             self.write(output)
 
+    def end_tunnel(self, request: UpstreamRequest) -> None:
+        """The client has left: the host gets what it had sent, if it takes it in as long as connecting may last."""
+        if self.request is not request:
+            return
+        self.flush()
+        self.request = None
+        transport = self.transport
+        if transport is None or self.closed or not transport.get_write_buffer_size():
+            self.close()
+            return
+        self.closed = True
+        self.open = False
+        transport.close()
+        self.pool.on_closed(self)
+        self.dispatcher.timers.forget(self)
+        until = self.dispatcher.clock.monotonic() + self.pool.cluster.connect_timeout_s
+        self.dispatcher.timers.watch(self, until)
+
+    def end_writing(self) -> None:
+        """A tunnel's half ends."""
+        self.flush()
+        if self.open and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
     def write(self, data: bytes) -> None:
         """The only write in this room: a peer may leave at any moment, and that is not an error."""
         if self.open and self.transport is not None:
@@ -362,6 +386,10 @@ class UpstreamConnection(UpstreamStream, Flushable):
 
     def on_due(self, now: float) -> float:
         """The wheel's call. The idle deadline is not moved with each response: it is worked out here."""
+        if self.closed:  # see end_tunnel
+            if self.transport is not None:
+                self.transport.abort()
+            return inf
         if now >= self.connect_deadline:
             self.connect_deadline = inf
             self.close(CONNECTION_TIMEOUT)

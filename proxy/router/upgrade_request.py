@@ -50,6 +50,8 @@ class UpgradeRequest(UpstreamRequest):
         if self.granted and upstream is not None:
             upstream.codec.data(self, data, end)
             upstream.touch()
+            if end:
+                self._end_writing(upstream)
         elif not self.answered and not self.done:
             self._keep(data)
 
@@ -87,9 +89,26 @@ class UpgradeRequest(UpstreamRequest):
             upstream.codec.data(self, data, False)
         if self.ended:
             upstream.codec.data(self, b"", True)
+            self._end_writing(upstream)
         if queue and not upstream.write_blocked:
             self.owner.on_upstream_write_blocked(self, False)
         upstream.touch()
+
+    def cancel(self) -> None:
+        """The client has left: a host that has granted the request still gets what it had sent."""
+        upstream = self.connection
+        if self.granted and upstream is not None and not self.done:
+            self.done = True
+            self.connection = None
+            upstream.end_tunnel(self)
+            self.stream = None
+        else:
+            UpstreamRequest.cancel(self)
+
+    def _end_writing(self, upstream: UpstreamStream) -> None:
+        """A tunnel is half-closed as TCP is; an upgraded connection as a whole, by its own protocol (as Envoy)."""
+        if self.request_headers.method == b"CONNECT":
+            upstream.end_writing()
 
     def is_granted(self, status: int) -> bool:
         """Whether a response grants what was asked for."""

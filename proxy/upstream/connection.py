@@ -47,6 +47,14 @@ class UpstreamStream(PoolConnection):
         """The try will read no further: HTTP/1 closes the connection, HTTP/2 resets the stream."""
         raise NotImplementedError
 
+    def end_tunnel(self, request: UpstreamRequest) -> None:
+        """As give_up, for a try that has become a tunnel: what the codec was given is still written."""
+        self.give_up(request)
+
+    def end_writing(self) -> None:
+        """A tunnel's client will send no more, and the codec has been told: where that is the connection's end, end this
+        half of it."""
+
     def hold_reading(self) -> None:
         """Take no more response bytes."""
         raise NotImplementedError

@@ -46,6 +46,7 @@ def compile_http2_settings(
         max_window_updates=reader.wrapped(
             "max_inbound_window_update_frames_per_data_frame_sent", default.max_window_updates
         ),
+        allow_connect=reader.flag("allow_connect"),
         stream_errors=reader.wrapped("override_stream_error_on_invalid_http_message", stream_errors),
         max_headers_bytes=max_headers_bytes,
         max_headers_count=max_headers_count,
@@ -59,8 +60,6 @@ def compile_http2_settings(
 @reads("envoy.config.core.v3.Http2ProtocolOptions")
 def _refuse(reader: Reader) -> None:
     """What would change traffic and is not built; what would not is named in a warning."""
-    if reader.flag("allow_connect"):
-        reader.unsupported("allow_connect", "extended CONNECT (WebSocket over HTTP/2) is not supported yet")
     if reader.flag("allow_metadata"):
         reader.unsupported("allow_metadata", "METADATA frames are not supported")
     reader.unsupported("custom_settings_parameters", "is not supported")

@@ -30,18 +30,35 @@ def port() -> int:
     return free_port()
 
 
-@pytest.fixture
-def config(port, echo, tmp_path) -> Config:
+HTTP2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+ALLOWS = {"http2_protocol_options": {"allow_connect": True}}
+
+
+@pytest.fixture(params=["http1", "http2"])
+def config(request, port, echo, tmp_path) -> Config:
+    """Over http2 the proxy is its own host: WebSocket travels as an extended CONNECT between its two listeners."""
+    second = free_port()
+    to = "echo" if request.param == "http1" else "hop"
     routes = [
-        route_to("echo", "/off", upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}]),
-        route_to("echo"),
+        route_to(to, "/off", upgrade_configs=[{"upgrade_type": "websocket", "enabled": False}]),
+        route_to(to),
     ]
     hcm = {
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "access_log": [file_log(str(tmp_path / "log"), FORMAT)],
     }
-    listener = http_listener(port, [virtual_host(routes)], hcm=hcm)
-    return bootstrap(free_port(), [listener], [cluster("echo", echo.port)])
+    listeners = [
+        http_listener(port, [virtual_host(routes)], hcm=hcm),
+        http_listener(
+            second,
+            [virtual_host([route_to("echo")])],
+            hcm={"upgrade_configs": [{"upgrade_type": "websocket"}], **ALLOWS},
+            stat_prefix="second",
+        ),
+    ]
+    typed = {HTTP2: {"@type": f"type.googleapis.com/{HTTP2}", "explicit_http_config": ALLOWS}}
+    hop = cluster("hop", second, typed_extension_protocol_options=typed)
+    return bootstrap(free_port(), listeners, [cluster("echo", echo.port), hop])
 
 
 @pytest.fixture

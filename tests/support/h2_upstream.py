@@ -26,12 +26,13 @@ Fields = Sequence[tuple[str, str]]
 
 @dataclass(slots=True)
 class H2Request(Message):
-    """A request as it came. pseudo: without their colons; connection: counted from 0."""
+    """A request as it came. pseudo: without their colons; connection: counted from 0; is_tunnel: see H2Upstream."""
 
     stream_id: int = 0
     connection: int = 0
     pseudo: dict[str, str] = field(default_factory=dict)
     reset: int = -1
+    is_tunnel: bool = False
 
     @property
     def path(self) -> str:
@@ -164,10 +165,17 @@ class _Serving:
                     f"{name}={text}" for name, text in sorted(request.pseudo.items())
                 )
                 self.requests[event.stream_id] = request
-                if self.upstream.early is not None:
+                if self.upstream.tunnel is not None and request.pseudo.get("method") == "CONNECT":
+                    request.is_tunnel = True
+                    self.upstream.record(request)
+                    self.upstream.tunnel(request, H2Reply(self, request))
+                elif self.upstream.early is not None:
                     self.upstream.early(request, H2Reply(self, request))
             case ev.DataReceived():
-                self.requests[event.stream_id].body += event.data
+                request = self.requests[event.stream_id]
+                request.body += event.data
+                if request.is_tunnel and event.data:
+                    H2Reply(self, request).data(event.data)
                 if event.flow_controlled_length and not self.upstream.holding.is_set():
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case ev.TrailersReceived():
@@ -175,6 +183,9 @@ class _Serving:
                 self.requests[event.stream_id].trailers = fields
             case ev.StreamEnded():
                 request = self.requests[event.stream_id]
+                if request.is_tunnel:
+                    H2Reply(self, request).data(b"", end=True)
+                    return
                 self.upstream.record(request)
                 self.upstream.script(request, H2Reply(self, request))
             case ev.StreamReset():
@@ -186,6 +197,7 @@ class _Serving:
 class H2Upstream:
     """Listens on 127.0.0.1 until closed; every connection has a thread.
 
+    tunnel: answers CONNECT (extended or not) at its head; what then comes is sent back, and its end ends the stream
     settings: its own SETTINGS; early: called at the head of a request, before the script
     holding: while set, no window is given back; stalled: while set, what comes is thrown away
     """
@@ -197,8 +209,10 @@ class H2Upstream:
         *,
         settings: dict[int, int] | None = None,
         early: Script | None = None,
+        tunnel: Script | None = None,
     ) -> None:
         self.script = script
+        self.tunnel = tunnel
         self.early = early
         self.settings = settings or {}
         self.holding = threading.Event()

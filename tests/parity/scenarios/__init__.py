@@ -28,6 +28,7 @@ from tests.parity.scenarios import (
     timing,
     tracing,
     upgrades,
+    upgrades_http2,
     upstreams,
 )
 from tests.support.parity.scenario import Scenario
@@ -59,4 +60,5 @@ SCENARIOS: list[Scenario] = [
     *timing.SCENARIOS,
     *tcp.SCENARIOS,
     *upgrades.SCENARIOS,
+    *upgrades_http2.SCENARIOS,
 ]

@@ -68,9 +68,13 @@ LOG_FORMAT = SEPARATOR.join(f"{operator}=%{operator}%" for operator in LOGGED) +
 
 @dataclass(slots=True, frozen=True)
 class Http2:
-    """The script of an upstream that speaks HTTP/2."""
+    """The script of an upstream that speaks HTTP/2. tunnel: as H2Upstream's, which then allows extended CONNECT"""
 
     script: H2Script
+    tunnel: H2Script | None = None
+
+    def upstream(self) -> H2Upstream:
+        return H2Upstream(self.script, tunnel=self.tunnel, settings={8: 1} if self.tunnel else None)
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,7 +88,7 @@ class Raw:
 def _start(script: Script | Http2 | Raw) -> Any:
     if isinstance(script, Raw):
         return TcpUpstream(script.script, script.context)
-    return H2Upstream(script.script) if isinstance(script, Http2) else Upstream(script)
+    return script.upstream() if isinstance(script, Http2) else Upstream(script)
 
 
 class World:

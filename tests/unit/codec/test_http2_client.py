@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from h2 import events as ev
 
-from proxy.base.errors import PROTOCOL_ERROR, REMOTE_REFUSED_STREAM, REMOTE_RESET, ResetReason
+from proxy.base.errors import (
+    LOCAL_RESET,
+    PROTOCOL_ERROR,
+    REMOTE_REFUSED_STREAM,
+    REMOTE_RESET,
+    ResetReason,
+)
 from proxy.base.headers import HeaderMap, RequestHeaders
 from tests.unit.codec.http2_support import Client
 
@@ -47,6 +53,49 @@ def test_a_request_and_its_response() -> None:
     assert (seen.response.status, seen.response.fields, seen.body) == (200, [(b"y", b"2")], b"reply")
     assert seen.trailers is not None and seen.trailers.fields == [(b"grpc-status", b"0")]
     assert watcher.over == [None] and not client.codec.streams
+
+
+def test_an_upgrade_is_an_extended_connect_and_200_grants_it() -> None:
+    client = Client()
+    stream, seen, _ = client.stream()
+    asks = RequestHeaders(
+        b"GET",
+        b"/chat",
+        b"a",
+        b"http",
+        [(b"connection", b"upgrade"), (b"upgrade", b"websocket"), (b"content-length", b"5"), (b"x", b"1")],
+    )
+    asks.upgrade = b"websocket"
+    stream.headers(seen, asks, False)
+    client.exchange()
+    (request,) = (event for event in client.events if isinstance(event, ev.RequestReceived))
+    assert sorted(request.headers) == [
+        (b":authority", b"a"),
+        (b":method", b"CONNECT"),
+        (b":path", b"/chat"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"http"),
+        (b"x", b"1"),
+    ]
+    client.peer.send_headers(1, [*OK, (b"y", b"2")])
+    client.peer.send_data(1, b"frames")
+    client.exchange()
+    assert seen.response.status == 101 and seen.body == b"frames" and not seen.ended
+    assert seen.response.fields == [(b"y", b"2"), (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+
+
+def test_a_tunnel_is_a_connect_without_scheme_and_path() -> None:
+    client = Client()
+    stream, seen, _ = client.stream()
+    asks = RequestHeaders(b"CONNECT", b"", b"t:1", b"http")
+    asks.upgrade = b"CONNECT"
+    stream.headers(seen, asks, False)
+    client.exchange()
+    (request,) = (event for event in client.events if isinstance(event, ev.RequestReceived))
+    assert request.headers == [(b":method", b"CONNECT"), (b":authority", b"t:1")]
+    client.peer.send_headers(1, OK)
+    client.exchange()
+    assert seen.response.status == 200 and not seen.ended
 
 
 def test_resets_by_code() -> None:
@@ -126,7 +175,7 @@ def test_an_early_response_gives_the_request_up() -> None:
     stream, seen, watcher = asked(client, end=False)
     client.peer.send_headers(1, OK, end_stream=True)
     client.exchange()
-    assert seen.ended and watcher.over == [None]
+    assert seen.ended and watcher.over == [LOCAL_RESET]
     assert [event.error_code for event in client.events if isinstance(event, ev.StreamReset)] == [2]
     stream.data(seen, b"late", True)
     assert client.codec.take_output() == b""

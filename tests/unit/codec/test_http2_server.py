@@ -55,6 +55,43 @@ def test_a_request_and_its_response() -> None:
     assert not server.codec.streams and server.stats.streams_active.value == 0
 
 
+def test_an_extended_connect_is_an_upgrade_and_101_is_200() -> None:
+    server = served(allow_connect=True)
+    extended = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *HEAD[1:], (b"x", b"1")]
+    server.request(extended, end=False)
+    server.peer.send_data(1, b"EARLY")
+    server.exchange()
+    (seen,) = server.recorders
+    assert (seen.request.method, seen.request.path, seen.request.upgrade) == (b"GET", b"/p", b"websocket")
+    assert seen.request.fields == [(b"x", b"1"), (b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    assert seen.body == b"EARLY" and not seen.ended
+    stream = server.streams[0]
+    granted = ResponseHeaders(101, [(b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"y", b"2")])
+    stream.headers(seen, granted, False)
+    stream.data(seen, b"frames", False)
+    stream.reset(seen, LOCAL_RESET)
+    server.exchange()
+    assert server.heard(ev.ResponseReceived)[0].headers == [(b":status", b"200"), (b"y", b"2")]
+    assert server.heard(ev.DataReceived)[0].data == b"frames"
+    assert [event.error_code for event in server.heard(ev.StreamReset)] == [10]  # CONNECT_ERROR
+
+
+def test_an_extended_connect_that_is_not_allowed_is_reset() -> None:
+    server = served()
+    server.request([(b":method", b"CONNECT"), (b":protocol", b"websocket"), *HEAD[1:]], end=False)
+    server.exchange()
+    assert not any(seen.heads for seen in server.recorders)
+
+
+def test_a_plain_connect_is_a_tunnel() -> None:
+    server = served()
+    server.request([(b":method", b"CONNECT"), (b":authority", b"t:1")], end=False)
+    server.exchange()
+    (seen,) = server.recorders
+    assert (seen.request.method, seen.request.path, seen.request.upgrade) == (b"CONNECT", b"", b"CONNECT")
+    assert seen.request.authority == b"t:1" and not seen.ended
+
+
 def test_wire_bytes_are_those_of_the_frames() -> None:
     server = served()
     server.request(HEAD, end=False)

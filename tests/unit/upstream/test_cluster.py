@@ -658,7 +658,6 @@ def test_http2_by_explicit_and_by_older_fields() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"allow_connect": True},
         {"allow_metadata": True},
         {"custom_settings_parameters": [{"identifier": 99, "value": 1}]},
         {"max_header_field_size_kb": 64},
