@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.codec.raw_client import RawClientCodec
 from proxy.network.tcp_upstream import TcpUpstreamConnection
 from proxy.network.upstream import UpstreamConnection
 from proxy.upstream.pool_http2 import Http2ConnectionPool
 from proxy.upstream.pool_tcp import TcpConnectionPool
+from proxy.upstream.pool_tunnel import TunnelPool
 
 if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
@@ -34,5 +36,8 @@ class SocketConnector:
             connection = TcpUpstreamConnection(pool, host, self.dispatcher)
         else:
             connection = UpstreamConnection(pool, host, self.dispatcher)
+            if isinstance(pool, TunnelPool):
+                connection.codec = RawClientCodec()
+                connection.protocol = b""
         connection.opening = self.dispatcher.loop.create_task(connection.connect())
         return connection

@@ -230,7 +230,10 @@ class UpstreamConnection(UpstreamStream, Flushable):
                 if self.codec.protocol_error:
                     self.pool.stats.upstream_cx_protocol_error.value += 1
                 if self.codec.response_done and not self.closed:
-                    self.pool.on_stream_done(self)
+                    if self.codec.request_done:
+                        self.pool.on_stream_done(self)
+                    else:
+                        self.close()
             self.dispatcher.flush()
         except Exception as error:
             self.fence(error)

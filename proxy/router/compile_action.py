@@ -92,27 +92,38 @@ def compile_action(
     action.append_x_forwarded_host = reader.flag("append_x_forwarded_host")
     action.host_rewrite = _compile_host_rewrite(reader)
     action.path_rewrite = _compile_path_rewrite(reader, matched)
-    action.upgrades = _compile_upgrades(reader)
+    action.upgrades = _compile_upgrades(reader, action)
     return action
 
 
 @reads("envoy.config.route.v3.RouteAction")
-def _compile_upgrades(reader: Reader) -> dict[bytes, bool] | None:
+def _compile_upgrades(reader: Reader, action: RouteAction) -> dict[bytes, bool] | None:
     upgrades: dict[bytes, bool] = {}
     for one in reader.each("upgrade_configs"):
-        _compile_upgrade(one, upgrades)
+        _compile_upgrade(one, upgrades, action)
     return upgrades or None
 
 
 @reads("envoy.config.route.v3.RouteAction.UpgradeConfig")
-def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool]) -> None:
+def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool], action: RouteAction) -> None:
     name = reader.text("upgrade_type").lower().encode()
     if name in upgrades:
         reader.fail("upgrade_type", f"duplicate upgrade {name.decode()}")
     upgrades[name] = reader.wrapped("enabled", True)
     if name == b"connect-udp":
         reader.unsupported("upgrade_type", "CONNECT-UDP is not supported; CONNECT is")
-    reader.unsupported("connect_config", "CONNECT is passed on to hosts, and not yet ended here (in TCP)")
+    connect = reader.sub("connect_config")
+    if connect is not None:
+        if name != b"connect":
+            reader.fail("connect_config", "Non-CONNECT upgrade type has ConnectConfig")
+        action.ends_tunnels = True
+        _compile_connect(connect)
+
+
+@reads("envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig")
+def _compile_connect(reader: Reader) -> None:
+    reader.unsupported("proxy_protocol_config", "is not supported in tunnels yet")
+    reader.unsupported("allow_post", "only CONNECT is ended here, in TCP")
 
 
 @reads("envoy.config.route.v3.RouteAction")

@@ -80,6 +80,7 @@ _ACTION_FIELDS: Final = (
     "cluster",
     "cluster_header",
     "cluster_not_found_status",
+    "ends_tunnels",
     "expected_timeout",
     "host_rewrite",
     "idle_timeout_s",
@@ -107,6 +108,7 @@ class RouteAction:
     asks_for_retries: ``request_ops`` may add x-envoy-retry headers, so ``retry_state`` is to be asked in any case
     without_policy: the tries of a request that asks for some itself, while ``retry`` is None
     upgrades: by lower-case protocol (``connect`` is a tunnel) whether it is taken; None: nothing is said
+    ends_tunnels: what a CONNECT carries goes to the host as it is (connect_config)
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
@@ -134,6 +136,7 @@ class RouteAction:
         self.expected_timeout = b""
         self.rewrites = False
         self.upgrades: dict[bytes, bool] | None = None
+        self.ends_tunnels = False
 
     def settle(self) -> None:
         """At configuration time, last: what every request would otherwise compute anew.

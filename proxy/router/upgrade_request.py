@@ -113,3 +113,14 @@ class UpgradeRequest(UpstreamRequest):
     def is_granted(self, status: int) -> bool:
         """Whether a response grants what was asked for."""
         return 200 <= status < 300 if self.request_headers.method == b"CONNECT" else status == 101
+
+
+class ConnectRequest(UpgradeRequest):
+    """A tunnel that ends here: its host speaks whatever the client speaks. Connected, it is granted."""
+
+    __slots__ = ()
+
+    def on_pool_ready(self, connection: PoolConnection) -> None:
+        UpgradeRequest.on_pool_ready(self, connection)
+        if not self.done:
+            self.decode_headers(ResponseHeaders(200), False)

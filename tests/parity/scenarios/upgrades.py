@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.client import Client
-from tests.support.config import Config, route_to, virtual_host
+from tests.support.client import Client, request
+from tests.support.config import Config, cluster, route_to, virtual_host
+from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
 from tests.support.parity.scenario import Scenario, World, statuses, told
 from tests.support.upstream import Close, Request, Send, Stall, Steps, Tunnel, Wait, chunked, reply
@@ -48,6 +49,7 @@ def by_path(request: Request) -> Steps:
         "/503": [reply(503, b"", reason="Service Unavailable")],
         "/100": [Send(b"HTTP/1.1 100 Continue\r\n\r\n"), GRANTED, Tunnel()],
         "/bad": [Send(GRANTED.data.replace(b"X-Host", b"Content-Length")), Stall()],
+        "/last": [Send(b"last words"), Wait(0.05), Close()],
         "c.close:1": [CONNECTED, Send(b"last words"), Wait(0.05), Close()],
         "c.403:1": [reply(403, b"hello", reason="Forbidden")],
     }
@@ -170,6 +172,46 @@ def connecting(world: World) -> None:
     listens(world, connects("c.close:1"))
 
 
+def ended_here(world: World) -> Config:
+    ends = [{"upgrade_type": "CONNECT", "connect_config": {}}]
+    to_nobody = {"name": ":authority", "string_match": {"prefix": "nobody"}}
+    routes = [
+        {
+            "match": {"connect_matcher": {}, "headers": [to_nobody]},
+            "route": {"cluster": "nobody", "upgrade_configs": ends},
+        },
+        {"match": {"connect_matcher": {}}, "route": {"cluster": "up", "upgrade_configs": ends}},
+    ]
+    clusters = [cluster("nobody", world.nobody)]
+    hcm = {"http2_protocol_options": {"allow_connect": True}}
+    return world.bootstrap([virtual_host(routes)], hcm=hcm, clusters=clusters)
+
+
+def through(world: World) -> None:
+    """A tunnel whose other end speaks HTTP/1.1: requests one after the other, one sent early, the host's end."""
+    asked = request("GET", "/404")
+    for early, later in ((b"", [asked, asked]), (asked, [])):
+        with Client(world.front) as client:
+            world.sent += connects()
+            client.send(connects() + early)
+            world.listen(client, head_only=True)
+            if early:
+                world.listen(client)
+            for one in later:
+                client.send(one)
+                world.listen(client)
+    with Client(world.front) as client:
+        client.send(connects())
+        world.listen(client, head_only=True)
+        client.send(request("GET", "/last"))
+        world.said.append(f"then {client.wire.rest()!r}")
+    world.talk(connects("nobody:1"))
+    with H2Client(world.front) as client2:
+        stream = client2.send_head([(":method", "CONNECT"), (":authority", "two:1")], end=False)
+        client2.data(stream, asked, end=True)
+        world.said.append(client2.wait(stream).as_message())
+
+
 def unwanted(world: World) -> None:
     world.talk(connects() + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     world.talk(asks("/") + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -246,6 +288,15 @@ SCENARIOS: list[Scenario] = [
         lines=4,
         expect=tunnelled,
         ignore_stats=WHO_ENDS,
+    ),
+    Scenario(
+        name="connect_ended",
+        title="CONNECT that ends here, over HTTP/1.1 and HTTP/2: its host is spoken to in TCP",
+        config=ended_here,
+        drive=through,
+        upstreams=UP,
+        lines=5,
+        ignore_stats=(r"cluster\.up\.upstream_cx_destroy",),  # who is first to close when the client leaves
     ),
     Scenario(
         name="upgrades_unwanted",

@@ -131,8 +131,10 @@ def connect_over_http2(world: World) -> None:
                 settle(world, client, stream, 3)
     with H2Client(world.front) as client:
         stream = plain(client, "two:2")
-        client.data(stream, b"EARLY", end=True)
+        client.data(stream, b"EARLY")
         settle(world, client, stream, 5)
+        client.data(stream, b"!", end=True)
+        settle(world, client, stream, 6)
 
 
 HOSTS: dict[str, Script | Http2] = {"one": first, "two": Http2(ok, second)}

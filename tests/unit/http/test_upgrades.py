@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.base.errors import ResponseFlag
-from tests.support.transcript import Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
+from proxy.base.errors import ConfigRefused, ResponseFlag
+from tests.support.transcript import REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
 
 ASKS = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\r\n"
 GRANTS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -339,3 +339,60 @@ def test_routes_for_connect_have_conditions_domains_and_weights():
     other = talk.connects()
     other(CONNECT.replace(b"443", b"80"))
     assert other.responses()[0].status == 404
+
+
+# -- CONNECT that ends here ------------------------------------------------------------------------------------------
+
+ENDS = {
+    "match": {"connect_matcher": {}},
+    "route": {"cluster": "a", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]},
+}
+
+
+def test_a_tunnel_that_ends_here_carries_bytes_only():
+    talk = Transcript(ENDS, to("a"))
+    talk.client(CONNECT + b"EARLY")
+    assert talk.client.got.startswith(b"HTTP/1.1 200 OK\r\n") and talk.upstream().got == b"EARLY"
+    talk.client(b" late")
+    talk.upstream().sends(b"answer")
+    assert talk.upstream().got == b"EARLY late" and talk.client.got.endswith(b"\r\n\r\nanswer")
+    talk.upstream().closes()
+    assert (talk.last["status"], talk.last["details"]) == (200, b"via_upstream")
+    assert talk.client.is_closed and talk.stats["cluster.a.upstream_cx_http1_total"] == 0
+    second = talk.connects()
+    second(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    talk.upstream(1).replies()
+    assert second.responses()[0].status == 200 and talk.stats["cluster.a.upstream_cx_http1_total"] == 1
+
+
+def test_a_tunnel_to_a_host_that_is_not_there_is_not_granted():
+    talk = Transcript(ENDS)
+    talk.loop.outcome = REFUSED
+    talk.client(CONNECT + b"EARLY")
+    assert talk.client_saw.status == 503 and talk.last["flags"] == ResponseFlag.UF
+
+
+def test_a_tunnels_end_may_be_tried_elsewhere():
+    again = {**ENDS["route"], "retry_policy": {"retry_on": "connect-failure", "num_retries": 1}}
+    talk = Transcript({**ENDS, "route": again})
+    talk.loop.outcome = REFUSED
+    talk.client(CONNECT + b"EARLY")
+    talk.loop.outcome = "open"
+    talk.waits(0.1)
+    assert talk.client.got.startswith(b"HTTP/1.1 200 OK\r\n") and talk.upstream().got == b"EARLY"
+    talk.client.closes()
+    assert talk.upstream().is_closed
+
+
+def test_a_host_that_breaks_off_breaks_the_tunnel():
+    talk = Transcript(ENDS)
+    talk.client(CONNECT)
+    talk.upstream().resets()
+    assert talk.last["flags"] == ResponseFlag.UC and talk.client.is_closed
+
+
+def test_only_connect_ends_here_and_options_that_are_not_built_are_refused():
+    for name, more in (("websocket", {}), ("CONNECT", {"allow_post": True})):
+        config = [{"upgrade_type": name, "connect_config": more}]
+        with pytest.raises(ConfigRefused):
+            Transcript({**ENDS, "route": {"cluster": "a", "upgrade_configs": config}})

@@ -24,13 +24,15 @@ from proxy.http.tries import Tries
 from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
-from proxy.router.upgrade_request import UpgradeRequest
+from proxy.router.upgrade_request import ConnectRequest, UpgradeRequest
 from proxy.router.upstream_request import Owner, UpstreamRequest
+from proxy.upstream.pool_tunnel import tunnel_pool
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
     from proxy.router.stream_limits import StreamLimits
     from proxy.upstream.cluster import Cluster
+    from proxy.upstream.host import Host
 
 _DIGITS: Final = tuple(b"%d" % number for number in range(1000))  # milliseconds, most of the time
 CANARY: Final = b"x-envoy-upstream-canary"
@@ -223,9 +225,7 @@ class Router(Tries, Owner):
         if headers.upgrade is None:
             request = UpstreamRequest(self, stream, headers, cluster, host, pool)
         else:
-            request = UpgradeRequest(self, stream, headers, cluster, host, pool).begin(
-                stream.hcm.buffer_limit_bytes
-            )
+            request = self._tunnel(stream, headers, host, action)
         if stream.request_body:
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
@@ -239,6 +239,19 @@ class Router(Tries, Owner):
         if not request.pool.ready:
             request.asked_at = stream.hcm.monotonic()
         request.pool.new_stream(request)
+
+    def _tunnel(
+        self, stream: ActiveStream, headers: RequestHeaders, host: Host, action: RouteAction
+    ) -> UpgradeRequest:
+        """A try that asks for another protocol or a tunnel, or that is the end of one."""
+        request: UpgradeRequest
+        if action.ends_tunnels and headers.method == b"CONNECT":
+            pool = tunnel_pool(host, action.priority)
+            request = ConnectRequest(self, stream, headers, host.cluster, host, pool)
+        else:
+            pool = host.pools[action.priority]
+            request = UpgradeRequest(self, stream, headers, host.cluster, host, pool)
+        return request.begin(stream.hcm.buffer_limit_bytes)
 
     def _send_again(self, stream: ActiveStream, request: UpstreamRequest, now: float) -> None:
         headers = stream.request_headers
