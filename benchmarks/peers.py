@@ -136,6 +136,19 @@ class Server(Peer):
         return list(self.counts()["samples"])
 
 
+class Echo(Peer):
+    """benchmarks.websocket: every message sent back."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        argv = [sys.executable, "-m", "benchmarks.websocket", "serve", str(port)]
+        super().__init__(argv, port, folder / f"echo-{port}.log")
+
+    def samples(self) -> list[list[str]]:
+        """None: messages have no headers."""
+        return []
+
+
 class Nginx(Peer):
     """nginx answering a small body, keeping the trace headers of one request in a hundred."""
 
@@ -257,6 +270,17 @@ def _read_h2load(output: str, log: Path) -> Load:
         per_second=float(rate[1]) if rate is not None else 0.0,
         p99_ms=times[len(times) * 99 // 100] / 1000 if times else 0.0,
     )
+
+
+def load_messages(port: int, seconds: float) -> Load:
+    """WebSocket messages of 100 bytes, each sent when the one before it has come back. Raises RuntimeError."""
+    argv = [sys.executable, "-m", "benchmarks.websocket", "load", str(port), str(CONNECTIONS), f"{seconds:g}"]
+    with on_cpu(load_cpu()):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"no messages could be sent: {done.stderr}")
+    said = json.loads(done.stdout)
+    return Load(said["messages"], said["bad"], 0, said["messages"] / seconds, said["p99_ms"])
 
 
 def _read(output: str) -> Load:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import cpu_seconds, proxy_cpu, rss_bytes
-from benchmarks.peers import CONNECTIONS, Drive, Load, Nginx, Server, load, upstream
+from benchmarks.peers import CONNECTIONS, Drive, Echo, Load, Nginx, Server, load, load_messages, upstream
 from benchmarks.workloads import Ports, Workload
 from tests.support.config import Config
 from tests.support.ports import free_port
@@ -42,9 +42,10 @@ class Side:
     proxy: ProxyProcess
     ports: Ports
     folder: Path
-    upstream: Nginx | Server
+    upstream: Nginx | Server | Echo
     collector: Server | None
     drive: Drive
+    messages: bool = False
     rss_idle_mib: float = 0.0
     requests: int = 0
     runs: int = 0
@@ -55,7 +56,10 @@ class Side:
 
     def load(self, seconds: float) -> Load:
         """Send load and keep account of it."""
-        done = load(self.ports.front, seconds, self.drive, self.folder)
+        if self.messages:
+            done = load_messages(self.ports.front, seconds)
+        else:
+            done = load(self.ports.front, seconds, self.drive, self.folder)
         self.requests += done.requests
         self.runs += 1
         self.bad += done.bad + done.errors
@@ -103,7 +107,7 @@ def run(
 
 def _start(stack: ExitStack, workload: Workload, name: str, maker: Maker, folder: Path) -> Side:
     folder.mkdir(parents=True)
-    up = upstream(folder)
+    up = Echo(folder) if workload.messages else upstream(folder)
     stack.callback(up.close)
     collector = stack.enter_context(Server(folder)) if workload.traced else None
     http2, tls = (up.http2_port, up.tls_port) if isinstance(up, Nginx) else (0, 0)
@@ -111,7 +115,7 @@ def _start(stack: ExitStack, workload: Workload, name: str, maker: Maker, folder
         raise RuntimeError(f"{workload.name} needs nginx (make system-deps)")
     ports = Ports(free_port(), free_port(), up.port, collector.port if collector else 0, http2, tls)
     proxy = stack.enter_context(maker(workload.config(ports, folder), folder, proxy_cpu()))
-    return Side(name, proxy, ports, folder, up, collector, workload.drive)
+    return Side(name, proxy, ports, folder, up, collector, workload.drive, workload.messages)
 
 
 def _check(workload: Workload, side: Side) -> None:

@@ -72,7 +72,8 @@ KEEP_ALIVE = Drive()
 
 @dataclass(slots=True, frozen=True)
 class Workload:
-    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked."""
+    """bar: the CPU ratio to Envoy that must be reached; traced: spans, trace headers and log lines are checked;
+    messages: WebSocket messages instead of requests."""
 
     name: str
     title: str
@@ -81,10 +82,17 @@ class Workload:
     config: Callable[[Ports, Path], Config]
     drive: Drive = KEEP_ALIVE
     needs_nginx: bool = False
+    messages: bool = False
 
 
 def plain(ports: Ports, folder: Path) -> Config:
     listener = http_listener(ports.front, [virtual_host([route_to("up")])])
+    return bootstrap(ports.admin, [listener], [cluster("up", ports.upstream, **WIDE_OPEN)])
+
+
+def websocket(ports: Ports, folder: Path) -> Config:
+    hcm = {"upgrade_configs": [{"upgrade_type": "websocket"}]}
+    listener = http_listener(ports.front, [virtual_host([route_to("up")])], hcm=hcm)
     return bootstrap(ports.admin, [listener], [cluster("up", ports.upstream, **WIDE_OPEN)])
 
 
@@ -175,6 +183,7 @@ WORKLOADS = [
     Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, Drive(headers=THIRTY)),
     Workload("w11-10", "10 routes, the last one hit", 0.70, False, routes(10)),
     Workload("w11-1000", "1,000 routes, the last one hit", 0.50, False, routes(1000)),
+    Workload("ws", "WebSocket messages of 100 bytes, there and back", 1.00, False, websocket, messages=True),
     Workload("w11-10000", "10,000 routes, the last one hit", 0.12, False, routes(10_000)),
     Workload("w3-h2", "HTTP/2 streams, 8 connections of 20", 1.00, False, http2, Drive("h2load"), True),
     Workload("w3-grpc", "unary gRPC calls, 8 connections of 20", 1.00, False, http2, CALL, True),
