@@ -17,6 +17,10 @@ VERBS = {
     "diff": ("proxy.cli.diff", "what changes between two bootstraps, or a file and a running proxy"),
     "config-dump": ("proxy.cli.config_dump", "the /config_dump of a running proxy"),
     "proxy-config": ("proxy.cli.proxy_config", "what a running proxy has: clusters, routes, endpoints ..."),
+    "sidecar": (
+        "proxy.cli.sidecar",
+        "serve as a pod's sidecar, with a bootstrap made from what the pod says",
+    ),
     "request": ("proxy.cli.request", "ask a proxy of this host: for preStop hooks, probes and HEALTHCHECK"),
     "iptables": (
         "proxy.cli.iptables",

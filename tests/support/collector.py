@@ -68,10 +68,10 @@ class Collector(Upstream):
     A post that is neither a JSON array of spans nor OTLP is kept in ``refused`` with its reason.
     """
 
-    def __init__(self, script: Script = (ACCEPTED,), port: int = 0) -> None:
+    def __init__(self, script: Script = (ACCEPTED,), port: int = 0, host: str = "127.0.0.1") -> None:
         self.spans: list[Span] = []
         self.refused: list[str] = []
-        super().__init__(script, port)
+        super().__init__(script, port, host=host)
 
     def on_request(self, request: Request) -> None:
         body = gzip.decompress(request.body) if request.one("content-encoding") == "gzip" else request.body

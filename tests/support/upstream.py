@@ -104,7 +104,9 @@ OK = reply()
 class Upstream:
     """Listens on 127.0.0.1:port (any free one when 0), or on the unix socket ``path``, until closed."""
 
-    def __init__(self, script: Script = (OK,), port: int = 0, path: str = "") -> None:
+    def __init__(
+        self, script: Script = (OK,), port: int = 0, path: str = "", host: str = "127.0.0.1"
+    ) -> None:
         self.script = script
         self.requests: list[Request] = []
         self.connections = 0
@@ -114,7 +116,7 @@ class Upstream:
         if path:
             self.listener = socket.create_server(path, family=socket.AF_UNIX, backlog=512)
         else:
-            self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
+            self.listener = socket.create_server((host, port), backlog=512)
         self.port: int = 0 if path else self.listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()

@@ -1,0 +1,63 @@
+"""``outrider sidecar``: flags, files of the downward API, and what is handed to ``run``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy.cli import run, sidecar
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in ("POD_NAME", "POD_NAMESPACE", "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "OUTRIDER_APP_PROBERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list[list[str]]:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(run, "main", lambda arguments: calls.append(arguments) or 0)
+    return calls
+
+
+def test_printing_serves_nothing(capsys, tmp_path, ran):
+    (tmp_path / "labels").write_text('app="cart"\n')
+    (tmp_path / "annotations").write_text('sidecar.outrider/inbound-port="16006"\n')
+    assert sidecar.main(["--podinfo", str(tmp_path), "--print", "--no-ipv6"]) == 0
+    bootstrap = json.loads(capsys.readouterr().out)
+    assert bootstrap["node"]["cluster"] == "cart"
+    listener = bootstrap["static_resources"]["listeners"][0]
+    assert listener["address"]["socket_address"]["port_value"] == 16006
+    assert "additional_addresses" not in listener
+    assert not ran
+
+
+def test_what_is_handed_to_run(ran, tmp_path):
+    flags = ["--podinfo", str(tmp_path / "none"), "--drain-time", "7", "--exit-on-zero", "--ipv6"]
+    assert sidecar.main([*flags, "--", "-l", "debug"]) == 0
+    given = run.parser().parse_args(ran[0])
+    options = run.to_options(given)
+    assert (options.drain_time_s, options.drain_listen_s, options.exit_on_zero) == (7.0, 5.0, True)
+    assert options.log_level == "debug"
+    assert json.loads(options.config_yaml)["admin"]
+
+
+def test_probes_that_the_injection_has_rewritten(capsys, monkeypatch, tmp_path):
+    probers = {"/app-health/web/livez": {"httpGet": {"path": "/", "port": 8080}}}
+    monkeypatch.setenv("OUTRIDER_APP_PROBERS", json.dumps(probers))
+    flags = ["--podinfo", str(tmp_path), "--print", "--no-ipv6"]
+    assert sidecar.main(flags) == 0
+    names = [each["name"] for each in json.loads(capsys.readouterr().out)["static_resources"]["listeners"]]
+    assert names == ["inbound", "outbound", "readiness", "metrics", "app_probes"]
+    monkeypatch.setenv("OUTRIDER_APP_PROBERS", "{")
+    assert sidecar.main(flags) == 2
+    assert "OUTRIDER_APP_PROBERS is no JSON" in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_said(capsys, ran):
+    assert sidecar.main(["--sampling", "101", "--zipkin", "z"]) == 2
+    error = capsys.readouterr().err
+    assert "sampling 101 is not a percentage" in error and "zipkin: 'z' is not a URL" in error
+    assert not ran
