@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from proxy.sidecar.settings import Settings, ranges
+from proxy.sidecar.settings import Settings, items
 
 Config = dict[str, Any]
 TYPES: Final = "type.googleapis.com/envoy"
@@ -95,13 +95,7 @@ def _captured(name: str, direction: str, port: int, cluster: str, settings: Sett
         **_listen(name, port, settings),
         "traffic_direction": direction,
         "use_original_dst": direction == "OUTBOUND",
-        "listener_filters": [
-            _typed("envoy.filters.listener.original_dst", "filters.listener.original_dst.v3.OriginalDst"),
-            _typed("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector"),
-            _typed(
-                "envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector"
-            ),
-        ],
+        "listener_filters": _inspectors(direction, settings),
         "listener_filters_timeout": f"{settings.detect_timeout_s:g}s",
         "continue_on_listener_filters_timeout": True,
         "filter_chains": chains,
@@ -110,6 +104,24 @@ def _captured(name: str, direction: str, port: int, cluster: str, settings: Sett
         return listener
     chains.append(_chain(f"{name}-http", _PLAIN_HTTP, _manager(name, cluster, settings)))
     return {**listener, "default_filter_chain": _chain(f"{name}-tcp", {}, _tcp_proxy(cluster))}
+
+
+def _inspectors(direction: str, settings: Settings) -> list[Config]:
+    """Connections to ``tcp_ports`` are not looked at: whoever speaks first there may be the server. TLS of other
+    sidecars is looked for everywhere: it speaks first itself."""
+    tls = _typed("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
+    http = _typed("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
+    ports = [
+        {"destination_port_range": {"start": int(each), "end": int(each) + 1}}
+        for each in items(settings.tcp_ports)
+    ]
+    if ports:
+        there = ports[0] if len(ports) == 1 else {"or_match": {"rules": ports}}
+        http["filter_disabled"] = there
+        if direction == "OUTBOUND" or not settings.tls_cert:
+            tls["filter_disabled"] = there
+    original = _typed("envoy.filters.listener.original_dst", "filters.listener.original_dst.v3.OriginalDst")
+    return [original, tls, http]
 
 
 def _chain(name: str, match: Config, terminal: Config, **more: Any) -> Config:
@@ -143,7 +155,7 @@ def _mesh_inbound(settings: Settings) -> list[Config]:
 def _mesh_outbound(settings: Settings) -> list[Config]:
     """To pods that have a sidecar. An address that has matched does not fall back to other chains (nor in Envoy), so
     there is one for each kind of connection."""
-    prefixes = [_prefix(each) for each in ranges(settings)]
+    prefixes = [_prefix(each) for each in items(settings.tls_ranges)]
     if not prefixes:
         return []
     kinds = (

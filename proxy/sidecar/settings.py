@@ -36,6 +36,7 @@ class Settings:
     loopback only
     zipkin, otlp: URLs of a collector, "" for none; sampling: percent of traces begun here
     detect_timeout_s: how long a connection whose client says nothing is taken for HTTP's; 0 waits for ever
+    tcp_ports: a list of ports that never speak HTTP: their connections are not looked at
     access_log: a line a request, on standard output
     drain_time_s, drain_listen_s, exit_on_zero: see server.drain
     tls_cert, tls_key, tls_ca: files, for TLS between sidecars, both sides with a certificate; tls_ranges: networks whose
@@ -56,6 +57,7 @@ class Settings:
     otlp: str = ""
     sampling: float = 100.0
     detect_timeout_s: float = 5.0
+    tcp_ports: str = ""
     access_log: bool = False
     retries: int = 2
     drain_time_s: float = 25.0
@@ -83,6 +85,7 @@ HELP: Final = {
     "otlp": "report spans to this OpenTelemetry collector: http://host:4318[/path]",
     "sampling": "percent of traces that begin here",
     "detect_timeout_s": "seconds until a connection whose client says nothing passes as TCP",
+    "tcp_ports": "ports that pass as TCP at once, comma separated: for servers that speak first",
     "access_log": "a line a request on standard output",
     "retries": "of outbound requests that reached nobody",
     "drain_time_s": "seconds to finish what runs after SIGTERM",
@@ -198,6 +201,9 @@ def _problems(settings: Settings) -> list[str]:
         if not 0 <= getattr(settings, name) < 2**32:
             found.append(f"{name} {getattr(settings, name):g} is not possible")
     found += _tls_problems(settings)
+    found += [
+        f"tcp_ports: {each!r} is not a port" for each in items(settings.tcp_ports) if not _is_port(each)
+    ]
     if settings.zipkin and settings.otlp:
         found.append("zipkin and otlp: spans are reported to one collector")
     found += [
@@ -213,7 +219,7 @@ def _tls_problems(settings: Settings) -> list[str]:
         found.append("tls_cert, tls_key and tls_ca go together")
     if (settings.tls_ranges or settings.tls_strict) and not all(files):
         found.append("tls_ranges and tls_strict need tls_cert, tls_key and tls_ca")
-    for text in ranges(settings):
+    for text in items(settings.tls_ranges):
         try:
             ip_network(text, strict=False)
         except ValueError:
@@ -221,9 +227,13 @@ def _tls_problems(settings: Settings) -> list[str]:
     return found
 
 
-def ranges(settings: Settings) -> list[str]:
-    """The items of tls_ranges."""
-    return [item for item in (each.strip() for each in settings.tls_ranges.split(",")) if item]
+def items(text: str) -> list[str]:
+    """Of a comma separated list; empty ones do not count."""
+    return [item for item in (each.strip() for each in text.split(",")) if item]
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= 65535
 
 
 def _url_problems(text: str) -> list[str]:

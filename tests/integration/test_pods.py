@@ -42,7 +42,10 @@ class World:
         authority = Authority()
         (mesh.folder / "ca.crt").write_text(authority.pem)
         for pod in self.pods:
-            flags = ["--zipkin", zipkin, "--detect-timeout", "1"]
+            flags = ["--zipkin", zipkin]
+            flags += (
+                ["--detect-timeout", "30", "--tcp-ports", "7001"] if secure else ["--detect-timeout", "1"]
+            )
             if secure:
                 flags += self._tls(pod, authority)
             pod.start(*flags, rules=("--ipv6", "on"))

@@ -21,7 +21,14 @@ pytestmark = pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)
     [
         Settings(),
         Settings(service="cart", version="v2", namespace="prod", zipkin="http://127.0.0.1:9411", ipv6=True),
-        Settings(otlp="http://127.0.0.1", sampling=0.0, access_log=True, retries=0, detect_timeout_s=0.25),
+        Settings(
+            otlp="http://127.0.0.1",
+            sampling=0.0,
+            access_log=True,
+            retries=0,
+            detect_timeout_s=0.25,
+            tcp_ports="25,3306",
+        ),
     ],
     ids=["plain", "zipkin", "otlp"],
 )
@@ -34,7 +41,7 @@ def test_envoy_takes_tls_between_sidecars(tmp_path: Path):
     (tmp_path / "ca.crt").write_text(authority.pem)
     certificate, key = authority.signs().write(tmp_path, "pod")
     files = {"tls_cert": certificate, "tls_key": key, "tls_ca": str(tmp_path / "ca.crt")}
-    validate(Settings(tls_ranges="10.0.0.0/8,fd00::/8", tls_strict=True, **files), tmp_path)
+    validate(Settings(tcp_ports="3306", tls_ranges="10.0.0.0/8,fd00::/8", tls_strict=True, **files), tmp_path)
 
 
 def validate(settings: Settings, tmp_path: Path) -> None:

@@ -71,6 +71,19 @@ def test_tracing_only_where_there_is_a_collector():
     assert otlp["http_service"]["http_uri"]["uri"] == "http://192.0.2.7/custom"
 
 
+def test_ports_that_are_not_looked_at():
+    def disabled(settings: Settings, listener: str) -> list[object]:
+        return [each.get("filter_disabled") for each in listeners(settings)[listener]["listener_filters"]]
+
+    one = {"destination_port_range": {"start": 3306, "end": 3307}}
+    assert disabled(Settings(tcp_ports="3306"), "inbound") == [None, one, one]
+    assert disabled(Settings(), "inbound") == [None, None, None]
+    two = {"or_match": {"rules": [one, {"destination_port_range": {"start": 25, "end": 26}}]}}
+    secure = Settings(tcp_ports="3306,25", tls_cert="a", tls_key="b", tls_ca="c")
+    assert disabled(secure, "inbound") == [None, None, two]
+    assert disabled(secure, "outbound") == [None, two, two]
+
+
 def test_every_setting_is_documented():
     from dataclasses import fields
 

@@ -38,6 +38,7 @@ def test_flags_before_environment_before_annotations_before_labels():
         ({"tls_cert": "a"}, "", "tls_cert, tls_key and tls_ca go together"),
         ({"tls_strict": True}, "", "tls_ranges and tls_strict need tls_cert"),
         ({"tls_ranges": "10.0.0.0/8,x"}, "", "tls_ranges: 'x' is not a network"),
+        ({"tcp_ports": "25,smtp"}, "", "tcp_ports: 'smtp' is not a port"),
         ({"retries": -1}, "", "retries -1 is not possible"),
         (
             {},
