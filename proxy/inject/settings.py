@@ -259,7 +259,7 @@ TABLE: tuple[Setting, ...] = (
         "concurrency",
         INJECTION + "concurrency",
         "number",
-        "worker processes; 0: one per CPU of the limit",
+        "the sidecar's --concurrency",
         _matches(re.compile(r"^\d{1,3}$"), "a small number"),
     ),
     Setting(
