@@ -7,8 +7,7 @@ A room that needs a resource asks its context's ``Sources`` for a Subscription a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from proxy.api.errors import Errors, Locator
 from proxy.api.reader import Reader, reads
@@ -25,8 +24,7 @@ class Rejected(Exception):
     """An update that cannot be used. The text is for the log, /config_dump and the one who sent it."""
 
 
-@dataclass(slots=True, frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """One resource as it came. version: its own, or the response's; path, locator: where findings about it stand."""
 
     name: str

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.discovery import Rejected, Resource, check
@@ -30,8 +30,7 @@ COUNTERS = (
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Failed:
+class Failed(NamedTuple):
     """A listener that could not be added or changed: its message, why, and when (wall-clock seconds)."""
 
     message: Any

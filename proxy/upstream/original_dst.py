@@ -6,9 +6,8 @@ cleanup_interval those leave that had neither connections nor a request since th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.api.reader import reads
 from proxy.base.timers import Alarm
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_HEADER = "x-envoy-original-dst-host"
 
 
-@dataclass(slots=True, frozen=True)
-class OriginalDstSettings:
+class OriginalDstSettings(NamedTuple):
     """header: names the destination, before the connection's own; b"" for none. port: in place of any other, 0 for
     none."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.api.reader import Reader, reads
@@ -17,12 +16,14 @@ if TYPE_CHECKING:
     from proxy.xds.sources import ConfigSources
 
 
-@dataclass(slots=True)
 class Dynamic:
     """None: not asked for."""
 
-    cds: ClusterDiscovery | None = None
-    lds: ListenerDiscovery | None = None
+    __slots__ = ("cds", "lds")
+
+    def __init__(self) -> None:
+        self.cds: ClusterDiscovery | None = None
+        self.lds: ListenerDiscovery | None = None
 
     def close(self) -> None:
         """No more updates."""
