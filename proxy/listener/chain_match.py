@@ -57,9 +57,9 @@ class Facts:
         "transport_protocol",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, destination_port: int = 0) -> None:
         self.destination: Address | None = None
-        self.destination_port = 0
+        self.destination_port = destination_port
         self.server_name = ""
         self.transport_protocol = "raw_buffer"
         self.application_protocols: tuple[str, ...] = ()
