@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import h11
 
+from proxy.admin.access_log import log_request
 from proxy.admin.state import Params, Reply, Request
 from proxy.base.http_date import http_date
 
@@ -36,6 +37,7 @@ class AdminConnection(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
         self.request: h11.Request | None = None
         self.body = b""
+        self.began_at = 0.0
         self.paused = False  # the client does not read: stop answering
 
     # -- asyncio
@@ -136,6 +138,7 @@ class AdminConnection(asyncio.Protocol):
     def _begin(self, request: h11.Request) -> None:
         self.request = request
         self.body = b""
+        self.began_at = self.server.clock.monotonic()
         self.server.stats.rq_total.value += 1
         self.server.stats.rq_active.value += 1
 
@@ -193,6 +196,9 @@ class AdminConnection(asyncio.Protocol):
         stats.tx_bytes.value += len(output)
         stats.replied(reply.status)
         if self.request is not None:
+            if self.server.access_logs:
+                size = len(reply.body.encode()) if wants_body else 0
+                log_request(self, self.request, reply.status, headers, size)
             self.request = None
             stats.rq_active.value -= 1
         if self.transport is not None:

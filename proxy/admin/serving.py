@@ -17,6 +17,7 @@ from proxy.admin.state import Reply, Request
 if TYPE_CHECKING:
     import ssl
 
+    from proxy.access_log.access_log import AccessLog
     from proxy.base.clock import Clock
 
 MAX_CONNECTIONS = 100
@@ -39,6 +40,7 @@ class HttpServer:
         self.clock = clock
         self.max_connections = max_connections
         self.body_limit = body_limit
+        self.access_logs: tuple[AccessLog, ...] = ()
         self.connections: set[AdminConnection] = set()
         self._server: asyncio.Server | None = None
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.access_log.access_log import AccessLog, compile_access_logs
 from proxy.api.errors import Errors
 from proxy.api.load import Loaded
+from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads, unread
 from proxy.base.ids import Ids
 from proxy.base.registry import Line, Registry
@@ -56,10 +58,12 @@ BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 
 
 class AdminConfig(NamedTuple):
-    """Where the admin interface listens; (ip, port)."""
+    """Where the admin interface listens, what it allows to be asked for (None: everything), where it logs."""
 
     ip: str
     port: int
+    allow_path: Callable[[str], bool] | None = None
+    access_logs: tuple[AccessLog, ...] = ()
 
 
 class Parts(NamedTuple):
@@ -206,7 +210,7 @@ def _compile(
         _compile_resources(resources, clusters, listeners, context, secrets)
     dynamic = compile_dynamic(root.sub("dynamic_resources"), sources, clusters, listeners, context)
     _warn_of_idle_tracing(root, context)
-    admin = _compile_admin(root.sub("admin"))
+    admin = _compile_admin(root.sub("admin"), context)
     flush_s = root.seconds("stats_flush_interval", 5.0) or 5.0
     sinks = [sink for each in root.each("stats_sinks") if (sink := _compile_sink(each, context)) is not None]
     sources.finish()
@@ -318,17 +322,20 @@ def _compile_node(reader: Reader | None, options: Options) -> Node:
 
 
 @reads("envoy.config.bootstrap.v3.Admin")
-def _compile_admin(reader: Reader | None) -> AdminConfig | None:
+def _compile_admin(reader: Reader | None, context: FactoryContext) -> AdminConfig | None:
     if reader is None:
         return None
-    reader.ignore("access_log", "access_log_path", why="the admin interface writes no access log")
+    logs = compile_access_logs(reader.each("access_log"), context)
+    reader.ignore("access_log_path", why="access_log says where the admin interface logs")
+    allowed = [compile_string_matcher(one) for one in reader.each("allow_paths")]
     reader.ignore("profile_path", why="there is no built-in profiler")
     reader.ignore("ignore_global_conn_limit", why="the admin interface has a limit of its own")
     address = reader.sub("address")
     place = address.sub("socket_address") if address is not None else None
     if place is None:
         return None
-    config = AdminConfig(place.text("address"), place.number("port_value"))
+    allow = (lambda path: any(matches(path.encode()) for matches in allowed)) if allowed else None
+    config = AdminConfig(place.text("address"), place.number("port_value"), allow, logs)
     try:
         ip_address(config.ip)
     except ValueError:

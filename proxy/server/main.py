@@ -200,11 +200,12 @@ class Server:
         from proxy.admin.server import AdminServer
 
         link = self.link
-        self.admin = AdminServer(self)
+        place = self.parts.admin
+        self.admin = AdminServer(self, allow_path=place.allow_path)
+        self.admin.access_logs = place.access_logs
         if link is not None:
             self.admin.before_stats = lambda: link.keep(self.store)
         given, self._admin_socket = self._admin_socket, None
-        place = self.parts.admin
         self.admin_address = await self.admin.start(place.ip, place.port, given=given)
         log.info("admin address: %s:%d", *self.admin_address)
         if self._options.admin_address_path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.parity.scenarios import (
+    admin,
     basics,
     connections,
     failures,
@@ -34,6 +35,7 @@ from tests.parity.scenarios import (
 from tests.support.parity.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
+    *admin.SCENARIOS,
     *basics.SCENARIOS,
     *connections.SCENARIOS,
     *failures.SCENARIOS,

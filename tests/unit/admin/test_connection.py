@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -255,3 +255,28 @@ def test_a_broken_page_is_a_500_and_is_logged(caplog: pytest.LogCaptureFixture) 
 
     talk(script)
     assert "admin request GET /listeners failed" in caplog.text
+
+
+class Lines:
+    """An access log that keeps what is given to it."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[bytes, bytes, int, int, int]] = []
+
+    def log(self, stream: Any) -> None:
+        head = stream.request_headers
+        self.lines.append((head.method, head.path, stream.status, stream.bytes_received, stream.bytes_sent))
+
+
+def test_answered_requests_are_logged() -> None:
+    def script(it: Talk) -> None:
+        lines = Lines()
+        it.server.access_logs = (cast(Any, lines),)
+        connection, _ = it.connect()
+        connection.data_received(b"GET /ready?x HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        connection.data_received(
+            b"POST /reset_counters HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi"
+        )
+        assert lines.lines == [(b"GET", b"/ready?x", 200, 0, 5), (b"POST", b"/reset_counters", 200, 2, 3)]
+
+    talk(script)

@@ -44,6 +44,17 @@ def test_admin():
     assert (parts.admin.ip, parts.admin.port) == ("127.0.0.1", 9901)
 
 
+def test_admin_allows_what_is_named():
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 9901}}
+    paths = [{"exact": "/ready"}, {"prefix": "/stats"}]
+    admin = compiled({"admin": {"address": address, "allow_paths": paths}}).admin
+    assert admin is not None and admin.allow_path is not None
+    assert [path for path in ("/ready", "/stats/x", "/clusters", "/ready2") if admin.allow_path(path)] == [
+        "/ready",
+        "/stats/x",
+    ]
+
+
 HYSTRIX = {"@type": "type.googleapis.com/envoy.config.metrics.v3.HystrixSink"}
 
 
