@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tests.h1_differential import compare, run
+from tests.support.certs import Authority, Pair
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
+from tests.support.tls_relay import TlsRelay
 
 FOLDER = Path(__file__).resolve().parent
 LANES = 16
@@ -24,6 +28,7 @@ QUIET_S, TIMEOUT_S = 0.3, 1.2  # as the stored results; see README.md
 PATIENCE = 3.0
 BOUND_S = 100.0  # for everything: a proxy that hangs must not hang the test
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 Case = dict[str, Any]
@@ -44,18 +49,18 @@ def address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def bootstrap(ports: list[tuple[int, int]]) -> dict[str, Any]:
-    """``envoy-plain.yaml`` once per lane; ``ports``: (listen, upstream)."""
+def bootstrap(ports: list[tuple[int, int]], pair: Pair | None = None) -> dict[str, Any]:
+    """``envoy-plain.yaml`` once per lane; ``ports``: (listen, upstream); pair: of listeners over TLS."""
     return {
         "admin": {"address": address(free_port())},
         "static_resources": {
-            "listeners": [listener(lane, listen) for lane, (listen, _) in enumerate(ports)],
+            "listeners": [listener(lane, listen, pair) for lane, (listen, _) in enumerate(ports)],
             "clusters": [cluster(lane, upstream) for lane, (_, upstream) in enumerate(ports)],
         },
     }
 
 
-def listener(lane: int, port: int) -> dict[str, Any]:
+def listener(lane: int, port: int, pair: Pair | None) -> dict[str, Any]:
     route = {"match": {"prefix": "/"}, "route": {"cluster": f"up{lane}"}}
     hcm = {
         "@type": HCM,
@@ -64,7 +69,11 @@ def listener(lane: int, port: int) -> dict[str, Any]:
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]
-    return {"name": f"in{lane}", "address": address(port), "filter_chains": [{"filters": filters}]}
+    chain: dict[str, Any] = {"filters": filters}
+    if pair is not None:
+        typed = {"@type": TLS, "common_tls_context": {"tls_certificates": [pair.config()]}}
+        chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+    return {"name": f"in{lane}", "address": address(port), "filter_chains": [chain]}
 
 
 def cluster(lane: int, port: int) -> dict[str, Any]:
@@ -78,9 +87,13 @@ def cluster(lane: int, port: int) -> dict[str, Any]:
 
 
 class Lanes:
-    """The upstreams' side and the clients' side of a run; ``verdicts``: case → (class, reason)."""
+    """The upstreams' side and the clients' side of a run; ``verdicts``: case → (class, reason). over_tls: what clients
+    write goes to the proxy over TLS (and a client that ends its half ends the connection, as TLS has it)."""
 
-    def __init__(self, proxy_class: type[ProxyProcess], cases: list[Case], lanes: int = LANES) -> None:
+    def __init__(
+        self, proxy_class: type[ProxyProcess], cases: list[Case], lanes: int = LANES, over_tls: bool = False
+    ) -> None:
+        self.over_tls = over_tls
         self.proxy_class = proxy_class
         self.cases = cases
         self.lanes = lanes
@@ -95,10 +108,17 @@ class Lanes:
     async def _run(self) -> None:
         upstreams = [run.Upstream() for _ in range(self.lanes)]
         ports = [(free_port(), await upstream.start("127.0.0.1", 0)) for upstream in upstreams]
+        authority = Authority()
+        pair = authority.signs("front", dns=("t.test",)) if self.over_tls else None
         try:
-            with self.proxy_class(bootstrap(ports)) as proxy:
+            with self.proxy_class(bootstrap(ports, pair)) as proxy, ExitStack() as relays:
+                fronts = [port for port, _ in ports]
+                if self.over_tls:
+                    dials = ssl.create_default_context(cadata=authority.pem)
+                    made = [TlsRelay(port, dials=dials, name="t.test") for port in fronts]
+                    fronts = [relays.enter_context(relay).port for relay in made]
                 async with asyncio.timeout(BOUND_S):
-                    await self._all(upstreams, [port for port, _ in ports])
+                    await self._all(upstreams, fronts)
                 if proxy.process is not None and proxy.process.poll() is not None:
                     raise AssertionError(f"the proxy died:\n{proxy.output()[-4000:]}")
         finally:

@@ -14,8 +14,11 @@ STRICTER = set(re.findall(r"^\| `([a-z0-9.-]+)`", (FOLDER / "STRICTER.md").read_
 
 
 @pytest.mark.timeout(180)
-def test_no_case_is_broken_or_a_smuggling_risk(capsys: pytest.CaptureFixture[str]) -> None:
-    lanes = Lanes(Outrider, corpus())
+@pytest.mark.parametrize(
+    "over_tls", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "tls"]
+)
+def test_no_case_is_broken_or_a_smuggling_risk(capsys: pytest.CaptureFixture[str], over_tls: bool) -> None:
+    lanes = Lanes(Outrider, corpus(), over_tls=over_tls)
     counts = lanes.run()
     with capsys.disabled():
         print("\n" + lanes.summary())
@@ -24,6 +27,8 @@ def test_no_case_is_broken_or_a_smuggling_risk(capsys: pytest.CaptureFixture[str
     assert not of.get("broken"), "see above"
     assert not of.get("smuggling-risk"), "see above"
     assert not of.get("laxer"), "see above"
+    reasons = {lanes.verdicts[case][1] for case in of.get("altered", set())}
+    assert not over_tls or all("x-forwarded-proto 'http' / 'https'" in why for why in reasons), "see above"
     assert of.get("stricter", set()) <= STRICTER, "a refusal that STRICTER.md does not explain"
 
 
