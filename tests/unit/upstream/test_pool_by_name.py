@@ -44,6 +44,9 @@ class Pool:
     def name(self, sni: str, peer_name: str) -> None:
         self.names = (sni, peer_name)
 
+    def begin_with(self, preface: Any, keeper: Any) -> None:
+        pass
+
     def new_stream(self, request: Any) -> None:
         self.requests.append(request)
 
