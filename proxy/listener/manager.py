@@ -201,12 +201,22 @@ class ListenerManager:
     def _compile(self, resource: Resource, context: FactoryContext) -> Listener:
         reader = resource.reader()
         listener = compile_listener(reader, context, self.dispatcher, self.limit)
-        check(finish(reader))
         if listener is None:
+            check(finish(reader))
             raise Rejected(f"{resource.name}: is no listener")
+        try:
+            check(finish(reader))
+            self._check_places(listener)
+        except Rejected:
+            listener.release()
+            raise
         listener.added_via_api = True
         listener.version = resource.version
         listener.updated_at = self.dispatcher.clock.wall()
+        return listener
+
+    def _check_places(self, listener: Listener) -> None:
+        """Raises Rejected."""
         for place in listener.places:
             for other in self.listeners:
                 if other.name != listener.name and place.port != 0 and other.listens_on(place):
@@ -214,7 +224,6 @@ class ListenerManager:
                         f"error adding listener: '{listener.name}' has duplicate address '{place.text}' as existing "
                         f"listener '{other.name}'"
                     )
-        return listener
 
     def remove(self, name: str) -> bool:
         """A listener that came by ``update`` is gone: its connections finish. False when there is none."""

@@ -138,11 +138,12 @@ class ClusterManager:
 
     def _compile(self, resource: Resource) -> Cluster:
         reader = resource.reader()
+        cluster = compile_cluster(reader, self._context)
         try:
-            cluster = compile_cluster(reader, self._context)
             check(finish(reader))
-        except ValueError as error:
-            raise Rejected(str(error)) from None
+        except Rejected:
+            cluster.stop()
+            raise
         cluster.added_via_api = True
         cluster.version = resource.version
         return cluster

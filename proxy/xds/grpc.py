@@ -140,18 +140,21 @@ class Kind:
     def __init__(self, mux: Mux, type_name: str) -> None:
         self.mux = mux
         self.type_name = type_name
-        self.subscriptions: list[GrpcSubscription] = []
+        self.subscriptions: dict[GrpcSubscription, None] = {}  # in their order
+        self._wanted: dict[str, int] = {}  # names, and by how many
         self.known: dict[str, Resource] = {}
 
     @property
     def names(self) -> list[str]:
         """The resources wanted by name, in order."""
-        return sorted({each.name for each in self.subscriptions if each.name})
+        return sorted(name for name in self._wanted if name)
 
     def add(self, subscription: GrpcSubscription) -> None:
         """One more; it is given at once what is known."""
-        again = any(each.name == subscription.name for each in self.subscriptions)
-        self.subscriptions.append(subscription)
+        before = self._wanted.get(subscription.name, 0)
+        again = before > 0
+        self._wanted[subscription.name] = before + 1
+        self.subscriptions[subscription] = None
         self.ask_for(subscription.name, again)
         known = self.known.get(subscription.name) if again else None
         self.mux.wake()
@@ -163,8 +166,11 @@ class Kind:
 
     def remove(self, subscription: GrpcSubscription) -> None:
         """One less."""
-        self.subscriptions.remove(subscription)
-        if all(each.name != subscription.name for each in self.subscriptions):
+        del self.subscriptions[subscription]
+        left = self._wanted.pop(subscription.name) - 1
+        if left:
+            self._wanted[subscription.name] = left
+        else:
             self.known.pop(subscription.name, None)
             self.let_go(subscription.name)
             self.mux.wake()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.discovery import Rejected, Resource, SecretFollower, Subscription
@@ -36,8 +36,11 @@ class DynamicSecret:
     message: as it is in force, its files read into it; version, updated_at: of the last update, wall-clock seconds
     """
 
-    def __init__(self, name: str, watcher: FileWatcher, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, name: str, watcher: FileWatcher, store: Store, clock: Clock, on_unused: Callable[[], None]
+    ) -> None:
         self.name = name
+        self._on_unused = on_unused
         self.message: Any = None
         self.version = UNINITIALIZED
         self.updated_at = clock.wall()
@@ -62,19 +65,16 @@ class DynamicSecret:
         self._followers.append(follower)
 
     def leave(self, follower: SecretFollower) -> None:
-        """See Secret. Nobody's secret is forgotten by its manager."""
+        """See Secret. Nobody's secret is forgotten."""
         if follower in self._followers:
             self._followers.remove(follower)
+            if not self._followers:
+                self._on_unused()
 
     @property
     def shown(self) -> Any:
         """The Secret for /config_dump, which hides its key; with its name alone as long as there is none."""
         return self.message if self.message is not None else _named(self.name)
-
-    @property
-    def is_used(self) -> bool:
-        """Whether anybody follows it."""
-        return bool(self._followers)
 
     def close(self) -> None:
         """No more updates."""
@@ -177,19 +177,24 @@ class SecretManager:
         if source is None:
             return None
         key = (source.message.SerializeToString(deterministic=True), name)
-        made = DynamicSecret(name, self._sources.watcher, self._store, self._clock)
+        made = DynamicSecret(
+            name, self._sources.watcher, self._store, self._clock, lambda: self._forget(key, made)
+        )
         scope = self._store.scope("sds").scope(name)
         subscription = self._sources.subscribe(source, SECRET, name, made, scope)
         if subscription is None:
             return None
         secret = self.secrets.get(key)
-        if secret is None or not secret.is_used:
-            if secret is not None:
-                secret.close()
+        if secret is None:
             made.subscription = subscription
             secret = self.secrets[key] = made
         init.add(secret.target)
         return secret
+
+    def _forget(self, key: tuple[bytes, str], secret: DynamicSecret) -> None:
+        secret.close()
+        if self.secrets.get(key) is secret:
+            del self.secrets[key]
 
     def close(self) -> None:
         """The process ends."""

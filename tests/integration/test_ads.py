@@ -250,6 +250,35 @@ def test_secrets_on_a_stream_of_their_own(world: World, kind: type[Outrider] | t
         until(lambda: any("error_detail" in each for each in world.plane.said(SECRET)), "a refusal")
 
 
+@pytest.mark.parametrize("is_delta", [True], indirect=True)
+def test_a_listener_that_comes_waits_for_its_secret(world: World, kind: type[Outrider] | type[Envoy]) -> None:
+    """Listeners by ADS, their certificates by SDS: as in a mesh."""
+    source = {"api_config_source": api_source("plane"), "resource_api_version": "V3"}
+    port = free_port()
+    by_sds = downstream(tls_certificate_sds_secret_configs=[{"name": "cert", "sds_config": source}])
+    plane = world.plane
+    with kind(world.begin()) as proxy:
+        secured = a_listener(port, by_sds) | {"name": "secured"}
+        secured["filter_chains"][0]["filters"][0]["typed_config"]["route_config"] = world.routes("back")
+        plane.set(LISTENER, rds_listener(world.port, "main", "routes", ADS), secured, version="l2")
+        proxy.wait_for_stat("listener_manager.total_listeners_warming", 1)
+        assert name_at(port) == ""
+        page = json.loads(proxy.admin("/config_dump")[1])["configs"]
+        (secrets,) = (each for each in page if each["@type"].endswith(".SecretsConfigDump"))
+        assert [each["name"] for each in secrets["dynamic_warming_secrets"]] == ["cert"]
+        (listeners,) = (each for each in page if each["@type"].endswith(".ListenersConfigDump"))
+        assert [each["name"] for each in listeners["dynamic_listeners"] if "warming_state" in each] == [
+            "secured"
+        ]
+        until(lambda: len(plane.streams) == 2, "the stream of the secret")
+        secret(FIRST, "1", plane)
+        until(lambda: name_at(port) == "first", "the listener")
+        assert proxy.stats()["listener_manager.total_listeners_warming"] == 0
+        plane.set(LISTENER, rds_listener(world.port, "main", "routes", ADS), version="l3")
+        until(lambda: name_at(port) == "", "the end of the listener")
+        assert body(world.port) == b"one"
+
+
 @pytest.mark.parametrize("is_delta", [False], indirect=True)
 def test_ready_says_when_everything_is_there(world: World, tmp_path: Path) -> None:
     """Ours alone: what /ready and the listeners do while the control plane has only half of it."""
