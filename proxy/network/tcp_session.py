@@ -83,12 +83,13 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         first = min(self.duration_deadline, self.log_deadline)
         if first < inf:
             self.watch(first)
-        if proxy.logs_start:
-            proxy.log(self.stream, b"TcpConnectionStart", now)
 
     def on_new_connection(self) -> None:
         """Choose a cluster, and connect to one of its hosts."""
-        self.stream.name(self.proxy.ids)
+        proxy = self.proxy
+        self.stream.name(proxy.ids)
+        if proxy.logs_start:
+            proxy.log(self.stream, b"TcpConnectionStart", self.info.started_at)
         cluster = self.proxy.choose_cluster(self.info)
         if cluster is None:
             self.proxy.stats.downstream_cx_no_route.value += 1

@@ -241,7 +241,7 @@ def each_kind(world: World) -> None:
 
 def limited_http(world: World) -> Config:
     listener = http_listener(
-        world.front, [virtual_host([route_to("web")])], hcm={"access_log": logged(world)}
+        world.front, [virtual_host([route_to("web")])], hcm={"access_log": logged(world, "WIRE")}
     )
     listener["filter_chains"][0]["filters"].insert(0, one_connection(1))
     return bootstrap(world.admin, [listener], [cluster("web", world.upstreams["web"].port)])

@@ -17,6 +17,12 @@ LOW = {"destination_port_range": {"start": 1, "end": 100}}
 HIGH = {"destination_port_range": {"start": 90, "end": 200}}
 
 
+def to_port(port: int) -> Facts:
+    facts = Facts()
+    facts.destination_port = port
+    return facts
+
+
 def reader_of(config: dict[str, Any]) -> Reader:
     from google.protobuf import json_format
 
