@@ -68,12 +68,16 @@ class TcpProxy:
     """cluster: the only one, "" where ``weighted`` is: [(sum of the weights so far, name)]
     clusters: all of the process, by name
     idle_timeout_s, max_duration_s: inf for none; duration_jitter: 0..1 of it that chance adds
+    backoff_base_s, backoff_max_s: before another attempt chance waits up to the first, doubled each time up to the second;
+    0 does not wait
     log_interval_s: of TcpPeriodic lines, inf for none; logs_start, logs_connected: lines for these moments as well
     drain_close: connections end with the next bytes; closes_on_drain: that is so once the listener drains
     """
 
     __slots__ = (
         "access_logs",
+        "backoff_base_s",
+        "backoff_max_s",
         "clock",
         "closes_on_drain",
         "cluster",
@@ -102,6 +106,7 @@ class TcpProxy:
         self.max_duration_s = inf
         self.duration_jitter = 0.0
         self.max_connect_attempts = 1
+        self.backoff_base_s = self.backoff_max_s = 0.0
         self.access_logs: tuple[AccessLog, ...] = ()
         self.log_interval_s = inf
         self.logs_start = self.logs_connected = False

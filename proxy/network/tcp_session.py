@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
     """pool: of which a connection is asked just now; upstream: the host's connection
+    backoff_s: the last interval from which chance has drawn how long to wait for another attempt
     active_at: when bytes last moved; unwritten: what both sides had not taken at the last look
     """
 
@@ -41,10 +42,12 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         "active_at",
         "asked_at",
         "asking",
+        "backoff_s",
         "joint",
         "log_deadline",
         "pool",
         "proxy",
+        "retry_deadline",
         "stream",
         "unwritten",
         "upstream",
@@ -59,7 +62,8 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         self.upstream: TcpUpstreamConnection | None = None
         self.asking = False
         self.asked_at = self.active_at = 0.0
-        self.log_deadline = inf
+        self.log_deadline = self.retry_deadline = inf
+        self.backoff_s = 0.0
         self.unwritten = 0
 
     @property
@@ -121,12 +125,13 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             stream.upstream_host = host
             stream.tried.append(host)
             pool = self.pool = tcp_pool(host)
-            self.asked_at = self.dispatcher.clock.monotonic()
+            if not self.asked_at:
+                self.asked_at = self.dispatcher.clock.monotonic()
             self.asking = True
             pool.new_stream(self)
             self.asking = False
-            if self.pool is not None:
-                return  # it is on its way
+            if self.pool is not None or self.retry_deadline < inf:
+                return  # it is on its way, or will be
 
     def on_pool_failure(self, reason: ResetReason, detail: bytes) -> None:
         self.pool = None
@@ -135,7 +140,15 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         stream.upstream_transport_failure_reason = detail
         if reason is REMOTE_CONNECTION_FAILURE or reason is CONNECTION_TIMEOUT:
             stream.flags |= ResponseFlag.UF
-        if not self.asking and stream.cluster is not None:
+        proxy = self.proxy
+        if proxy.backoff_base_s and stream.attempt_count < proxy.max_connect_attempts:
+            interval_s = min(
+                self.backoff_s * 2.0 if self.backoff_s else proxy.backoff_base_s, proxy.backoff_max_s
+            )
+            self.backoff_s = interval_s
+            self.retry_deadline = self.dispatcher.clock.monotonic() + proxy.ids.random() * interval_s
+            self.watch(self.retry_deadline)
+        elif not self.asking and stream.cluster is not None:
             self._connect(stream.cluster)
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
@@ -318,7 +331,13 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         if now >= self.log_deadline:
             self.log_deadline = now + self.proxy.log_interval_s
             self.proxy.log(self.stream, b"TcpPeriodic", now)
-        return min(self._idle_until(now), self.duration_deadline, self.log_deadline)
+        if now >= self.retry_deadline:
+            self.retry_deadline = inf
+            if self.stream.cluster is not None:
+                self._connect(self.stream.cluster)
+        if self.closing:
+            return self.close_deadline
+        return min(self._idle_until(now), self.duration_deadline, self.log_deadline, self.retry_deadline)
 
     def _idle_until(self, now: float) -> float:
         """When to look whether it has been idle for too long; ends it when it has. Bytes that a side still takes are no

@@ -104,6 +104,29 @@ def test_every_attempt_is_one_and_no_more() -> None:
     assert talk.stats[A + "upstream_cx_connect_attempts_exceeded"] == 1
 
 
+def test_attempts_wait_longer_and_longer_for_one_another() -> None:
+    waits = {"backoff_options": {"base_interval": "2s", "max_interval": "5s"}}
+    talk = talking(outcome=REFUSED, max_connect_attempts=4, **waits)
+    talk.client.resets()
+    talk.parts.context.ids.random = lambda: 0.999  # type: ignore[method-assign,assignment]
+    other = talk.connects(early=b"early")
+    counted = []
+    for seconds in (1.9, 0.2, 3.7, 0.4, 4.7, 0.5):
+        before = talk.stats[A + "upstream_cx_total"]
+        talk.waits(seconds)
+        counted.append(talk.stats[A + "upstream_cx_total"] - before)
+    assert counted == [0, 1, 0, 1, 0, 1], "after 2, 4 and 5 seconds"
+    assert other.pipe.reset
+    assert talk.stats[A + "upstream_cx_connect_attempts_exceeded"] == 1
+
+
+def test_a_client_that_leaves_while_an_attempt_waits() -> None:
+    talk = talking(outcome=REFUSED, max_connect_attempts=9, backoff_options={"base_interval": "50s"})
+    talk.client.resets()
+    talk.waits(600.0)
+    assert talk.stats[A + "upstream_cx_total"] == 1
+
+
 def test_a_full_pool_answers_at_once_for_every_attempt() -> None:
     """Thousands of attempts that fail within one call are a loop, not a recursion."""
     limits = {"circuit_breakers": {"thresholds": [{"max_pending_requests": 0}]}}

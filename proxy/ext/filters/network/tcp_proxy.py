@@ -83,7 +83,20 @@ def _compile_times(config: Reader, proxy: TcpProxy) -> None:
         jitter = config.sub("max_downstream_connection_duration_jitter_percentage")
         proxy.duration_jitter = 0.0 if jitter is None else _percent(jitter) / 100.0
     proxy.max_connect_attempts = config.wrapped("max_connect_attempts", 1)
+    backoff = config.sub("backoff_options")
+    if backoff is not None:
+        _compile_backoff(backoff, proxy)
     proxy.closes_on_drain = config.wrapped("check_drain_close", False)
+
+
+@reads("envoy.config.core.v3.BackoffStrategy")
+def _compile_backoff(reader: Reader, proxy: TcpProxy) -> None:
+    """The longest interval is ten times the base where none is given, as in Envoy."""
+    base_s = reader.seconds("base_interval", 0.001) or 0.001
+    longest_s = reader.seconds("max_interval", base_s * 10) or base_s * 10
+    if longest_s < base_s:
+        reader.fail("max_interval", "must be greater than or equal to the base_interval")
+    proxy.backoff_base_s, proxy.backoff_max_s = base_s, longest_s
 
 
 @reads("envoy.type.v3.Percent")
@@ -117,9 +130,6 @@ def _compile_log_options(reader: Reader, proxy: TcpProxy) -> None:
 def _refuse(config: Reader) -> None:
     config.unsupported("on_demand", "clusters on demand need xDS, which is not supported yet")
     config.unsupported("tunneling_config", "tunnels over HTTP are not supported yet")
-    config.unsupported(
-        "backoff_options", "connect attempts follow one another at once; backing off is not supported"
-    )
     if config.enum("upstream_connect_mode") != "IMMEDIATE":
         config.unsupported(
             "upstream_connect_mode", "only IMMEDIATE is supported: hosts are connected to at once"
