@@ -212,6 +212,7 @@ def _manager(name: str, cluster: str, settings: Settings) -> Config:
         "stream_idle_timeout": _FOREVER,
         "server_header_transformation": "PASS_THROUGH",
         "preserve_external_request_id": True,
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": settings.service},
         "route_config": {
             "name": name,

@@ -123,6 +123,13 @@ def test_grpc_and_bytes_pass(world: World, family: str):
     assert protocols[0] >= 1 and protocols[1:] == [0, 0]
 
 
+def test_websockets_pass(world: World):
+    before = [pod.stats() for pod in world.pods]
+    assert world.client.ask("websocket", world.backend.ip, "8080") == ["101 b'\\x81\\x02hi'"]
+    names = ("http.outbound.downstream_cx_upgrades_total", "http.inbound.downstream_cx_upgrades_total")
+    assert moved(before, world.pods, *names) == [(1, 0), (0, 0), (0, 1)]
+
+
 def test_nobody_gets_past_except_where_it_is_allowed(world: World):
     """From outside: the application's ports are the sidecar's; those of probes and metrics answer themselves."""
     before = world.frontend.stats()

@@ -2,7 +2,7 @@
 
 8080: / says who asked; /call?url=... asks another one and passes its answer on, with the headers that carry a trace (as
 instrumented applications do). 7000 echoes; 7001 speaks first. ``ask`` KIND HOST PORT is a client of each: http, http2,
-grpc, echo, banner.
+grpc, websocket, echo, banner.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class App(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer, or ask another one."""
+        """Answer, or ask another one, or speak WebSocket (bytes are echoed; frames are theirs who send them)."""
+        if self.headers.get("upgrade"):
+            self._upgrade()
+            return
         parts = urllib.parse.urlsplit(self.path)
         status, body = 200, f"{self.server.name} asked by {self.client_address[0]}".encode()  # type: ignore[attr-defined]
         if parts.path == "/call":
@@ -35,6 +38,14 @@ class App(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _upgrade(self) -> None:
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+        )
+        while data := self.connection.recv(65536):
+            self.connection.sendall(data)
+        self.close_connection = True
 
     def _call(self, url: str) -> tuple[int, bytes]:
         parts = urllib.parse.urlsplit(url)
@@ -105,6 +116,15 @@ def ask(kind: str, host: str, port: int) -> str:
         with grpc.insecure_channel(target) as channel:
             answer: bytes = channel.unary_unary(METHOD)(b"hello", timeout=10)
             return answer.decode()
+    if kind == "websocket":
+        with socket.create_connection((host, port), 15) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            reader = sock.makefile("rb")
+            status = reader.readline().split()[1].decode()
+            while reader.readline().strip():
+                continue
+            sock.sendall(b"\x81\x02hi")
+            return f"{status} {reader.read(4)!r}"
     if kind in ("echo", "banner"):
         with socket.create_connection((host, port), 15) as sock:
             if kind == "banner":
