@@ -6,14 +6,13 @@ The proxy is played by listeners that say where a connection was going.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.netns import APP_UID, PROXY_UID, Namespace, why_not
+from tests.support.netns import APP_UID, PROXY_UID, Namespace, backend_missing, why_not
 
 MISSING = why_not("iptables", "nft", "setpriv")
 pytestmark = [pytest.mark.system, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
@@ -24,12 +23,12 @@ OUTRIDER = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-P", "-m", "proxy", "i
 POD, WORLD = "10.9.0.2", "10.9.0.1"
 POD6, WORLD6 = "fd00:9::2", "fd00:9::1"
 BACKENDS = [
-    pytest.param(name, marks=pytest.mark.skipif(shutil.which(command) is None, reason=f"needs {command}"))
-    for name, command in (
-        ("iptables-nft", "iptables-nft-restore"),
-        ("iptables-legacy", "iptables-legacy-restore"),
-        ("nft", "nft"),
-    )
+    pytest.param(name, marks=[pytest.mark.skipif(bool(reason), reason=reason or "it is there"), *more])
+    for name in ("iptables-nft", "iptables-legacy", "nft")
+    for reason in (backend_missing(name),)
+    for more in (
+        [pytest.mark.slow] if name == "iptables-legacy" else [],
+    )  # the older of two that print the same
 ]
 
 

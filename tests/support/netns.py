@@ -27,8 +27,29 @@ def why_not(*commands: str) -> str:
     absent = [name for name in ("unshare", "nsenter", "ip", *commands) if shutil.which(name) is None]
     if absent:
         return f"needs {', '.join(absent)} (make system-deps: iproute2, iptables, nftables)"
-    made = subprocess.run(["unshare", "-n", "true"], capture_output=True)
-    return "" if made.returncode == 0 else f"no network namespaces here: {made.stderr.decode().strip()}"
+    made = subprocess.run(["unshare", "-n", "true"], capture_output=True, text=True)
+    if made.returncode:
+        return f"no network namespaces here: {made.stderr.strip()}"
+    return "" if "iptables" not in commands else backend_missing("iptables")
+
+
+def backend_missing(name: str) -> str:
+    """Why rules cannot be made by "iptables", "iptables-nft", "iptables-legacy" or "nft" here: the kernel may lack it."""
+    argv, rules = ([name, "-f", "-"], _NFT) if name == "nft" else ([f"{name}-restore"], _IPTABLES)
+    if os.geteuid() != 0 or shutil.which(argv[0]) is None:
+        return f"needs root and {argv[0]}"
+    done = subprocess.run(["unshare", "-n", *argv], input=rules, capture_output=True, text=True)
+    return f"{name} cannot redirect here: {done.stderr.strip()}" if done.returncode else ""
+
+
+_IPTABLES = "*nat\n-A OUTPUT -p tcp -m owner --uid-owner 1 -j REDIRECT --to-ports 1\nCOMMIT\n"
+_NFT = """table ip probe {
+  chain output {
+    type nat hook output priority -100; policy accept;
+    meta l4proto tcp meta skuid 1 redirect to :1
+  }
+}
+"""
 
 
 def _enter(descriptor: int) -> None:
