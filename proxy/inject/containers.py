@@ -25,7 +25,7 @@ FIELDS = {
 }
 PODINFO = f"{CONTAINER}-podinfo"
 TMP = f"{CONTAINER}-tmp"
-WAIT = ["outrider", "ready", "--wait", "60s"]
+WAIT = ["outrider", "ready", "--url", f"http://127.0.0.1:{READY_PORT}/healthz/ready", "--wait", "60s"]
 
 
 def init_container(settings: Settings) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def refusal(workload: Workload, settings: Settings, native: bool) -> str:
         or _refused_by_container(spec, settings)
         or _refused_volumes(spec)
     )
-    if not found and workload.is_batch and not native:
+    ends = workload.is_batch or spec.get("restartPolicy") in ("Never", "OnFailure")
+    if not found and ends and not native:
         return "ends when its containers do, which a classic sidecar never does: it needs native sidecars (Kubernetes 1.29)"
     return found
 

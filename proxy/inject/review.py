@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from proxy.inject.workload import Workload, mapping
 
 API = "admission.k8s.io/v1"
 KIND = "AdmissionReview"
+#: a CronJob calls its Jobs after themselves and the minute
+_OF_CRON_JOB = re.compile(r"-\d{8,10}$")
 
 
 class BadReview(ValueError):
@@ -76,6 +79,8 @@ def workload(pod: dict[str, Any]) -> Workload:
             template = str(mapping(metadata.get("labels")).get("pod-template-hash", ""))
             if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
                 return Workload("Deployment", name.removesuffix(f"-{template}"), pod, pod)
+            if kind == "Job" and _OF_CRON_JOB.search(name):
+                return Workload("CronJob", _OF_CRON_JOB.sub("", name), pod, pod)
             return Workload(kind or "Pod", name, pod, pod)
     return Workload("Pod", str(metadata.get("name") or metadata.get("generateName") or "?"), pod, pod)
 

@@ -3,6 +3,7 @@ the difference before committing it."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from proxy.inject.manifests import change
@@ -15,6 +16,7 @@ MANIFESTS = sorted((FOLDER / "manifests").iterdir())
 VERSIONS = {"native": "1.33", "classic": "1.28"}
 
 
+@cache
 def injected(text: str, kubernetes: str) -> tuple[str, list[Outcome]]:
     """The manifests as a cluster of that version would get them."""
     policy = Policy(Settings(), True, version(kubernetes))

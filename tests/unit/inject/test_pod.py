@@ -109,6 +109,13 @@ def test_native_by_version_and_by_annotation() -> None:
         assert ("outrider" in names(manifest, "containers")) is not native
 
 
+@pytest.mark.parametrize("restart", ["Never", "OnFailure"])
+def test_what_ends_needs_a_native_sidecar(restart: str) -> None:
+    manifest = pod({"restartPolicy": restart})
+    assert "never does" in injected(manifest, Policy(Settings(), True, (1, 28))).why
+    assert injected(manifest, Policy(Settings(), True, (1, 29))).changed
+
+
 def test_a_classic_sidecar_holds_the_application_unless_told_not_to() -> None:
     held, free = pod(), pod(annotations={"inject.outrider/hold-application": "false"})
     for manifest in (held, free):

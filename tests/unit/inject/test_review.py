@@ -51,6 +51,7 @@ def test_pods_are_called_after_their_owners() -> None:
     assert named("ReplicaSet", "web-5d8f", **{"pod-template-hash": "5d8f"}) == "deployment/web"
     assert named("ReplicaSet", "web-5d8f") == "replicaset/web-5d8f"
     assert named("Job", "backup-123") == "job/backup-123"
+    assert named("Job", "backup-29401217") == "cronjob/backup"
 
 
 @pytest.mark.parametrize(
