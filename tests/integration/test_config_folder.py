@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from proxy.cli.ready import main as ready
+from proxy.cli.sidecar import main as sidecar
 from proxy.cli.webhook import command as webhook_command
 from tests.support.client import get
 from tests.support.collector import Collector
@@ -169,6 +170,13 @@ def test_podmonitor_and_scrape_configuration_fit_the_sidecar() -> None:
     for job in scrape["scrape_configs"]:
         for rule in job.get("relabel_configs", ()):
             re.compile(rule.get("regex", "(.*)"))
+
+
+def test_the_captured_sidecar_is_what_the_command_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    path = CONFIG / "sidecar-captured.yaml"
+    (command,) = re.findall(r"^#   outrider sidecar (.+)$", path.read_text(), re.MULTILINE)
+    assert sidecar(["--no-ipv6", *command.split()]) == 0
+    assert json.loads(capsys.readouterr().out) == documents(path)[0]
 
 
 # -- compose -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.cli import sidecar
 from proxy.inject.containers import PODINFO, PROBERS
 from proxy.inject.decide import CONTAINER
 from proxy.inject.workload import objects, workload_of
@@ -17,7 +18,6 @@ from proxy.server.main import validate
 from proxy.server.options import Options
 from tests.inject.goldens import FOLDER
 
-sidecar = pytest.importorskip("proxy.cli.sidecar", reason="outrider sidecar is not there yet")
 GOLDENS = sorted((FOLDER / "goldens").glob("*/*.yaml"))
 
 

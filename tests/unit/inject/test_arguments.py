@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.capture.options import CaptureOptions
+from proxy.cli import sidecar
 from proxy.cli.iptables import apply
 from proxy.inject.arguments import capture_arguments, sidecar_arguments
 from proxy.inject.settings import Settings
@@ -64,7 +65,6 @@ def test_sidecar_arguments() -> None:
 
 @pytest.mark.parametrize("settings", [Settings(), FULL])
 def test_the_sidecar_reads_them(settings: Settings) -> None:
-    sidecar = pytest.importorskip("proxy.cli.sidecar", reason="outrider sidecar is not there yet")
     _, *arguments = sidecar_arguments(settings)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     args = sidecar.parser().parse_args(own)
