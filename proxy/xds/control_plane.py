@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import proxy
 from proxy.api.pool import message_class, new_message
@@ -30,8 +29,7 @@ _SERVICES: Final = {
 _LIMIT_BYTES: Final = 256 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class ApiSource:
+class ApiSource(NamedTuple):
     """A stream as configured. one_node: only its first message says who we are"""
 
     service: GrpcService

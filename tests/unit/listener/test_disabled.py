@@ -31,12 +31,6 @@ def reader_of(config: dict[str, Any]) -> Reader:
     return Reader(message, "filter_disabled", Errors())
 
 
-def to_port(port: int) -> Facts:
-    facts = Facts()
-    facts.destination_port = port
-    return facts
-
-
 @pytest.mark.parametrize(
     "config, ports",
     [
