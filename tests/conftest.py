@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[1]
+# How long an example takes says more of the machine, and of what else runs on it, than of the code.
+settings.register_profile("outrider", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("outrider")
 
 
 @pytest.fixture(scope="session")
