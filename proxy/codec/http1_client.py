@@ -125,7 +125,7 @@ class Http1ClientCodec(RequestWriter):
         settings = self._settings
         if size > settings.max_response_headers_bytes:
             raise too_large()
-        count = head.count(b"\n") - 2
+        count = size - len(head.replace(b"\n", b"")) - 2  # as in http1_server
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
         headers, is_http11 = read_response(head, count)

@@ -131,7 +131,9 @@ def read_request(head: bytes, count: int, absolute: bool = True) -> tuple[Reques
             if bits:
                 again |= known & bits
                 known |= bits
-            fields.append((lower, value.rstrip(b" \t")))
+            if value and value[-1] <= 32:
+                value = value.rstrip(b" \t")
+            fields.append((lower, value))
         if again & TRUSTED:  # the same name in two spellings
             fields = join_repeated(fields, REQUEST_JOINED)
     else:
@@ -266,7 +268,9 @@ def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
             lower, bits = _learn(name)
         if bits:
             known |= bits
-        fields.append((lower, value.rstrip(b" \t")))  # llhttp leaves trailing blanks; controls it has refused
+        if value and value[-1] <= 32:
+            value = value.rstrip(b" \t")  # llhttp leaves trailing blanks; controls it has refused
+        fields.append((lower, value))
     return ResponseHeaders(status, fields, known), is_http11
 
 
