@@ -136,4 +136,4 @@ def test_a_refused_connection_is_logged_with_its_flag():
     talk.client(b"NONSENSE\r\n\r\n")
     talk.client.closes()
     (stream,) = lines.streams
-    assert (stream.protocol, stream.flags) == (b"", ResponseFlag.DPE)
+    assert (stream.protocol, stream.flags, stream.info.local_close_reason) == (b"", ResponseFlag.DPE, b"")

@@ -216,3 +216,12 @@ def test_a_client_that_leaves_while_nobody_reads_is_noticed():
     assert talk.stats["http.front.downstream_rq_active"] == 0
     assert talk.upstream(0).is_closed
     assert talk.stats["http.front.downstream_cx_destroy_remote"] == 1
+
+
+def test_half_a_head_is_no_request():
+    talk = Transcript()
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\nx-half")
+    talk.client.closes()
+    names = ("downstream_rq_total", "downstream_rq_http1_total", "downstream_cx_http1_total")
+    assert [talk.stats[f"http.front.{name}"] for name in names] == [0, 0, 0]
+    assert talk.stats["http.front.downstream_cx_destroy"] == 1
