@@ -6,24 +6,21 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from proxy.access_log.access_log import compile_access_logs
 from proxy.api.discovery import Rejected, Resource, check
 from proxy.api.reader import Reader, finish, reads
 from proxy.base.init import InitTarget
 from proxy.base.timers import Alarm
 from proxy.http.context import FactoryContext
-from proxy.listener.compile_chains import compile_chains
-from proxy.listener.listener import UNLIMITED, Listener, ListenerStats
+from proxy.listener.compile_listener import LISTENER, compile_listener
+from proxy.listener.listener import Listener
 from proxy.listener.overload import ConnectionLimit
-from proxy.listener.place import NOWHERE, Place, compile_place
 from proxy.network.dispatcher import Dispatcher
 
 log = logging.getLogger("config")
 
-LISTENER = "envoy.config.listener.v3.Listener"
+_DIRECTIONS = {"UNSPECIFIED", "INBOUND", "OUTBOUND"}
 COUNTERS = (
     *("listener_added", "listener_create_failure", "listener_create_success", "listener_in_place_updated"),
     *("listener_modified", "listener_removed", "listener_stopped"),
@@ -49,9 +46,12 @@ class ListenerManager:
     __slots__ = (
         "_added",
         "_by_address",
+        "_closed_to",
         "_created",
+        "_drained",
         "_draining",
         "_failures",
+        "_healthy",
         "_modified",
         "_removed",
         "_serving",
@@ -77,6 +77,9 @@ class ListenerManager:
         self.failed: dict[str, Failed] = {}
         self.drain_time_s = 600.0
         self._serving = False
+        self._healthy = True
+        self._closed_to: set[str] = set()  # traffic_directions of which no more connections are taken
+        self._drained: set[str] = set()  # ... of which every response closes its connection
         self.limit: ConnectionLimit | None = None  # over all of them
         scope = self.scope = context.stats.scope("listener_manager")
         for name in COUNTERS:
@@ -184,6 +187,10 @@ class ListenerManager:
             return False
         listener = self._compile(resource, context)
         self.failed.pop(name, None)
+        if listener.direction in self._closed_to:
+            log.info("listener %s is left out: its direction takes no connections any more", name)
+            listener.release()
+            return False
         (self._added if last is None else self._modified).value += 1
         if waits is not None:
             self._forget(waits)
@@ -255,10 +262,13 @@ class ListenerManager:
             return
         del self.warming[listener.name]
         old = self.named(listener.name)
-        if not self._bind(listener, old):
+        if listener.direction in self._closed_to or not self._bind(listener, old):
             self._forget(listener)
             self._count()
             return
+        listener.draining = listener.direction in self._drained
+        if listener.draining or not self._healthy:
+            listener.drain_filters()
         if old is None:
             self.listeners.append(listener)
         else:
@@ -329,6 +339,7 @@ class ListenerManager:
     def drain(self, directions: set[str] | None = None) -> None:
         """Take no new connections, let go of idle ones. directions: only listeners of these traffic_directions."""
         chosen = self._of(directions)
+        self._closed_to |= directions or _DIRECTIONS
         for listener in [*chosen, *self.draining]:
             if not listener.stopped:
                 self._stopped.value += 1
@@ -339,18 +350,21 @@ class ListenerManager:
 
     def stop_accepting(self) -> None:
         """Somebody else accepts from now on; connections stay."""
+        self._closed_to |= _DIRECTIONS
         for listener in self.listeners:
             listener.stop_accepting()
 
     def start_draining(self, directions: set[str] | None = None) -> None:
         """Envoy's graceful drain: still accepting, but every response closes its connection. Idle connections stay: a
         request may be on its way on them."""
+        self._drained |= directions or _DIRECTIONS
         for listener in self._of(directions):
             listener.draining = True
             listener.drain_filters()
 
     def set_health(self, healthy: bool) -> None:
         """A process that says it is unhealthy closes its connections with their next response (Envoy's drainClose)."""
+        self._healthy = healthy
         for listener in self.listeners:
             if not listener.draining:
                 listener.drain_filters(not healthy)
@@ -385,70 +399,3 @@ def warming(listener: Listener) -> InitTarget:
         f"Listener-init-target {listener.name}", lambda: listener.init.initialize(target.ready)
     )
     return target
-
-
-@reads(LISTENER)
-def compile_listener(
-    reader: Reader, context: FactoryContext, dispatcher: Dispatcher, limit: ConnectionLimit | None = None
-) -> Listener | None:
-    """One listener.
-
-    limit: of the connections of all listeners together
-    """
-    places = _compile_places(reader)
-    scope_name = places[0].text
-    name = reader.text("name") or scope_name
-    listener = Listener(name, places, dispatcher, reader.message)
-    listener.backlog = reader.wrapped("tcp_backlog_size", 128)
-    listener.reuse_port = reader.wrapped("enable_reuse_port", True)
-    listener.transparent = reader.wrapped("transparent", False)
-    listener.freebind = reader.wrapped("freebind", False)
-    listener.binds = _compile_binds(reader)
-    scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
-    listener.stats = ListenerStats(scope)
-    listener.direction = reader.enum("traffic_direction")
-    own = replace(context, scope=scope, direction=listener.direction, init=listener.init)
-    bypasses = reader.flag(
-        "bypass_overload_manager"
-    )  # the limit of connections is all there is of that manager
-    listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
-    listener.access_logs = compile_access_logs(reader.each("access_log"), own)
-    reader.ignore(
-        "connection_balance_config",
-        "max_connections_to_accept_per_socket_event",
-        why="one worker has all connections, and takes them as they come",
-    )
-    if reader.has("name"):
-        key = f"envoy.resource_limits.listener.{name}.connection_limit"
-        listener.own_limit = context.runtime.integer(key, UNLIMITED)
-    listener.buffer_limit_bytes = reader.wrapped("per_connection_buffer_limit_bytes", 1024 * 1024)
-    chains = compile_chains(reader, own, listener)
-    listener.take(chains)
-    for chain in chains:
-        hcm: Any = getattr(chain.filter, "hcm", None)
-        if hcm is not None:
-            hcm.buffer_limit_bytes = listener.buffer_limit_bytes
-    return listener
-
-
-@reads(LISTENER, "envoy.config.listener.v3.Listener.DeprecatedV1")
-def _compile_binds(reader: Reader) -> bool:
-    """bind_to_port, in its two places."""
-    binds: bool = reader.wrapped("bind_to_port", True)
-    if reader.type_name == LISTENER:
-        older = reader.sub("deprecated_v1")
-        binds = binds and (older is None or _compile_binds(older))
-    return binds
-
-
-@reads(LISTENER, "envoy.config.listener.v3.AdditionalAddress")
-def _compile_places(reader: Reader) -> tuple[Place, ...]:
-    """Where a listener listens; somewhere when it has no address and was refused."""
-    address = reader.sub("address")
-    if address is None:
-        reader.fail("address", "a listener needs an address")
-        return (NOWHERE,)
-    places = [compile_place(address)]
-    if reader.type_name == LISTENER:
-        places += [_compile_places(each)[0] for each in reader.each("additional_addresses")]
-    return tuple(places)

@@ -208,6 +208,23 @@ def test_a_route_to_a_cluster_that_comes_later(world: World, kind: type[Outrider
         until(lambda: body(world.port) == b"one", "the cluster")
 
 
+def test_a_drained_proxy_takes_no_new_listener(world: World, kind: type[Outrider] | type[Envoy]) -> None:
+    with kind(world.begin()) as proxy:
+        assert body(world.port) == b"one"
+        assert proxy.admin("/drain_listeners", "POST")[0] == 200
+        until(lambda: body(world.port) == b"", "the end of the listener")
+        second = rds_listener(free_port(), "second", "routes", world.source("rds"))
+        port = second["address"]["socket_address"]["port_value"]
+        world.lds(world.listener(server_name="changed"), second, version="l2")
+        proxy.wait_for_stat("listener_manager.lds.update_success", 2)
+        assert body(world.port) == body(port) == b""
+        stats = proxy.stats()
+        assert (stats["listener_manager.listener_added"], stats["listener_manager.listener_modified"]) == (
+            1,
+            0,
+        )
+
+
 def test_resources_of_the_bootstrap_stay(world: World, kind: type[Outrider] | type[Envoy]) -> None:
     """A static cluster or listener is not replaced by one of its name."""
     config = world.begin()
