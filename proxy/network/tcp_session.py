@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, cast
 from proxy.base.errors import CONNECTION_TIMEOUT, REMOTE_CONNECTION_FAILURE, ResetReason, ResponseFlag
 from proxy.network.joint import Joint
 from proxy.network.raw_connection import RawConnection
-from proxy.network.tcp_upstream import TcpUpstreamConnection, TcpUpstreamOwner
+from proxy.network.tcp_tunnel import TcpTunnel
+from proxy.network.tcp_upstream import TcpFarEnd, TcpUpstreamConnection, TcpUpstreamOwner
 from proxy.upstream.pool import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from proxy.network.tcp_proxy import TcpProxy
     from proxy.network.tcp_stream_info import TcpStreamInfo
     from proxy.upstream.cluster import Cluster
+    from proxy.upstream.connection import UpstreamStream
     from proxy.upstream.pool import ConnectionPool
 
 
 class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
-    """pool: of which a connection is asked just now; upstream: the host's connection
+    """pool: of which a connection is asked just now; tunnel: the request that is made of it, with tunneling_config
+    upstream: the host's end
     backoff_s: the last interval from which chance has drawn how long to wait for another attempt
     active_at: when bytes last moved; unwritten: what both sides had not taken at the last look
     """
@@ -49,6 +52,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         "proxy",
         "retry_deadline",
         "stream",
+        "tunnel",
         "unwritten",
         "upstream",
     )
@@ -59,7 +63,8 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         self.joint = Joint(self)
         self.stream: TcpStreamInfo
         self.pool: ConnectionPool | None = None
-        self.upstream: TcpUpstreamConnection | None = None
+        self.upstream: TcpFarEnd | None = None
+        self.tunnel: TcpTunnel | None = None
         self.asking = False
         self.asked_at = self.active_at = 0.0
         self.log_deadline = self.retry_deadline = inf
@@ -124,17 +129,23 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             stream.attempt_count += 1
             stream.upstream_host = host
             stream.tried.append(host)
-            pool = self.pool = tcp_pool(host)
             if not self.asked_at:
                 self.asked_at = self.dispatcher.clock.monotonic()
             self.asking = True
-            pool.new_stream(self)
+            head = self.proxy.tunnel
+            if head is None:
+                self.pool = tcp_pool(host)
+                self.pool.new_stream(self)
+            else:
+                self.pool = host.pools[0]
+                self.tunnel = TcpTunnel(self, host, head.make(stream))
+                self.tunnel.begin()
             self.asking = False
             if self.pool is not None or self.retry_deadline < inf:
                 return  # it is on its way, or will be
 
     def on_pool_failure(self, reason: ResetReason, detail: bytes) -> None:
-        self.pool = None
+        self.pool = self.tunnel = None
         stream = self.stream
         stream.upstream_pool_wait_s = self.dispatcher.clock.monotonic() - self.asked_at
         stream.upstream_transport_failure_reason = detail
@@ -153,13 +164,19 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
         upstream = cast(TcpUpstreamConnection, connection)
+        upstream.owner = self
+        self.on_joined(upstream, upstream)
+
+    def on_joined(self, far: TcpFarEnd, upstream: UpstreamStream) -> None:
+        """There is a host's end, and the connection it is on."""
         stream = self.stream
         self.pool = None
+        self.tunnel = None
         if self.closing:
-            upstream.close()
+            far.let_go()
+            far.close_now()
             return
-        self.upstream = upstream
-        upstream.owner = self
+        self.upstream = far
         now = self.active_at = self.dispatcher.clock.monotonic()
         stream.upstream_pool_wait_s = now - self.asked_at
         stream.upstream_connection_id = upstream.connection_id
@@ -176,7 +193,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         waiting = len(self.joint.waiting)
         if waiting:
             self._count_received(waiting)
-        self.joint.join(upstream)
+        self.joint.join(far)
 
     def _give_up(self, flag: int, why: int) -> None:
         """There is no host for it. why: as Envoy numbers (and spells) the reasons"""
@@ -260,11 +277,11 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         else:
             self.close_flushed()
 
-    def _let_go(self) -> TcpUpstreamConnection | None:
+    def _let_go(self) -> TcpFarEnd | None:
         """The host's connection is no longer this one's; which it was."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.owner = None
+            upstream.let_go()
         self.joint.part()
         return upstream
 
@@ -275,7 +292,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         if upstream is not None:
             self._finish(upstream, False)
 
-    def _finish(self, upstream: TcpUpstreamConnection, remote: bool) -> None:
+    def _finish(self, upstream: TcpFarEnd, remote: bool) -> None:
         proxy = self.proxy
         if upstream.finish(remote, proxy.idle_timeout_s, proxy.stats.upstream_flush_active):
             proxy.stats.upstream_flush_total.value += 1
@@ -285,7 +302,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         upstream = self._let_go()
         if upstream is not None:
             self.stream.upstream_reason = reason
-            upstream.close()
+            upstream.close_now()
         self.close_for(reason)
 
     def _close_draining(self) -> None:
@@ -296,7 +313,10 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
 
     def on_lost(self, exc: Exception | None) -> None:
         pool, self.pool = self.pool, None
-        if pool is not None:
+        if self.tunnel is not None:
+            self.tunnel.close_now()
+            self.tunnel = None
+        elif pool is not None:
             pool.cancel(self)
         if self.upstream is None:
             return
@@ -308,7 +328,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         elif self.closing:
             upstream = self._let_go()
             if upstream is not None:
-                upstream.close()
+                upstream.close_now()
         else:
             self.finish_upstream()
 

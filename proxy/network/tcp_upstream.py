@@ -47,7 +47,35 @@ class TcpUpstreamOwner:
         raise NotImplementedError
 
 
-class TcpUpstreamConnection(UpstreamConnection, ByteEnd):
+@trait
+class TcpFarEnd(ByteEnd):
+    """The host's end of a client's bytes, as their session sees it: a socket, or a request that carries them."""
+
+    __slots__ = ()
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes that the host has not taken yet."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """The session wants to hear no more."""
+        raise NotImplementedError
+
+    def finish(self, remote: bool, patience_s: float, active: Gauge) -> bool:
+        """Close once all is written; whether that is still to come, and counted by ``active``."""
+        raise NotImplementedError
+
+    def close_now(self) -> None:
+        """Close at once."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Close at once; the host shall know that not all has come."""
+        raise NotImplementedError
+
+
+class TcpUpstreamConnection(UpstreamConnection, TcpFarEnd):
     """owner: None until it has one and when it has let go; finishing: it closes once all is written, which
     ``active`` counts; unsent: what of it was not, at the last look"""
 
@@ -151,6 +179,12 @@ class TcpUpstreamConnection(UpstreamConnection, ByteEnd):
             self.transport.write_eof()
 
     # -- the end -------------------------------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        self.owner = None
+
+    def close_now(self) -> None:
+        self.close()
 
     def finish(self, remote: bool, patience_s: float, active: Gauge) -> bool:
         """Close once all is written; whether that is still to come. remote: the host has closed too, and was the last

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class UpgradeRequest(UpstreamRequest):
-    """One try. granted: the host has switched; answered: it has answered"""
+    """One try. granted: the host has switched; refused: it has not, or something else ends the try"""
 
-    __slots__ = ("answered", "granted", "limit_bytes")
+    __slots__ = ("granted", "limit_bytes", "refused")
 
-    answered: bool
     granted: bool
+    refused: bool
     limit_bytes: int
 
     def begin(self, limit_bytes: int) -> UpgradeRequest:
         """Once, after the constructor (which is the one of all tries)."""
-        self.answered = self.granted = False
+        self.refused = self.granted = False
         self.limit_bytes = min(limit_bytes, self.cluster.buffer_limit_bytes)
         return self
 
@@ -52,7 +52,7 @@ class UpgradeRequest(UpstreamRequest):
             upstream.touch()
             if end:
                 self._end_writing(upstream)
-        elif not self.answered and not self.done:
+        elif not self.refused and not self.done:
             self._keep(data)
 
     def _keep(self, data: bytes) -> None:
@@ -71,11 +71,12 @@ class UpgradeRequest(UpstreamRequest):
         if self.done:
             return
         assert isinstance(headers, ResponseHeaders)
-        self.headers_seen = self.answered = True
+        self.headers_seen = True
         upstream = self.connection
         assert upstream is not None
         self.moved.upstream_response_header_bytes += upstream.codec.field_bytes_in
         granted = self.is_granted(headers.status)
+        self.refused = not granted
         if end:
             self.done = True
             self.connection = None
@@ -113,6 +114,16 @@ class UpgradeRequest(UpstreamRequest):
     def is_granted(self, status: int) -> bool:
         """Whether a response grants what was asked for."""
         return 200 <= status < 300 if self.request_headers.method == b"CONNECT" else status == 101
+
+
+class TunnelRequest(UpgradeRequest):
+    """A tunnel that begins here: bytes of a client that speaks no HTTP, inside a CONNECT or a POST."""
+
+    __slots__ = ()
+
+    def is_granted(self, status: int) -> bool:
+        """Whether the host takes them."""
+        return 200 <= status < 300
 
 
 class ConnectRequest(UpgradeRequest):

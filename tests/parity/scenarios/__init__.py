@@ -28,6 +28,7 @@ from tests.parity.scenarios import (
     tcp,
     timing,
     tracing,
+    tunnels,
     upgrades,
     upgrades_http2,
     upstreams,
@@ -62,5 +63,6 @@ SCENARIOS: list[Scenario] = [
     *timing.SCENARIOS,
     *tcp.SCENARIOS,
     *upgrades.SCENARIOS,
+    *tunnels.SCENARIOS,
     *upgrades_http2.SCENARIOS,
 ]

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
+from proxy.base.headers import REQUEST_JOINED
+from proxy.formatter import Formatter, compile_header_value
 from proxy.http.context import FactoryContext
 from proxy.network.tcp_proxy import TcpProxy
 from proxy.network.tcp_session import TcpProxyConnection
+from proxy.network.tcp_tunnel import TunnelHead
+from proxy.router.header_ops import HeaderOps, compile_addition
 
 if TYPE_CHECKING:
     from proxy.listener.listener import Listener
@@ -32,6 +36,9 @@ class TcpProxyFilter:
         _compile_clusters(config, proxy)
         _compile_times(config, proxy)
         _compile_logs(config, proxy, context)
+        tunnel = config.sub("tunneling_config")
+        if tunnel is not None:
+            proxy.tunnel = _compile_tunnel(tunnel)
         _refuse(config)
 
     def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
@@ -126,10 +133,34 @@ def _compile_log_options(reader: Reader, proxy: TcpProxy) -> None:
     proxy.logs_start = reader.flag("flush_access_log_on_start")
 
 
+@reads(f"{TCP_PROXY}.TunnelingConfig")
+def _compile_tunnel(reader: Reader) -> TunnelHead:
+    hostname: bytes | Formatter = b""
+    try:
+        hostname = compile_header_value(reader.text("hostname"))
+    except ValueError as error:
+        reader.fail("hostname", str(error))
+    path = reader.text("post_path").encode()
+    if reader.flag("use_post"):
+        path = path or b"/"
+        if path[:1] != b"/":
+            reader.fail("post_path", "must begin with /")
+    elif path:
+        reader.fail("post_path", "can't be set where POST is not used")
+    additions = [compile_addition(one) for one in reader.each("headers_to_add")]
+    for field in ("propagate_response_headers", "propagate_response_trailers"):
+        if reader.flag(field):
+            reader.unsupported(field, "nothing reads what the host's response would leave behind")
+    reader.unsupported("formatters", "is not supported here")
+    for field in ("request_id_extension", "request_id_header", "request_id_metadata_key"):
+        reader.unsupported(field, "tunnels have no request id yet")
+    ops = HeaderOps(frozenset(), [one for one in additions if one is not None], REQUEST_JOINED)
+    return TunnelHead(hostname, path, ops)
+
+
 @reads(TCP_PROXY)
 def _refuse(config: Reader) -> None:
     config.unsupported("on_demand", "clusters on demand need xDS, which is not supported yet")
-    config.unsupported("tunneling_config", "tunnels over HTTP are not supported yet")
     if config.enum("upstream_connect_mode") != "IMMEDIATE":
         config.unsupported(
             "upstream_connect_mode", "only IMMEDIATE is supported: hosts are connected to at once"

@@ -1,0 +1,134 @@
+"""tcp_proxy's tunneling_config: a client's bytes inside CONNECT or POST, over HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.parity.scenarios.http2 import http2_cluster
+from tests.parity.scenarios.tcp import client
+from tests.support.config import Config, bootstrap, cluster, file_log, raw_listener, tcp_proxy
+from tests.support.h2_upstream import H2Reply, H2Request, ok
+from tests.support.parity.scenario import SEPARATOR, Http2, Raw, Scenario, World, told
+from tests.support.tcp_peer import TcpPeer
+from tests.support.upstream import Close, Request, Send, Steps, Tunnel, Wait, reply
+
+LOGGED = (
+    *("RESPONSE_CODE", "RESPONSE_FLAGS", "BYTES_RECEIVED", "BYTES_SENT", "UPSTREAM_HOST", "UPSTREAM_CLUSTER"),
+    *("UPSTREAM_TRANSPORT_FAILURE_REASON", "UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_PROTOCOL"),
+    *("DOWNSTREAM_LOCAL_CLOSE_REASON", "CONNECTION_TERMINATION_DETAILS", "UPSTREAM_REMOTE_ADDRESS"),
+)
+CONNECTED = Send(b"HTTP/1.1 200 OK\r\nX-Host: 1\r\n\r\n")
+#: Envoy closes HTTP/1 connections of tunnels itself, also those that the host has closed
+WHO_ENDS = (r"upstream_cx_destroy_(local|remote)",)
+
+
+def tunnelled(http2: bool = False, attempts: int = 1, **fields: object) -> Callable[[World], Config]:
+    def config(world: World) -> Config:
+        log = file_log(str(world.log), SEPARATOR.join(f"{each}=%{each}%" for each in LOGGED) + "\n")
+        tunneling = {"hostname": "t.example:443", **fields}
+        terminal = tcp_proxy(
+            "up", access_log=[log], tunneling_config=tunneling, max_connect_attempts=attempts
+        )
+        port = world.upstreams["up"].port
+        to = http2_cluster("up", port) if http2 else cluster("up", port)
+        return bootstrap(world.admin, [raw_listener(world.front, terminal)], [to])
+
+    return config
+
+
+def host(*steps: object) -> Callable[[Request], Steps]:
+    return lambda request: steps  # type: ignore[return-value]
+
+
+def grants(request: H2Request, answer: H2Reply) -> None:
+    answer.headers(200)
+
+
+def refuses(request: H2Request, answer: H2Reply) -> None:
+    answer.answer(b"no", 403)
+
+
+def takes_posts(peer: TcpPeer) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += peer.hears()
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    body = b""
+    while not body.endswith(b"0\r\n\r\n"):
+        piece = peer.hears()
+        if not piece:
+            return
+        body += piece
+
+
+ADDED = [{"header": {"key": "x-client", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}]
+
+SCENARIOS: list[Scenario] = [
+    Scenario(
+        name="tunnel",
+        title="tunneling_config: CONNECT over HTTP/1.1, a field of our own, echoes, the client's end",
+        config=tunnelled(headers_to_add=ADDED),
+        drive=client(b"one", "read 3", b"two", "read 3", "end", "listen"),
+        upstreams={"up": host(CONNECTED, Tunnel())},
+        lines=1,
+        expect=told("b'onetwo' end"),
+        ignore_stats=WHO_ENDS,
+    ),
+    Scenario(
+        name="tunnel_late",
+        title="tunneling_config: bytes wait until the host has answered",
+        config=tunnelled(),
+        drive=client(b"early", "read 5", "end", "listen"),
+        upstreams={"up": host(Wait(0.3), CONNECTED, Tunnel())},
+        lines=1,
+        expect=told("b'early' end"),
+        ignore_stats=WHO_ENDS,
+    ),
+    Scenario(
+        name="tunnel_refused",
+        title="tunneling_config: a host that does not grant it is a failed attempt",
+        config=tunnelled(attempts=2),
+        drive=client("listen"),
+        upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
+        lines=1,
+        expect=told("end"),
+    ),
+    Scenario(
+        name="tunnel_host_ends",
+        title="tunneling_config: the host closes",
+        config=tunnelled(),
+        drive=client("listen"),
+        upstreams={"up": host(CONNECTED, Send(b"last words"), Wait(0.05), Close())},
+        lines=1,
+        expect=told("b'last words' end"),
+        ignore_stats=WHO_ENDS,
+    ),
+    Scenario(
+        name="tunnel_http2",
+        title="tunneling_config: CONNECT over HTTP/2",
+        config=tunnelled(http2=True),
+        drive=client(b"one", "read 3", b"two", "read 3", "end", "listen"),
+        upstreams={"up": Http2(ok, grants)},
+        lines=1,
+        expect=told("b'onetwo' end"),
+    ),
+    Scenario(
+        name="tunnel_http2_refused",
+        title="tunneling_config: CONNECT over HTTP/2, refused",
+        config=tunnelled(http2=True),
+        drive=client("listen"),
+        upstreams={"up": Http2(ok, refuses)},
+        lines=1,
+        expect=told("end"),
+    ),
+    Scenario(
+        name="tunnel_post",
+        title="tunneling_config: POST over HTTP/1.1",
+        config=tunnelled(use_post=True, post_path="/p"),
+        drive=client("read 3", b"hello", "end", "listen"),
+        upstreams={"up": Raw(takes_posts)},
+        lines=1,
+        expect=told("b'abc' end"),
+        ignore_stats=WHO_ENDS,
+    ),
+]
