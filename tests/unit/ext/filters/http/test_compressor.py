@@ -6,6 +6,7 @@ What it decides is compared with Envoy in tests/parity/test_compressor.py.
 from __future__ import annotations
 
 import zlib
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from proxy.base.errors import ConfigRefused
 from proxy.ext.filters.http.compressor.choice import choose, read_accepted
 from tests.support.config import TYPES, Config
-from tests.support.transcript import Transcript
+from tests.support.transcript import Transcript, route
 
 V3 = f"{TYPES}.filters.http.compressor.v3"
 ROUTER = {"name": "router", "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"}}
@@ -99,6 +100,25 @@ def test_a_reply_of_our_own_is_one_more_response() -> None:
     assert t.client_saw.status == 503
     assert t.client_saw.one("content-encoding") == "gzip"
     assert zlib.decompress(t.client_saw.body, 31).startswith(b"upstream connect error")
+
+
+def test_a_route_s_library_compresses_also_where_the_status_is_told() -> None:
+    brotli = {"name": "b", "typed_config": {"@type": f"{TYPES}.compression.brotli.compressor.v3.Brotli"}}
+    override = {"@type": f"{V3}.CompressorPerRoute", "overrides": {"compressor_library": brotli}}
+    typed = {
+        "@type": f"{V3}.Compressor",
+        "compressor_library": GZIP,
+        "response_direction_config": {"status_header_enabled": True},
+    }
+    t = Transcript(
+        {**route(), "typed_per_filter_config": {"compressor": override}},
+        hcm={"http_filters": [{"name": "compressor", "typed_config": typed}, ROUTER]},
+    )
+    t.client.sends(ACCEPT.replace(b"gzip", b"br"))
+    t.upstream().replies(200, b"a" * 100, [("content-type", "text/plain")])
+    assert t.client_saw.one("content-encoding") == "br"
+    assert import_module("brotli").decompress(t.client_saw.body) == b"a" * 100
+    assert t.client_saw.one("x-envoy-compression-status") == "br;Compressed;OriginalLength=100"
 
 
 @pytest.mark.parametrize(
