@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -177,6 +178,24 @@ def test_the_captured_sidecar_is_what_the_command_makes(capsys: pytest.CaptureFi
     (command,) = re.findall(r"^#   outrider sidecar (.+)$", path.read_text(), re.MULTILINE)
     assert sidecar(["--no-ipv6", *command.split()]) == 0
     assert json.loads(capsys.readouterr().out) == documents(path)[0]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("name", ["prometheus/prometheus.yaml", "compose/prometheus.yaml"])
+def test_prometheus_takes_its_configuration(name: str, tmp_path: Path) -> None:
+    """Debian's Prometheus is built without discovery in Kubernetes, so targets stand in its place."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (make system-deps)")
+    (config,) = documents(CONFIG / name)
+    for job in config["scrape_configs"]:
+        if job.pop("kubernetes_sd_configs", None):
+            job["static_configs"] = [{"targets": ["127.0.0.1:15090"]}]
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(config))
+    argv = [promtool, "check", "config", str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- compose -----------------------------------------------------------------------------------------------------------
