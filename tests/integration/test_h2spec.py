@@ -34,7 +34,7 @@ def binary() -> str | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.skipif(binary() is None, reason="h2spec is not installed: make h2spec (wants Go)")
 def test_h2spec() -> None:
     port = free_port()
@@ -44,13 +44,17 @@ def test_h2spec() -> None:
     }
     listener = http_listener(port, [virtual_host([ok])], hcm={"codec_type": "HTTP2"})
     with Outrider(bootstrap(free_port(), [listener], [])) as proxy:
-        run = subprocess.run(
-            [str(binary()), "-h", "127.0.0.1", "-p", str(port), "-o", "5"],
-            capture_output=True,
-            text=True,
-            timeout=170,
-        )
+        wrong = failures(port) - BEYOND
+        if wrong:  # h2spec waits for silence: on a busy machine a case may look broken once
+            wrong &= failures(port)
         assert_quiet(proxy)
-    failed = set(re.findall("\u00d7 \\d+: (.*)", run.stdout))
+    assert not wrong
+
+
+def failures(port: int) -> set[str]:
+    """The titles of the cases that fail."""
+    argv = [str(binary()), "-h", "127.0.0.1", "-p", str(port), "-o", "5"]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=110)
     assert re.search(r"14\d tests, \d+ passed", run.stdout), run.stdout[-2000:]
-    assert {name.removeprefix("closed: ").strip() for name in failed} <= BEYOND, run.stdout[-3000:]
+    found = re.findall("\u00d7 \\d+: (.*)", run.stdout)
+    return {title.removeprefix("closed: ").strip() for title in found}
