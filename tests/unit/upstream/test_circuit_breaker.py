@@ -99,7 +99,10 @@ def test_the_runtime_moves_a_budget_and_the_limit_of_pools() -> None:
     runtime, change = runtime_of(circuit_breakers__back__default__retry_budget__min_retry_concurrency="12")
     world.context = world.context._replace(runtime=runtime)
     thresholds = [{"max_retries": 5}, {"priority": "HIGH", "retry_budget": {"budget_percent": {"value": 10}}}]
-    default, high = world.cluster("127.0.0.1:1", circuit_breakers={"thresholds": thresholds}).resources
+    cluster = world.cluster(
+        "127.0.0.1:1", circuit_breakers={"thresholds": thresholds}
+    )  # is held: the runtime does not
+    default, high = cluster.resources
     high.requests = 100
     assert (default.max_retries, high.max_retries) == (12, 10)
     assert default.max_pools == 2**64 - 1
