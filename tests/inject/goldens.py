@@ -1,14 +1,18 @@
-"""What injection makes of the manifests beside this file. ``python -m tests.inject.goldens`` writes the goldens anew; read
-the difference before committing it."""
+"""What injection makes of the manifests beside this file, and config/sidecar-captured.yaml. ``python -m tests.inject.goldens``
+writes them anew; read the difference before committing it."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
+import yaml
+
+from proxy.cli.sidecar import parser, settings_of
 from proxy.inject.manifests import change
 from proxy.inject.pod import Outcome, Policy, inject, uninject, version
 from proxy.inject.settings import Settings
+from proxy.sidecar.bootstrap import make_bootstrap
 
 FOLDER = Path(__file__).parent
 MANIFESTS = sorted((FOLDER / "manifests").iterdir())
@@ -48,6 +52,22 @@ def main() -> None:
             path.write_text(text)
             lines += said(manifest, outcomes)
         (FOLDER / "goldens" / f"{kind}.txt").write_text("\n".join(lines) + "\n")
+    write_captured(FOLDER.parents[1] / "config" / "sidecar-captured.yaml")
+
+
+def write_captured(path: Path) -> None:
+    """The file's own head names the command that it is made by."""
+    head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    _, _, command = head.partition("#   outrider sidecar ")
+    args = parser().parse_args(["--no-ipv6", *command.splitlines()[0].split()])
+    path.write_text(
+        head + yaml.dump(make_bootstrap(settings_of(args)), Dumper=_Plain, sort_keys=False, width=120)
+    )
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 if __name__ == "__main__":

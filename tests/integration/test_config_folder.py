@@ -177,7 +177,7 @@ def test_the_captured_sidecar_is_what_the_command_makes(capsys: pytest.CaptureFi
     path = CONFIG / "sidecar-captured.yaml"
     (command,) = re.findall(r"^#   outrider sidecar (.+)$", path.read_text(), re.MULTILINE)
     assert sidecar(["--no-ipv6", *command.split()]) == 0
-    assert json.loads(capsys.readouterr().out) == documents(path)[0]
+    assert json.loads(capsys.readouterr().out) == documents(path)[0], "see python -m tests.inject.goldens"
 
 
 @pytest.mark.system
