@@ -13,7 +13,7 @@ EXTENSIONS: tuple[tuple[str, str, str], ...] = (
     (
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        "proxy.ext.filters.network.tcp_proxy:TcpProxyFilter",
+        "proxy.ext.filters.network.tcp_proxy.filter:TcpProxyFilter",
     ),
     (
         "envoy.filters.network.echo",

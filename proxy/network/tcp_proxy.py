@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from proxy.base.clock import Clock
     from proxy.base.ids import Ids
     from proxy.base.stream_info import ConnectionInfo
-    from proxy.network.tcp_tunnel import TunnelHead
+    from proxy.network.tcp_upstream import Tunnels
     from proxy.stats.store import Scope
     from proxy.upstream.cluster import Cluster
 
@@ -72,7 +72,7 @@ class TcpProxy:
     backoff_base_s, backoff_max_s: before another attempt chance waits up to the first, doubled each time up to the second;
     0 does not wait
     log_interval_s: of TcpPeriodic lines, inf for none; logs_start, logs_connected: lines for these moments as well
-    tunnel: the request that carries the bytes (tunneling_config), None: they go as they are
+    tunnels: make the request that carries the bytes (tunneling_config), None: they go as they are
     drain_close: connections end with the next bytes; closes_on_drain: that is so once the listener drains
     """
 
@@ -94,7 +94,7 @@ class TcpProxy:
         "max_connect_attempts",
         "max_duration_s",
         "stats",
-        "tunnel",
+        "tunnels",
         "weighted",
     )
 
@@ -114,7 +114,7 @@ class TcpProxy:
         self.log_interval_s = inf
         self.logs_start = self.logs_connected = False
         self.closes_on_drain = self.drain_close = False
-        self.tunnel: TunnelHead | None = None
+        self.tunnels: Tunnels | None = None
 
     def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
         """Where a connection goes: what a filter before has said, or as configured. None: there is no such cluster."""

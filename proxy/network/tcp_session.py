@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, cast
 from proxy.base.errors import CONNECTION_TIMEOUT, REMOTE_CONNECTION_FAILURE, ResetReason, ResponseFlag
 from proxy.network.joint import Joint
 from proxy.network.raw_connection import RawConnection
-from proxy.network.tcp_tunnel import TcpTunnel
-from proxy.network.tcp_upstream import TcpFarEnd, TcpUpstreamConnection, TcpUpstreamOwner
+from proxy.network.tcp_upstream import TcpFarEnd, TcpUpstreamConnection, TcpUpstreamOwner, TunnelEnd
 from proxy.upstream.pool import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
@@ -64,7 +63,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         self.stream: TcpStreamInfo
         self.pool: ConnectionPool | None = None
         self.upstream: TcpFarEnd | None = None
-        self.tunnel: TcpTunnel | None = None
+        self.tunnel: TunnelEnd | None = None
         self.asking = False
         self.asked_at = self.active_at = 0.0
         self.log_deadline = self.retry_deadline = inf
@@ -132,13 +131,13 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             if not self.asked_at:
                 self.asked_at = self.dispatcher.clock.monotonic()
             self.asking = True
-            head = self.proxy.tunnel
-            if head is None:
+            tunnels = self.proxy.tunnels
+            if tunnels is None:
                 self.pool = tcp_pool(host)
                 self.pool.new_stream(self)
             else:
                 self.pool = host.pools[0]
-                self.tunnel = TcpTunnel(self, host, head.make(stream))
+                self.tunnel = tunnels.make(self, host, stream)
                 self.tunnel.begin()
             self.asking = False
             if self.pool is not None or self.retry_deadline < inf:

@@ -16,7 +16,9 @@ from proxy.network.tls_transport import TlsTransport
 from proxy.network.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
+    from proxy.base.stream_info import StreamInfo
     from proxy.network.dispatcher import Dispatcher
+    from proxy.network.tcp_session import TcpProxyConnection
     from proxy.stats.store import Gauge
     from proxy.upstream.host import Host
     from proxy.upstream.pool import ConnectionPool
@@ -72,6 +74,27 @@ class TcpFarEnd(ByteEnd):
 
     def reset(self) -> None:
         """Close at once; the host shall know that not all has come."""
+        raise NotImplementedError
+
+
+@trait
+class TunnelEnd(TcpFarEnd):
+    """A request that carries the bytes (tunneling_config)."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """Ask the host. The session may be told of a failure before this returns."""
+        raise NotImplementedError
+
+
+class Tunnels:
+    """Makes the tunnels of one filter."""
+
+    __slots__ = ()
+
+    def make(self, session: TcpProxyConnection, host: Host, stream: StreamInfo) -> TunnelEnd:
+        """One to a host, not begun."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""envoy.filters.network.tcp_proxy (envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy): bytes to a host and back."""
+"""envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy → what the connections of one chain share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import REQUEST_JOINED
+from proxy.ext.filters.network.tcp_proxy.tunnel import HttpTunnels
 from proxy.formatter import Formatter, compile_header_value
 from proxy.http.context import FactoryContext
 from proxy.network.tcp_proxy import TcpProxy
 from proxy.network.tcp_session import TcpProxyConnection
-from proxy.network.tcp_tunnel import TunnelHead
 from proxy.router.header_ops import HeaderOps, compile_addition
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TcpProxyFilter:
         _compile_logs(config, proxy, context)
         tunnel = config.sub("tunneling_config")
         if tunnel is not None:
-            proxy.tunnel = _compile_tunnel(tunnel)
+            proxy.tunnels = _compile_tunnels(tunnel)
         _refuse(config)
 
     def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
@@ -134,7 +134,7 @@ def _compile_log_options(reader: Reader, proxy: TcpProxy) -> None:
 
 
 @reads(f"{TCP_PROXY}.TunnelingConfig")
-def _compile_tunnel(reader: Reader) -> TunnelHead:
+def _compile_tunnels(reader: Reader) -> HttpTunnels:
     hostname: bytes | Formatter = b""
     try:
         hostname = compile_header_value(reader.text("hostname"))
@@ -155,7 +155,7 @@ def _compile_tunnel(reader: Reader) -> TunnelHead:
     for field in ("request_id_extension", "request_id_header", "request_id_metadata_key"):
         reader.unsupported(field, "tunnels have no request id yet")
     ops = HeaderOps(frozenset(), [one for one in additions if one is not None], REQUEST_JOINED)
-    return TunnelHead(hostname, path, ops)
+    return HttpTunnels(hostname, path, ops)
 
 
 @reads(TCP_PROXY)

@@ -1,4 +1,4 @@
-"""TcpTunnel: a client's bytes inside an HTTP request: the far end of a ``network.joint.Joint`` that is no socket.
+"""HttpTunnel: a client's bytes inside an HTTP request: the far end of a ``network.joint.Joint`` that is no socket.
 
 tcp_proxy's tunneling_config: CONNECT (or POST) to a host of the cluster, over HTTP/1.1 or HTTP/2, whichever its pools
 speak. Nothing of the client leaves before the host has answered 2xx; any other answer is a failed attempt to connect.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from proxy.base.errors import REMOTE_CONNECTION_FAILURE, REMOTE_RESET, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import StreamInfo, UpstreamBytes
-from proxy.network.tcp_upstream import TcpFarEnd
+from proxy.network.tcp_upstream import TunnelEnd, Tunnels
 from proxy.router.header_ops import HeaderOps, evaluate
 from proxy.router.upgrade_request import TunnelRequest
 from proxy.router.upstream_request import Owner, UpstreamRequest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.upstream.host import Host
 
 
-class TunnelHead:
+class HttpTunnels(Tunnels):
     """What is asked of the host. path: of a POST, b"" for CONNECT"""
 
     __slots__ = ("hostname", "ops", "path")
@@ -34,7 +34,11 @@ class TunnelHead:
         self.path = path
         self.ops = ops
 
-    def make(self, stream: StreamInfo) -> RequestHeaders:
+    def make(self, session: TcpProxyConnection, host: Host, stream: StreamInfo) -> HttpTunnel:
+        """See Tunnels."""
+        return HttpTunnel(session, host, self.head(stream))
+
+    def head(self, stream: StreamInfo) -> RequestHeaders:
         """The head for one connection."""
         authority = evaluate(self.hostname, stream)
         headers = RequestHeaders(b"POST" if self.path else b"CONNECT", self.path, authority)
@@ -44,7 +48,7 @@ class TunnelHead:
         return headers
 
 
-class TcpTunnel(Owner, TcpFarEnd):
+class HttpTunnel(Owner, TunnelEnd):
     """One request. session: None once it has been told how it ended, or has let go; joined: the host has granted it
     request: None once it is over, so that no cycle is left
     """
