@@ -211,7 +211,15 @@ class RouteTable:
         host = self._only or self._find_host(headers.authority)
         if host is None:
             return None
-        return host.tls_route_of(headers) or host.index.find_connect(headers)
+        tls = host.tls_route_of(headers)
+        asked = self.asked
+        if tls is not None or asked is None:
+            return tls or host.index.find_connect(headers)
+        asked.stream = stream
+        try:
+            return host.index.find_connect(headers)
+        finally:
+            asked.stream = None
 
     def _find_asking(self, headers: RequestHeaders, stream: StreamInfo, asked: Asked) -> Route | None:
         host = self._only or self._find_host(headers.authority)

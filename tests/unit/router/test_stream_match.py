@@ -106,3 +106,20 @@ def test_a_routes_buffer_for_retries() -> None:
         if tries == 2:
             talk.upstream(1).replies(200)
         assert talk.finished.streams[-1]["attempts"] == tries
+
+
+def test_connect_asks_the_stream_too() -> None:
+    matcher = {"filter": "f", "path": [{"key": "k"}], "value": {"string_match": {"exact": "v"}}}
+    marked: dict[str, Any] = named("marked", {"dynamic_metadata": [matcher]})
+    other: dict[str, Any] = named("other", {})
+    for route in (marked, other):
+        del route["match"]["prefix"]
+        route["match"]["connect_matcher"] = {}
+    table = table_of(routes(marked, other))
+    headers = RequestHeaders(b"CONNECT", b"", b"a", b"http", [])
+    stream = stream_of(headers)
+    for metadata, name in ((None, b"other"), ({"f": {"k": "v"}}, b"marked")):
+        stream.metadata = metadata
+        route = table.find_connect(headers, stream)
+        assert route is not None and route.name == name
+    assert table.asked is not None and table.asked.stream is None
