@@ -1,7 +1,7 @@
 """The corpus through one proxy, many cases at a time.
 
 A case must have its upstream to itself, so the proxy gets as many *lanes* as cases are in flight: a listener, a cluster
-and a recording upstream each, with the connection manager of ``envoy-plain.yaml``. What a lane shows is what run.py
+and a recording upstream each, as ``envoy-plain.yaml`` or ``envoy-edge.yaml`` has them. What a lane shows is what run.py
 would show, one case after the other. A verdict that is not Envoy's is looked at once more, alone and with more
 patience, because a busy machine can make a case look silent.
 """
@@ -16,6 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.h1_differential import compare, run
 from tests.support.certs import Authority, Pair
 from tests.support.ports import free_port
@@ -27,9 +29,7 @@ LANES = 16
 QUIET_S, TIMEOUT_S = 0.3, 1.2  # as the stored results; see README.md
 PATIENCE = 3.0
 BOUND_S = 100.0  # for everything: a proxy that hangs must not hang the test
-HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
-ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 Case = dict[str, Any]
 Result = dict[str, Any]
@@ -40,50 +40,32 @@ def corpus() -> list[Case]:
     return cases
 
 
-def reference() -> dict[str, Result]:
-    results: dict[str, Result] = json.loads((FOLDER / "envoy-1.40.0.json").read_text())["results"]
+def reference(profile: str) -> dict[str, Result]:
+    """What Envoy made of the corpus. profile: "plain", "edge"."""
+    name = "envoy-1.40.0.json" if profile == "plain" else f"envoy-1.40.0-{profile}.json"
+    results: dict[str, Result] = json.loads((FOLDER / name).read_text())["results"]
     return results
 
 
-def address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def bootstrap(ports: list[tuple[int, int]], pair: Pair | None = None) -> dict[str, Any]:
-    """``envoy-plain.yaml`` once per lane; ``ports``: (listen, upstream); pair: of listeners over TLS."""
-    return {
-        "admin": {"address": address(free_port())},
-        "static_resources": {
-            "listeners": [listener(lane, listen, pair) for lane, (listen, _) in enumerate(ports)],
-            "clusters": [cluster(lane, upstream) for lane, (_, upstream) in enumerate(ports)],
-        },
-    }
-
-
-def listener(lane: int, port: int, pair: Pair | None) -> dict[str, Any]:
-    route = {"match": {"prefix": "/"}, "route": {"cluster": f"up{lane}"}}
-    hcm = {
-        "@type": HCM,
-        "stat_prefix": "in",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
-    }
-    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]
-    chain: dict[str, Any] = {"filters": filters}
-    if pair is not None:
-        typed = {"@type": TLS, "common_tls_context": {"tls_certificates": [pair.config()]}}
-        chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": typed}
-    return {"name": f"in{lane}", "address": address(port), "filter_chains": [chain]}
-
-
-def cluster(lane: int, port: int) -> dict[str, Any]:
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
-    return {
-        "name": f"up{lane}",
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": f"up{lane}", "endpoints": endpoints},
-    }
+def bootstrap(profile: str, ports: list[tuple[int, int]], pair: Pair | None = None) -> dict[str, Any]:
+    """``envoy-<profile>.yaml`` once per lane; ``ports``: (listen, upstream); pair: of listeners over TLS."""
+    text = (FOLDER / f"envoy-{profile}.yaml").read_text().replace("@ADMIN@", str(free_port()))
+    made: dict[str, Any] = {"admin": {}, "static_resources": {"listeners": [], "clusters": []}}
+    for lane, (listen, upstream) in enumerate(ports):
+        one = yaml.safe_load(text.replace("@LISTEN@", str(listen)).replace("@UPSTREAM@", str(upstream)))
+        made["admin"] = one["admin"]
+        listener, cluster = one["static_resources"]["listeners"][0], one["static_resources"]["clusters"][0]
+        listener["name"] = f"in{lane}"
+        cluster["name"] = cluster["load_assignment"]["cluster_name"] = f"up{lane}"
+        chain = listener["filter_chains"][0]
+        routes = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+        routes[0]["route"]["cluster"] = f"up{lane}"
+        if pair is not None:
+            typed = {"@type": TLS, "common_tls_context": {"tls_certificates": [pair.config()]}}
+            chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+        made["static_resources"]["listeners"].append(listener)
+        made["static_resources"]["clusters"].append(cluster)
+    return made
 
 
 class Lanes:
@@ -91,8 +73,15 @@ class Lanes:
     write goes to the proxy over TLS (and a client that ends its half ends the connection, as TLS has it)."""
 
     def __init__(
-        self, proxy_class: type[ProxyProcess], cases: list[Case], lanes: int = LANES, over_tls: bool = False
+        self,
+        proxy_class: type[ProxyProcess],
+        cases: list[Case],
+        lanes: int = LANES,
+        over_tls: bool = False,
+        profile: str = "plain",
     ) -> None:
+        self.profile = profile
+        self.reference = reference(profile)
         self.over_tls = over_tls
         self.proxy_class = proxy_class
         self.cases = cases
@@ -111,7 +100,7 @@ class Lanes:
         authority = Authority()
         pair = authority.signs("front", dns=("t.test",)) if self.over_tls else None
         try:
-            with self.proxy_class(bootstrap(ports, pair)) as proxy, ExitStack() as relays:
+            with self.proxy_class(bootstrap(self.profile, ports, pair)) as proxy, ExitStack() as relays:
                 fronts = [port for port, _ in ports]
                 if self.over_tls:
                     dials = ssl.create_default_context(cadata=authority.pem)
@@ -144,7 +133,7 @@ class Lanes:
             case, "127.0.0.1", port, upstream, QUIET_S * patience, TIMEOUT_S * patience
         )
         self.results[case["id"]] = result
-        theirs = REFERENCE[case["id"]]
+        theirs = self.reference[case["id"]]
         self.verdicts[case["id"]] = compare.classify(case, theirs, result)
 
     async def _look_again(self, port: int, upstream: Any) -> None:
@@ -165,6 +154,3 @@ class Lanes:
                 if verdict == name
             ]
         return "\n".join(lines)
-
-
-REFERENCE = reference()

@@ -13,12 +13,23 @@ from tests.support.outrider import Outrider
 STRICTER = set(re.findall(r"^\| `([a-z0-9.-]+)`", (FOLDER / "STRICTER.md").read_text(), re.MULTILINE))
 
 
+#: Cases whose outcome is another one, by profile, at most five of each: their reasons stand in STRICTER.md.
+ALTERED = {"edge": frozenset({"trailer.transfer-encoding"})}
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "over_tls", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "tls"]
+    ("profile", "over_tls"),
+    [
+        pytest.param("plain", False, id="plain"),
+        pytest.param("plain", True, marks=pytest.mark.slow, id="tls"),
+        pytest.param("edge", False, marks=pytest.mark.slow, id="edge"),
+    ],
 )
-def test_no_case_is_broken_or_a_smuggling_risk(capsys: pytest.CaptureFixture[str], over_tls: bool) -> None:
-    lanes = Lanes(Outrider, corpus(), over_tls=over_tls)
+def test_no_case_is_broken_or_a_smuggling_risk(
+    capsys: pytest.CaptureFixture[str], profile: str, over_tls: bool
+) -> None:
+    lanes = Lanes(Outrider, corpus(), over_tls=over_tls, profile=profile)
     counts = lanes.run()
     with capsys.disabled():
         print("\n" + lanes.summary())
@@ -27,8 +38,12 @@ def test_no_case_is_broken_or_a_smuggling_risk(capsys: pytest.CaptureFixture[str
     assert not of.get("broken"), "see above"
     assert not of.get("smuggling-risk"), "see above"
     assert not of.get("laxer"), "see above"
-    reasons = {lanes.verdicts[case][1] for case in of.get("altered", set())}
-    assert not over_tls or all("x-forwarded-proto 'http' / 'https'" in why for why in reasons), "see above"
+    altered = of.get("altered", set()) - ALTERED.get(profile, frozenset())
+    if over_tls:
+        altered = {
+            case for case in altered if "x-forwarded-proto 'http' / 'https'" not in lanes.verdicts[case][1]
+        }
+    assert not altered, "see above"
     assert of.get("stricter", set()) <= STRICTER, "a refusal that STRICTER.md does not explain"
 
 
