@@ -133,7 +133,7 @@ class ChainMatcher:
         self.default: Any = None
 
     def add(self, criteria: Criteria, chain: Any) -> None:
-        """Raises Overlap when another chain has rules in common."""
+        """Raises Overlap when another chain has rules in common, or it says one twice itself."""
         addresses = self._ports.setdefault(criteria.destination_port, _Addresses())
         for net in criteria.prefix_ranges or _EVERYWHERE:
             by_name = addresses.entries.setdefault(net, {})
@@ -151,9 +151,9 @@ class ChainMatcher:
             for far in criteria.source_prefix_ranges or _EVERYWHERE:
                 by_port = sources.entries.setdefault(far, {})
                 for port in criteria.source_ports or (0,):
-                    other = by_port.setdefault(port, chain)
-                    if other is not chain:
-                        raise Overlap(other, chain)
+                    if port in by_port:  # be it by a repeated entry of its own, as in Envoy
+                        raise Overlap(by_port[port], chain)
+                    by_port[port] = chain
 
     def find(self, facts: Facts) -> Any:
         """The chain, or the default one, or None."""

@@ -146,8 +146,6 @@ class AcceptedConnection(StreamConnection, Flushable):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        if isinstance(exc, ConnectionResetError):
-            self.info.close_type = b"RemoteReset"
         if self not in self.listener.connections:  # refused when it came
             self.detach()
             return
@@ -156,6 +154,10 @@ class AcceptedConnection(StreamConnection, Flushable):
             self.dispatcher.flush()
         except Exception as error:
             self.dispatcher.bug("a connection's end", error)
+        if isinstance(
+            exc, ConnectionResetError
+        ):  # told in the connection's line, not in those of its requests
+            self.info.close_type = b"RemoteReset"
         length_s = self.dispatcher.clock.monotonic() - self.info.started_at
         self.count_end(length_s)
         self.dispatcher.timers.forget(self)

@@ -54,7 +54,9 @@ def _compile_tags(reader: Reader, fixed_tags: tuple[Tag, ...]) -> TagExtractor:
     for specifier in reader.each("stats_tags"):
         name = specifier.text("tag_name")
         kind = specifier.which("tag_value")
-        if any(tag.name == name for tag in fixed):
+        if not name:
+            specifier.fail("tag_name", "cannot be empty")
+        elif any(tag.name == name for tag in fixed):
             specifier.fail("tag_name", f"tag name '{name}' specified twice")
         elif kind == "fixed_value":
             fixed.append(Tag(name, specifier.text("fixed_value")))

@@ -164,7 +164,6 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "wasm-cc/envoy.yaml": [
         ("HCM0.http_filters[0]", 28, http_filter("wasm.v3.Wasm")),
-        (f"C1.{OPTIONS}.upstream_http_protocol_options", 103, NOT_SUPPORTED),
         (f"C1.{OPTIONS}.http_filters", 108, NOT_SUPPORTED),
     ],
 }

@@ -409,11 +409,11 @@ SCENARIOS = [
     ),
     Scenario(
         name="tcp_refused_thrice",
-        title="tcp_proxy: nobody listens, three attempts; bytes that nobody got end in a RST",
+        title="tcp_proxy: nobody listens, three attempts",  # bytes sent meanwhile may come too late to end in a RST
         config=proxied(clusters=nobody, max_connect_attempts=3),
-        drive=client(b"x", "listen"),
+        drive=client("listen"),
         lines=1,
-        expect=told("reset"),
+        expect=told("end"),
     ),
     Scenario(
         name="tcp_no_hosts",
