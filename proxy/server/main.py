@@ -66,8 +66,9 @@ class Server:
         self.started_at = self.clock.wall()
         self.store = Store()
         self.dispatcher = Dispatcher(loop, self.clock, self.store.counter("server.envoy_bug_failures"))
+        self._resolver = AiodnsResolver()
         self.parts: Parts = compile_bootstrap(
-            loaded, options, self.dispatcher, self.store, os.environ, AiodnsResolver()
+            loaded, options, self.dispatcher, self.store, os.environ, self._resolver
         )
         self.feed = SinkFeed(self.store, self.parts.sinks)
         self.admin: AdminServer | None = None
@@ -271,6 +272,7 @@ class Server:
         parts.watcher.close()
         parts.clusters.drain()
         parts.clusters.close()
+        await self._resolver.close()  # its threads call back into the loop, which ends soon
         close_all(parts.context)
         self.dispatcher.flush()
         await asyncio.sleep(0)
