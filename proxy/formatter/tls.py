@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
@@ -52,51 +53,6 @@ def names(kind: int) -> Callable[[Certificate], str]:
     return lambda certificate: ",".join(certificate.names(kind))
 
 
-def subject(certificate: Certificate) -> str:
-    """Its subject, RFC 2253."""
-    return certificate.subject
-
-
-def issuer(certificate: Certificate) -> str:
-    """Its issuer, RFC 2253."""
-    return certificate.issuer
-
-
-def serial(certificate: Certificate) -> str:
-    """Its serial number, hex."""
-    return certificate.serial
-
-
-def fingerprint_256(certificate: Certificate) -> str:
-    """SHA-256, hex."""
-    return certificate.fingerprint_256
-
-
-def fingerprint_1(certificate: Certificate) -> str:
-    """SHA-1, hex."""
-    return certificate.fingerprint_1
-
-
-def version(tls: TlsInfo) -> str:
-    """TLSv1.3"""
-    return tls.version
-
-
-def cipher(tls: TlsInfo) -> str:
-    """OpenSSL's name of the cipher."""
-    return tls.cipher
-
-
-def session_id(tls: TlsInfo) -> str:
-    """Hex."""
-    return tls.session_id
-
-
-def pem(tls: TlsInfo) -> str:
-    """The peer's certificate, percent-encoded."""
-    return tls.pem
-
-
 def fact(side: Side, read: Read) -> Make:
     """An operator of one fact; "" is absent."""
 
@@ -129,12 +85,12 @@ def validity(side: Side, end: bool) -> Make:
 
 
 _BOTH: Final[dict[str, Read]] = {
-    "TLS_CIPHER": cipher,
-    "TLS_VERSION": version,
-    "TLS_SESSION_ID": session_id,
-    "PEER_SUBJECT": of_peer(subject),
-    "PEER_ISSUER": of_peer(issuer),
-    "PEER_CERT": pem,
+    "TLS_CIPHER": attrgetter("cipher"),
+    "TLS_VERSION": attrgetter("version"),
+    "TLS_SESSION_ID": attrgetter("session_id"),
+    "PEER_SUBJECT": of_peer(attrgetter("subject")),
+    "PEER_ISSUER": of_peer(attrgetter("issuer")),
+    "PEER_CERT": attrgetter("pem"),
     "PEER_URI_SAN": of_peer(names(URI)),
     "PEER_DNS_SAN": of_peer(names(DNS)),
     "PEER_IP_SAN": of_peer(names(IP_ADDRESS)),
@@ -143,16 +99,16 @@ _BOTH: Final[dict[str, Read]] = {
     "LOCAL_IP_SAN": of_local(names(IP_ADDRESS)),
 }
 _DOWNSTREAM: Final[dict[str, Read]] = {
-    "PEER_SERIAL": of_peer(serial),
-    "PEER_FINGERPRINT_256": of_peer(fingerprint_256),
-    "PEER_FINGERPRINT_1": of_peer(fingerprint_1),
-    "PEER_CHAIN_FINGERPRINTS_256": of_chain(fingerprint_256),
-    "PEER_CHAIN_FINGERPRINTS_1": of_chain(fingerprint_1),
-    "PEER_CHAIN_SERIALS": of_chain(serial),
-    "PEER_ISSUER_FINGERPRINT_256": of_issuer(fingerprint_256),
-    "PEER_ISSUER_SERIAL": of_issuer(serial),
+    "PEER_SERIAL": of_peer(attrgetter("serial")),
+    "PEER_FINGERPRINT_256": of_peer(attrgetter("fingerprint_256")),
+    "PEER_FINGERPRINT_1": of_peer(attrgetter("fingerprint_1")),
+    "PEER_CHAIN_FINGERPRINTS_256": of_chain(attrgetter("fingerprint_256")),
+    "PEER_CHAIN_FINGERPRINTS_1": of_chain(attrgetter("fingerprint_1")),
+    "PEER_CHAIN_SERIALS": of_chain(attrgetter("serial")),
+    "PEER_ISSUER_FINGERPRINT_256": of_issuer(attrgetter("fingerprint_256")),
+    "PEER_ISSUER_SERIAL": of_issuer(attrgetter("serial")),
     "PEER_EMAIL_SAN": of_peer(names(EMAIL)),
-    "LOCAL_SUBJECT": of_local(subject),
+    "LOCAL_SUBJECT": of_local(attrgetter("subject")),
     "LOCAL_EMAIL_SAN": of_local(names(EMAIL)),
 }
 
