@@ -277,15 +277,17 @@ def main(arguments: list[str]) -> int:
         return _supervise()
     options = to_options(args)
     gc.disable()  # until everything is made (Server._freeze): imports make no garbage worth looking for
-    from proxy.server.main import run, validate
-
     if options.mode != "serve":
+        from proxy.server.validate import validate
+
         loaded = validate(options)
         print_findings(loaded.errors, sys.stderr)
         if loaded.errors:
             return 1
         sys.stdout.write(f"configuration '{options.config_path or ''}' OK\n")
         return 0
+    from proxy.server.main import run
+
     try:
         return run(options)
     except ConfigRefused as refused:

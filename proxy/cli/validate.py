@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 def check(args: argparse.Namespace) -> int:
     """Validate and say what was found; the exit code."""
     gc.disable()  # nothing outlives this process
-    from proxy.server.main import validate
+    from proxy.server.validate import validate
 
     path = args.config_path or args.file
     options = Options(

@@ -1,18 +1,36 @@
-"""What the router does when a host has answered a request for another protocol, or for a tunnel."""
+"""What the router does of requests for another protocol or a tunnel: their try, and what a host has answered."""
 
 from __future__ import annotations
 
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.headers import ResponseHeaders
+from proxy.base.headers import RequestHeaders, ResponseHeaders
+from proxy.router.upgrade_request import ConnectRequest, UpgradeRequest
+from proxy.upstream.pool_tunnel import tunnel_pool
 
 if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
-    from proxy.router.upstream_request import UpstreamRequest
+    from proxy.router.route import RouteAction
+    from proxy.router.upstream_request import Owner, UpstreamRequest
+    from proxy.upstream.host import Host
 
 HANDSHAKE_FAILED: Final = b"websocket_handshake_unsuccessful"
 OF_BODY: Final = frozenset((b"content-length", b"content-type", b"transfer-encoding"))
+
+
+def tunnel_request(
+    owner: Owner, stream: ActiveStream, headers: RequestHeaders, host: Host, action: RouteAction
+) -> UpgradeRequest:
+    """A try that asks for another protocol or a tunnel, or that is the end of one."""
+    request: UpgradeRequest
+    if action.ends_tunnels and headers.method == b"CONNECT":
+        pool = tunnel_pool(host, action.priority)
+        request = ConnectRequest(owner, stream, headers, host.cluster, host, pool)
+    else:
+        pool = host.pools[action.priority]
+        request = UpgradeRequest(owner, stream, headers, host.cluster, host, pool)
+    return request.begin(stream.hcm.buffer_limit_bytes)
 
 
 def is_failed_handshake(stream: ActiveStream, status: int) -> bool:

@@ -9,15 +9,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import proxy
 from proxy.access_log.log_file import close_all, reopen_all
 from proxy.admin.state import Discovered, ListenerStatus
-from proxy.api.load import Loaded, load_bootstrap
+from proxy.api.load import Loaded
 from proxy.base.clock import Clock
 from proxy.base.init import InitManager
 from proxy.base.timers import Alarm
@@ -32,7 +31,7 @@ from proxy.server.drain import Drain
 from proxy.server.handover import ADMIN, Giver, HandoverFailed, Inherited
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.server.supervisor import Link
-from proxy.stats.dry import DryStore
+from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
 
@@ -433,57 +432,6 @@ def _inherit(options: Options) -> Inherited | None:
     return None
 
 
-def load_configuration(options: Options) -> Loaded:
-    """The bootstrap that the command line names."""
-    return load_bootstrap(
-        options.config_path,
-        options.config_yaml,
-        allow_unknown_fields=options.allow_unknown_static_fields,
-        environ=os.environ if options.expand_env else None,
-    )
-
-
-def validate(options: Options) -> Loaded:
-    """Read and compile, serve nothing. The findings are in the result's ``errors``."""
-    with _without_collector():
-        loaded = load_configuration(options)
-        check(loaded, options)
-    return loaded
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """What a configuration makes stays: looking through it again and again doubles the time of a large one.
-
-    A caller that ends afterwards keeps the collector off itself (``outrider validate``): the first look is dear, too.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def check(loaded: Loaded, options: Options) -> None:
-    """Compile, and keep nothing but the findings. What could not be read is left out, and the rest looked at."""
-    known = len(loaded.errors.findings)
-    loop = asyncio.new_event_loop()
-    store = DryStore()
-    dispatcher = Dispatcher(loop, Clock(), store.counter("server.envoy_bug_failures"))
-    try:
-        parts = compile_bootstrap(loaded, options, dispatcher, store, os.environ, AiodnsResolver())
-        close_all(parts.context)
-    except Exception:
-        if not known:  # compile functions may rely on the rules of the API, which are broken then
-            raise
-    finally:
-        dispatcher.close()
-        loop.close()
-    loaded.errors.settle(known)
-
-
 def run(options: Options) -> int:
     """Serve until told to stop. Raises ConfigRefused; other failures are logged and give exit code 1."""
     import uvloop
@@ -493,7 +441,7 @@ def run(options: Options) -> int:
     except OSError as error:
         sys.stderr.write(f"outrider: --log-path cannot be opened: {error}\n")
         return 1
-    with _without_collector():  # until everything is made, see Server._freeze
+    with without_collector():  # until everything is made, see Server._freeze
         return _run(options, uvloop.new_event_loop)
 
 

@@ -14,8 +14,8 @@ from proxy.cli import sidecar
 from proxy.inject.containers import PODINFO, PROBERS
 from proxy.inject.decide import CONTAINER
 from proxy.inject.workload import objects, workload_of
-from proxy.server.main import validate
 from proxy.server.options import Options
+from proxy.server.validate import validate
 from tests.inject.goldens import FOLDER
 
 GOLDENS = sorted((FOLDER / "goldens").glob("*/*.yaml"))

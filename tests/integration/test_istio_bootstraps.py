@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from proxy.server.main import validate
 from proxy.server.options import Options
+from proxy.server.validate import validate
 from tests.integration.conftest import StartOutrider
 from tests.support.client import get
 from tests.support.config import route_to, virtual_host

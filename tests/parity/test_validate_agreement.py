@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server.main import validate
 from proxy.server.options import Options
+from proxy.server.validate import validate
 from tests.parity.mutations import SHARED, corpus
 from tests.parity.validate_corpus import CASES, Case
 from tests.support.envoy import ENVOY_MISSING, envoy_binary

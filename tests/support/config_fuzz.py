@@ -23,8 +23,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from proxy.api.load import BOOTSTRAP, load_text
-from proxy.server.main import validate
 from proxy.server.options import Options
+from proxy.server.validate import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_SECONDS = 1.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy.api.load import load_bootstrap
-from proxy.server.main import check
 from proxy.server.options import Options
+from proxy.server.validate import check
 from proxy.sidecar.bootstrap import make_bootstrap
 from proxy.sidecar.settings import Settings
 

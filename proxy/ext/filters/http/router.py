@@ -21,18 +21,15 @@ from proxy.http.mirror import Mirrors, start_mirrors
 from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.tries import Tries
-from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake
+from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake, tunnel_request
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
-from proxy.router.upgrade_request import ConnectRequest, UpgradeRequest
 from proxy.router.upstream_request import Owner, UpstreamRequest
-from proxy.upstream.pool_tunnel import tunnel_pool
 
 if TYPE_CHECKING:
     from proxy.router.route import Route, RouteAction
     from proxy.router.stream_limits import StreamLimits
     from proxy.upstream.cluster import Cluster
-    from proxy.upstream.host import Host
 
 _DIGITS: Final = tuple(b"%d" % number for number in range(1000))  # milliseconds, most of the time
 CANARY: Final = b"x-envoy-upstream-canary"
@@ -221,11 +218,10 @@ class Router(Tries, Owner):
         tracing = stream.hcm.tracing
         if tracing is not None and tracing.spawns:
             stream.try_span = tracing.start_upstream(stream, headers)
-        pool = host.pools[action.priority]
         if headers.upgrade is None:
-            request = UpstreamRequest(self, stream, headers, cluster, host, pool)
+            request = UpstreamRequest(self, stream, headers, cluster, host, host.pools[action.priority])
         else:
-            request = self._tunnel(stream, headers, host, action)
+            request = tunnel_request(self, stream, headers, host, action)
         if stream.request_body:
             request.queue = stream.request_body.copy()
             request.queued_bytes = stream.request_body_bytes
@@ -239,19 +235,6 @@ class Router(Tries, Owner):
         if not request.pool.ready:
             request.asked_at = stream.hcm.monotonic()
         request.pool.new_stream(request)
-
-    def _tunnel(
-        self, stream: ActiveStream, headers: RequestHeaders, host: Host, action: RouteAction
-    ) -> UpgradeRequest:
-        """A try that asks for another protocol or a tunnel, or that is the end of one."""
-        request: UpgradeRequest
-        if action.ends_tunnels and headers.method == b"CONNECT":
-            pool = tunnel_pool(host, action.priority)
-            request = ConnectRequest(self, stream, headers, host.cluster, host, pool)
-        else:
-            pool = host.pools[action.priority]
-            request = UpgradeRequest(self, stream, headers, host.cluster, host, pool)
-        return request.begin(stream.hcm.buffer_limit_bytes)
 
     def _send_again(self, stream: ActiveStream, request: UpstreamRequest, now: float) -> None:
         headers = stream.request_headers
