@@ -5,11 +5,11 @@ Every field read here is honoured; what is not read is refused by the reader, by
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from math import inf
 from typing import Any, Final
 
 from proxy.access_log.access_log import compile_access_logs
+from proxy.api.networks import compile_networks
 from proxy.api.reader import Reader, reads
 from proxy.codec.http1 import Http1Settings
 from proxy.http.client_cert import compile_client_cert
@@ -232,13 +232,4 @@ def _compile_forwarding(reader: Reader, context: FactoryContext) -> Forwarding:
 
 @reads(f"{HCM}.InternalAddressConfig")
 def _compile_internal(reader: Reader | None) -> tuple[Network, ...]:
-    if reader is None:
-        return ()
-    networks = []
-    for cidr in reader.each("cidr_ranges"):
-        text = f"{cidr.text('address_prefix')}/{cidr.wrapped('prefix_len', 0)}"
-        try:
-            networks.append(ip_network(text, strict=False))
-        except ValueError:
-            cidr.fail("address_prefix", f"{text} is not an address range")
-    return tuple(networks)
+    return () if reader is None else compile_networks(reader.each("cidr_ranges"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import Any
 
+from proxy.api.networks import compile_networks
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
-from proxy.listener.chain_match import Criteria, Network, Overlap
+from proxy.listener.chain_match import Criteria, Overlap
 from proxy.listener.disabled import Unless, compile_predicate
 from proxy.listener.filter_chain import FilterChain
 from proxy.listener.listener import Listener, NetworkFilter
@@ -104,27 +104,15 @@ def _compile_criteria(reader: Reader) -> Criteria:
             reader.fail("server_names", f'partial wildcards are not supported in server_names: "{name}"')
     return Criteria(
         destination_port=reader.wrapped("destination_port", 0),
-        prefix_ranges=_compile_ranges(reader.each("prefix_ranges")),
+        prefix_ranges=compile_networks(reader.each("prefix_ranges")),
         server_names=tuple(names),
         transport_protocol=reader.text("transport_protocol"),
         application_protocols=tuple(str(name) for name in reader.values("application_protocols")),
-        direct_source_prefix_ranges=_compile_ranges(reader.each("direct_source_prefix_ranges")),
+        direct_source_prefix_ranges=compile_networks(reader.each("direct_source_prefix_ranges")),
         source_type=reader.enum("source_type"),
-        source_prefix_ranges=_compile_ranges(reader.each("source_prefix_ranges")),
+        source_prefix_ranges=compile_networks(reader.each("source_prefix_ranges")),
         source_ports=tuple(int(port) for port in reader.values("source_ports")),
     )
-
-
-@reads("envoy.config.core.v3.CidrRange")
-def _compile_ranges(readers: list[Reader]) -> tuple[Network, ...]:
-    found = []
-    for reader in readers:
-        text = f"{reader.text('address_prefix')}/{reader.wrapped('prefix_len', 0)}"
-        try:
-            found.append(ip_network(text, strict=False))
-        except ValueError:
-            reader.fail("address_prefix", f"{text} is not an address range")
-    return tuple(found)
 
 
 @reads("envoy.config.listener.v3.FilterChain")

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from proxy.api.networks import compile_networks
 from proxy.api.reader import Reader, reads
 from proxy.http.forwarding import Address, Network, parse_ip
 from proxy.http.ip_detection import Detected, IpDetector, peer_of
@@ -60,15 +60,4 @@ class Xff(IpDetector):
 
 @reads("envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs")
 def _ranges(reader: Reader) -> tuple[Network, ...]:
-    return tuple(network for one in reader.each("cidrs") for network in _range(one))
-
-
-@reads("envoy.config.core.v3.CidrRange")
-def _range(reader: Reader) -> tuple[Network, ...]:
-    """One range, or none after a finding."""
-    text = f"{reader.text('address_prefix')}/{reader.wrapped('prefix_len', 0)}"
-    try:
-        return (ip_network(text, strict=False),)
-    except ValueError:
-        reader.fail("address_prefix", f"{text} is not an address range")
-        return ()
+    return compile_networks(reader.each("cidrs"))
