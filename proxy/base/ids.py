@@ -6,27 +6,45 @@ import random
 from binascii import hexlify
 from typing import Final
 
-#: The bits of a UUID that are random in version 4, and the ones that say version 4, variant 10 (RFC 9562 section 5.4).
-_RANDOM: Final = (1 << 128) - 1 & ~(0xF << 76) & ~(0b11 << 62)
-_VERSION_4: Final = 4 << 76 | 0b10 << 62
+#: A random hexadecimal digit, as a byte → the digit of variant 10 (RFC 9562 section 4.1) with the same two low bits.
+_VARIANT: Final = tuple(
+    b"89ab"[int(chr(code), 16) & 3 :][:1] if chr(code) in "0123456789abcdef" else b"" for code in range(128)
+)
+#: so many request ids are drawn at once
+_BLOCK: Final = 64
+_DIGITS: Final = 32
 
 
 class Ids:
     """Random ids; not secrets. Seeded from the operating system unless a seed is given."""
 
-    __slots__ = ("getrandbits", "random", "randrange")
+    __slots__ = ("_at", "_block", "getrandbits", "randbytes", "random", "randrange")
 
     def __init__(self, seed: int | None = None) -> None:
         source = random.Random(seed)
+        self._block = b""  # hexadecimal digits, and where those of the next request id begin
+        self._at = 0
+        self.randbytes = source.randbytes
         self.getrandbits = source.getrandbits
         self.random = source.random
         self.randrange = source.randrange
 
     def request_id(self) -> bytes:
         """A UUID version 4 in its text form (RFC 9562 section 5.4), 36 bytes."""
-        number = self.getrandbits(128) & _RANDOM | _VERSION_4
-        digits = hexlify(number.to_bytes(16, "big"))
-        return b"-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+        at = self._at
+        if at == len(self._block):
+            self._block = hexlify(self.randbytes(_BLOCK * _DIGITS // 2))
+            at = 0
+        self._at = at + _DIGITS
+        block = self._block
+        return b"%b-%b-4%b-%b%b-%b" % (
+            block[at : at + 8],
+            block[at + 8 : at + 12],
+            block[at + 13 : at + 16],
+            _VARIANT[block[at + 16]],
+            block[at + 17 : at + 20],
+            block[at + 20 : at + _DIGITS],
+        )
 
     def id64(self) -> int:
         """A non-zero 64-bit id."""

@@ -13,11 +13,14 @@ from proxy.codec.http1_options import absolute_target, spell_request
 from proxy.codec.http1_weigh import Http1Settings
 from proxy.codec.http1_write import (
     BAD_LENGTH,
+    BLANK,
     BY_CHUNKS,
     BY_CONNECT,
     BY_LENGTH,
     BY_UPGRADE,
+    CR,
     LAST_CHUNK,
+    LF,
     NO_BODY,
     NO_LENGTH,
     declared_length,
@@ -132,10 +135,10 @@ class RequestWriter(ClientCodec):
             spell_request(lines, self._settings.speller)
         lines += (b"", b"")
         flat = b"".join(lines)
-        if flat.find(b"\n") >= 0 or flat.find(b"\r") >= 0:
+        if LF in flat or CR in flat:
             raise line_break()
         head = b"\r\n".join(lines)
-        if path.find(b" ") >= 0:  # "in" would try the blank as a number first, with an exception
+        if BLANK in path:
             raise ValueError("a request path that holds a blank")
         self._out.append(head)
         # the request line, and the empty line, are no fields

@@ -21,9 +21,11 @@ from proxy.codec.http1_write import (
     BY_CHUNKS,
     BY_CLOSE,
     BY_LENGTH,
+    CR,
     FRAMING_FIELDS,
     FRAMING_NAMES,
     LAST_CHUNK,
+    LF,
     NO_BODY,
     NO_LENGTH,
     STATUS_LINES,
@@ -144,7 +146,7 @@ class ResponseWriter(ServerCodec):
             spell_response(lines, self._settings.speller)
         lines += (b"", b"")
         flat = b"".join(lines)
-        if flat.find(b"\n") >= 0 or flat.find(b"\r") >= 0:
+        if LF in flat or CR in flat:
             raise line_break()
         head = b"\r\n".join(lines)
         self._responding = True

@@ -92,7 +92,7 @@ def message_length(method: bytes, fields: list[Field]) -> int:
     coding = length = None
     for name, value in fields:
         if name == b"content-length":
-            if length is not None or not _DIGITS.fullmatch(value):
+            if length is not None or not ((value.isdigit() and len(value) <= 20) or _DIGITS.fullmatch(value)):
                 raise bad_request()
             length = value
         elif name == b"transfer-encoding":

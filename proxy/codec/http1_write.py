@@ -90,6 +90,11 @@ BAD_LENGTH: Final = -2
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
+# Bytes that are looked for by number: with b"\n" in place of 10, "in" tries it as a number first, with an exception.
+LF: Final = 10
+CR: Final = 13
+BLANK: Final = 32
+
 #: One field as a line: b": ".join((name, value)), a C call without a frame.
 field_line: Final = b": ".join
 
@@ -129,7 +134,7 @@ def joined(lines: list[bytes]) -> bytes:
     second message on a shared connection. (Two memchr scans, before the ends are there: to count them costs more.)
     """
     flat = b"".join(lines)
-    if flat.find(b"\n") >= 0 or flat.find(b"\r") >= 0:
+    if LF in flat or CR in flat:
         raise line_break()
     return b"\r\n".join(lines)
 

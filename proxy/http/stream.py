@@ -25,6 +25,7 @@ from proxy.http.stream_body import (
 )
 from proxy.http.stream_state import StreamState
 
+_HASH: Final = 35  # "#"
 DEADLINE_EXCEEDED: Final = 4  # the gRPC status
 CONTINUE_100: Final = ResponseHeaders(100)
 
@@ -60,7 +61,7 @@ class ActiveStream(StreamState, StreamDecoder):
             self._answer_expect(headers)
         path = headers.path
         if (
-            path[:1] != b"/" or path.find(b"#") >= 0 or not headers.known & HOST or hcm.path_rules is not None
+            path[:1] != b"/" or _HASH in path or not headers.known & HOST or hcm.path_rules is not None
         ) and not hcm.admit(self, headers):
             return
         if hcm.host_rules is not None:

@@ -19,6 +19,8 @@ from proxy.router.match import CONNECT, EXACT, PREFIX, SEPARATED, Condition, Pat
 if TYPE_CHECKING:
     from proxy.router.route import Route
 
+_HASH: Final = 35  # by number: see codec.http1_write
+_QUESTION: Final = 63
 # Of each segment of a path, from its first ";".
 _PARAMETERS: Final = re.compile(rb";[^/]*")
 
@@ -107,7 +109,7 @@ class PathIndex:
             return None
         if self.sole is not None:
             return self.sole if path.startswith(self.sole_prefix) else None
-        if path.find(b"?") >= 0 or path.find(b"#") >= 0:
+        if _QUESTION in path or _HASH in path:
             path = without_query(path)
         if self._without_parameters:
             path = _PARAMETERS.sub(b"", path)
