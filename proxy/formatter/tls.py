@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.base.tls_info import TlsInfo
-from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, Certificate
+from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate
 from proxy.formatter.slot import TEXT, FormatContext, Make, Operator, Slot
 from proxy.formatter.syntax import Command
 from proxy.formatter.timing import TimeText, check_layout
@@ -40,12 +40,20 @@ def of_local(read: Callable[[Certificate], str]) -> Read:
 
 def of_chain(read: Callable[[Certificate], str]) -> Read:
     """Something of every certificate that the peer sent."""
-    return lambda tls: ",".join(read(Certificate(der)) for der in tls.chain)
+    return lambda tls: ",".join(_of_sent(read, der) for der in tls.chain)
 
 
 def of_issuer(read: Callable[[Certificate], str]) -> Read:
     """Something of the certificate after the peer's own in what it sent."""
-    return lambda tls: read(Certificate(tls.chain[1])) if len(tls.chain) > 1 else ""
+    return lambda tls: _of_sent(read, chain[1]) if len(chain := tls.chain) > 1 else ""
+
+
+def _of_sent(read: Callable[[Certificate], str], der: bytes) -> str:
+    """Something of a certificate that the peer sent, which nobody may have verified: "" where it is unreadable."""
+    try:
+        return read(Certificate(der))
+    except BadCertificate:
+        return ""
 
 
 def names(kind: int) -> Callable[[Certificate], str]:

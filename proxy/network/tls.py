@@ -21,8 +21,10 @@ INLINE: Final = "<inline>"
 
 #: (GeneralName tag, matcher of the name's exact bytes)
 SanMatcher = tuple[int, Callable[[bytes], bool]]
-_DER: Final = 2  # _ssl.ENCODING_DER
 _MOST_SESSIONS: Final = 64  # names whose sessions are kept for resumption
+_MOST_PEERS: Final = (
+    256  # certificates of peers that are kept as read: they come again, and reading one takes 75 us
+)
 
 
 class TlsRefused(Exception):
@@ -111,6 +113,7 @@ class TlsSide:
     """
 
     __slots__ = (
+        "_peers",
         "chains",
         "checks_sni",
         "context",
@@ -153,6 +156,7 @@ class TlsSide:
         self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
         self.release: Callable[[], None] | None = None
+        self._peers: dict[bytes, Certificate] = {}
 
     def renew(self, context: ssl.SSLContext, rules: PeerRules) -> None:
         """Other certificates or roots, for handshakes that begin from now on; sessions of before are not resumed."""
@@ -193,12 +197,11 @@ class TlsSide:
         """What the handshake has shown; raises TlsRefused where the peer is not who we want. peer_name: what its
         certificate has to name; server_name: the SNI that was sent"""
         cipher = tls.cipher()
-        session = tls.session
         info = TlsInfo(
             tls.version() or "",
             cipher[0] if cipher is not None else "",
             tls.selected_alpn_protocol() or "",
-            session.id.hex() if session is not None else "",
+            tls,
         )
         info.local = self.local
         for context, certificate in self.several:
@@ -207,10 +210,7 @@ class TlsSide:
         info.verified = self.verifies
         der = tls.getpeercert(True)
         if der is not None:
-            info.peer = Certificate(der)
-            inner: Any = tls
-            sent = inner._sslobj.get_unverified_chain()  # public from Python 3.13 on
-            info.chain = [each.public_bytes(_DER) for each in sent or ()]
+            info.peer = self._peers.get(der) or self._read_peer(der)
         by_sni = self.checks_sni and bool(server_name)
         self.rules.check(info.peer, self.stats, server_name if by_sni else peer_name, by_sni)
         self.stats.saw(info.version, info.cipher)
@@ -219,6 +219,13 @@ class TlsSide:
         if info.peer is None:
             self.stats.no_certificate.value += 1
         return info
+
+    def _read_peer(self, der: bytes) -> Certificate:
+        """Raises BadCertificate."""
+        if len(self._peers) >= _MOST_PEERS:
+            self._peers.clear()
+        read = self._peers[der] = Certificate(der)
+        return read
 
     def failed(self, error: ssl.SSLError) -> str:
         """Counts a handshake that failed and says why, in Envoy's words."""

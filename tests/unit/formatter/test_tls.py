@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,12 +17,22 @@ from tests.support.certs import Authority, serial_text
 PAIR = Authority().signs("peer", dns=("a.example", "b.example"), uri=("spiffe://a",))
 
 
-def shown(text: str) -> str:
+PEER = Certificate(ssl.PEM_cert_to_DER_cert(PAIR.certificate))
+
+
+def handshake(*chain: bytes) -> Any:
+    """What of an ssl.SSLObject is read."""
+    sent = [SimpleNamespace(public_bytes=lambda encoding, der=der: der) for der in chain]
+    inner = SimpleNamespace(get_unverified_chain=lambda: sent)
+    return SimpleNamespace(session=SimpleNamespace(id=b"\xab"), _sslobj=inner)
+
+
+def shown(text: str, *more: bytes) -> str:
     info = ConnectionInfo(1, "192.0.2.1:1", "192.0.2.2:2", 0.0)
     stream = StreamInfo(info, 0.0, 0.0)
-    tls = info.tls = stream.upstream_tls = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", "ab")
-    tls.peer = Certificate(ssl.PEM_cert_to_DER_cert(PAIR.certificate))
-    tls.chain = [tls.peer.der]
+    seen = handshake(PEER.der, *more)
+    tls = info.tls = stream.upstream_tls = TlsInfo("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", seen)
+    tls.peer = PEER
     return compile_format(text).format(stream)
 
 
@@ -36,6 +48,14 @@ def test_of_clients() -> None:
     serial = serial_text(PAIR.parsed.serial_number)
     assert shown("%DOWNSTREAM_PEER_SERIAL% %DOWNSTREAM_PEER_CHAIN_SERIALS%") == f"{serial} {serial}"
     assert shown("%DOWNSTREAM_PEER_CERT%").startswith("-----BEGIN%20CERTIFICATE-----%0A")
+
+
+def test_a_session_and_what_else_was_sent() -> None:
+    serial = serial_text(PAIR.parsed.serial_number)
+    assert shown("%DOWNSTREAM_TLS_SESSION_ID%") == "ab"
+    assert shown("%DOWNSTREAM_PEER_CHAIN_SERIALS%", b"0\x03what") == f"{serial},", (
+        "nobody has verified the second"
+    )
 
 
 @pytest.mark.parametrize(

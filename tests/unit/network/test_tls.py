@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.base.x509 import DNS, Certificate
-from proxy.network.tls import PeerRules, TlsRefused, is_named
+from proxy.network import tls as network_tls
+from proxy.network.tls import PeerRules, TlsRefused, TlsSide, is_named
 from proxy.stats.store import Store
 from proxy.stats.tls import TlsStats
-from tests.support.certs import Authority
+from tests.support.certs import Authority, Pair
 
 PEER = Certificate(
     ssl.PEM_cert_to_DER_cert(
@@ -59,3 +61,46 @@ def test_a_name_beside_the_configured_ones_and_in_their_place() -> None:
     assert checked(anybody, "a.example", peer=None) == ("peer did not return a certificate", 0, 1)
     assert checked(NOBODY, "a.example")[1] == 1, "both have to be right"
     assert checked(NOBODY, "a.example", True) == ("", 0, 0)
+
+
+ANYBODY = PeerRules((), frozenset(), frozenset())
+
+
+def context_of(pair: Pair, authority: Authority, folder: Path, is_server: bool) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.load_verify_locations(cadata=authority.pem)
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_cert_chain(*pair.write(folder, pair.parsed.subject.rfc4514_string()))
+    return made
+
+
+class Shaken:
+    """A client's handshake with a side, in memory."""
+
+    def __init__(self, side: TlsSide, client: ssl.SSLContext) -> None:
+        self.there, self.back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.ours = side.begin(self.there, self.back, "")
+        theirs = client.wrap_bio(self.back, self.there)
+        for end in (theirs, self.ours, theirs, self.ours):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+        self.info = side.shaken(self.ours)
+
+
+def test_what_a_handshake_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that comes again is not read again, and no more than so many are kept."""
+    authority = Authority()
+    server = context_of(authority.signs("server"), authority, tmp_path, True)
+    clients = [context_of(authority.signs(name), authority, tmp_path, False) for name in ("one", "two")]
+    side = TlsSide(server, True, ANYBODY, TlsStats(Store().scope("listener.l"), True))
+    monkeypatch.setattr(network_tls, "_MOST_PEERS", 1)
+    first, again, other, back = (Shaken(side, clients[at]).info for at in (0, 0, 1, 0))
+    assert first.peer is not None and first.peer.subject == "CN=one" and first.verified
+    assert again.peer is first.peer
+    assert other.peer is not None and other.peer.subject == "CN=two"
+    assert back.peer is not None and back.peer is not first.peer and back.peer.der == first.peer.der
+    assert first.chain[0] == first.peer.der and len(first.chain) == 2, "its issuer comes with it"
+    assert len(first.session_id) == 64 and first.session_id != again.session_id
