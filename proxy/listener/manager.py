@@ -14,6 +14,7 @@ from proxy.base.init import InitTarget
 from proxy.base.timers import Alarm
 from proxy.http.context import FactoryContext
 from proxy.listener.compile_listener import LISTENER, compile_listener
+from proxy.listener.directory import ListenerDirectory
 from proxy.listener.listener import Listener
 from proxy.listener.overload import ConnectionLimit
 from proxy.network.dispatcher import Dispatcher
@@ -45,9 +46,9 @@ class ListenerManager:
 
     __slots__ = (
         "_added",
-        "_by_address",
         "_closed_to",
         "_created",
+        "_directory",
         "_drained",
         "_draining",
         "_failures",
@@ -71,7 +72,7 @@ class ListenerManager:
     def __init__(self, dispatcher: Dispatcher, context: FactoryContext) -> None:
         self.dispatcher = dispatcher
         self.listeners: list[Listener] = []
-        self._by_address: dict[tuple[str, int], Listener] = {}
+        self._directory = ListenerDirectory()
         self.warming: dict[str, Listener] = {}
         self.draining: list[Listener] = []
         self.failed: dict[str, Failed] = {}
@@ -102,46 +103,38 @@ class ListenerManager:
         listener = compile_listener(reader, context, self.dispatcher, self.limit)
         if listener is None:
             return None
-        if any(other.name == listener.name for other in self.listeners):
+        if self.named(listener.name) is not None:
             reader.unsupported(
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
         for place in listener.places:
-            twin = next((other for other in self.listeners if other.listens_on(place)), None)
+            twin = self._directory.at(place)
             # Without a name of its own a listener is another one to Envoy each time, which is not passed over.
-            is_another = twin is not None and (twin.name != listener.name or not reader.has("name"))
-            if twin is not None and is_another and place.port != 0:
+            if twin is not None and (twin.name != listener.name or not reader.has("name")):
                 reader.fail("address", f'is the address of listener "{twin.name}" as well')
         self._await(listener, context)
         self._added.value += 1
         return listener
 
-    def _index(self) -> None:
-        """The listeners have changed: who has which address now."""
-        self._by_address.clear()
-        for listener in self.listeners:
-            listener.find_listener = self.find
-            for place in listener.places:
-                if place.port is not None:
-                    self._by_address[place.host, place.port] = listener
-                    if place.ipv4_compat:
-                        self._by_address.setdefault(("0.0.0.0", place.port), listener)
-
-    def find(self, ip: str, port: int) -> Listener | None:
-        """The listener of an address: of exactly that one, or of all addresses at its port. One that has stopped is
-        none."""
-        for host in (ip, "::" if ":" in ip else "0.0.0.0"):
-            found = self._by_address.get((host, port))
-            if found is not None and not found.stopped:
-                return found
-        return None
-
     def _await(self, listener: Listener, context: FactoryContext) -> None:
         """It serves when the process does, which waits for what it needs."""
-        self.listeners.append(listener)
-        self._index()
+        self._append(listener)
         listener.target = warming(listener)
         context.init.add(listener.target)
+
+    def _append(self, listener: Listener) -> None:
+        self.listeners.append(listener)
+        self._directory.add(listener)
+        listener.find_listener = self._directory.find
+
+    def _replace(self, old: Listener, listener: Listener) -> None:
+        self.listeners[self.listeners.index(old)] = listener
+        self._directory.renew(self.listeners)
+        listener.find_listener = self._directory.find
+
+    def _drop(self, listener: Listener) -> None:
+        self.listeners.remove(listener)
+        self._directory.renew(self.listeners)
 
     def bind(
         self, context: FactoryContext, inherit: Callable[[str, str], socket.socket | None] | None = None
@@ -159,7 +152,7 @@ class ListenerManager:
         self._serving = True
         for listener in list(self.listeners):
             if listener.added_via_api and not self._bind(listener, None):
-                self.listeners.remove(listener)
+                self._drop(listener)
                 continue
             await listener.serve()
             self._created.value += 1
@@ -196,7 +189,7 @@ class ListenerManager:
             self._forget(waits)
         if not self._serving:
             if active is not None:
-                self.listeners.remove(active)
+                self._drop(active)
                 self._forget(active)
             self._await(listener, context)
             return True
@@ -225,12 +218,12 @@ class ListenerManager:
     def _check_places(self, listener: Listener) -> None:
         """Raises Rejected."""
         for place in listener.places:
-            for other in self.listeners:
-                if other.name != listener.name and place.port != 0 and other.listens_on(place):
-                    raise Rejected(
-                        f"error adding listener: '{listener.name}' has duplicate address '{place.text}' as existing "
-                        f"listener '{other.name}'"
-                    )
+            other = self._directory.at(place)
+            if other is not None and other.name != listener.name:
+                raise Rejected(
+                    f"error adding listener: '{listener.name}' has duplicate address '{place.text}' as existing "
+                    f"listener '{other.name}'"
+                )
 
     def remove(self, name: str) -> bool:
         """A listener that came by ``update`` is gone: its connections finish. False when there is none."""
@@ -239,8 +232,7 @@ class ListenerManager:
         if waits is not None:
             self._forget(waits)
         if active is not None and active.added_via_api:
-            self.listeners.remove(active)
-            self._index()
+            self._drop(active)
             self._retire(active)
         elif waits is None:
             return False
@@ -254,7 +246,7 @@ class ListenerManager:
 
     def named(self, name: str) -> Listener | None:
         """The one that serves, or will, under that name."""
-        return next((each for each in self.listeners if each.name == name), None)
+        return self._directory.named(name)
 
     def _activate(self, listener: Listener, context: FactoryContext) -> None:
         """It has all it needs: from now on it serves, in the place of the one of its name."""
@@ -270,10 +262,9 @@ class ListenerManager:
         if listener.draining or not self._healthy:
             listener.drain_filters()
         if old is None:
-            self.listeners.append(listener)
+            self._append(listener)
         else:
-            self.listeners[self.listeners.index(old)] = listener
-        self._index()
+            self._replace(old, listener)
         self._count()
         assert context.tasks is not None, "the process has them"
         context.tasks.start(listener.serve(), lambda result, error: self._serves(listener, old, error))

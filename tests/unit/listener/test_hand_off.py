@@ -7,16 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from proxy.listener.chain_match import Facts
+from proxy.listener.directory import ListenerDirectory
 from proxy.listener.listener import Listener
-from proxy.listener.manager import ListenerManager
 from proxy.listener.place import Place
 
 
-def manager(*places: tuple[str, Place]) -> ListenerManager:
-    made = object.__new__(ListenerManager)
-    made._by_address = {}
-    made.listeners = [Listener(name, (place,), SimpleNamespace(), None) for name, place in places]
-    made._index()
+def directory(*places: tuple[str, Place]) -> ListenerDirectory:
+    made = ListenerDirectory()
+    made.renew([Listener(name, (place,), SimpleNamespace(), None) for name, place in places])
     return made
 
 
@@ -41,14 +39,39 @@ LISTENERS = (
     ],
 )
 def test_who_listens_at_an_address(ip, port, name):
-    found = manager(*LISTENERS).find(ip, port)
+    found = directory(*LISTENERS).find(ip, port)
     assert (found.name if found else None) == name
 
 
 def test_who_has_stopped_is_not_found_and_the_wildcard_stands_in():
-    both = manager(*LISTENERS)
+    both = directory(*LISTENERS)
     both.find("10.0.0.1", 80).stopped = True
     assert both.find("10.0.0.1", 80).name == "wild"
+
+
+def test_whose_address_it_is():
+    """Of that very one: who stands in for others does not have theirs."""
+    owners = directory(*LISTENERS, ("any", Place("10.0.0.3", 0)))
+    asked = [
+        *[place for _, place in LISTENERS],
+        Place("10.0.0.1", 81),
+        Place("0.0.0.0", 81),
+        Place("10.0.0.3", 0),
+    ]
+    found = [owners.at(place) for place in asked]
+    assert [each and each.name for each in found] == [
+        "exact",
+        "wild",
+        "wild6",
+        "both",
+        "pipe",
+        None,
+        None,
+        None,
+    ]
+    assert owners.named("pipe") is found[4] and owners.named("else") is None
+    owners.renew([])
+    assert owners.at(asked[0]) is owners.named("exact") is owners.find("10.0.0.1", 80) is None
 
 
 def test_a_restored_destination_is_what_chains_match_and_logs_say():
