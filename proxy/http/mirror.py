@@ -78,7 +78,7 @@ def start_mirrors(
     for policy in policies:
         if policy.wants(random):
             mirrors.add(policy, headers)
-    if stream.decode_ended and stream.decode_buffer is None:
+    if stream.is_request_whole():
         mirrors.send(stream.request_trailers)
         return None
     return mirrors

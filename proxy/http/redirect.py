@@ -32,7 +32,7 @@ def follow(stream: ActiveStream, policy: InternalRedirectPolicy, response: Respo
     assert stream.cluster is not None
     stats = stream.cluster.stats
     location = response.get(b"location")
-    whole = stream.decode_ended and stream.decode_buffer is None and stream.request_trailers is None
+    whole = stream.is_request_whole() and stream.request_trailers is None
     kept = stream.bytes_received == stream.request_body_bytes
     if not whole or not kept or location is None or not _prepare(stream, policy, response, location):
         stats.upstream_internal_redirect_failed_total.value += 1

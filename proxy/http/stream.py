@@ -197,7 +197,7 @@ class ActiveStream(StreamState, StreamDecoder):
         self.encode_held = -1
         assert self.response_headers is not None
         if self.encode_at <= len(self.chain.encode_headers):
-            self._continue_headers(self.encode_ended and self.encode_buffer is None and not self.encode_kept)
+            self._continue_headers(self.is_response_whole())
         buffered, self.encode_buffer, self.encode_buffered = self.encode_buffer, None, 0
         for data, end, trailers, seen in buffered or ():
             if trailers is None:

@@ -162,6 +162,14 @@ class StreamState(StreamInfo):
         self.log_deadline = inf
         self.timer_owner: Tries | None = None  # the filter that owns the route, try and retry deadlines
 
+    def is_request_whole(self) -> bool:
+        """Nothing more of the request is to come, and no filter before whoever asks holds any of it."""
+        return self.decode_ended and self.decode_buffer is None and not self.decode_kept
+
+    def is_response_whole(self) -> bool:
+        """As is_request_whole, of the response."""
+        return self.encode_ended and self.encode_buffer is None and not self.encode_kept
+
     def filter_config(self, filter: Filter) -> Any:
         """What typed_per_filter_config gives the filter for this request: the most specific one, None without."""
         configs = self.filter_configs(filter)

@@ -227,7 +227,7 @@ class Router(Tries, Owner):
             request.queued_bytes = stream.request_body_bytes
         stream.upstream = request
         if stream.decode_ended and stream.decode_buffer is None and not stream.decode_kept:
-            # else its end is held by a filter before us
+            # as is_request_whole, without the call
             request.ended = True
             if stream.request_trailers is not None:
                 request.trailers = stream.request_trailers

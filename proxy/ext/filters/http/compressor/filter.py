@@ -78,9 +78,8 @@ class CompressorFilter(Filter):
             headers.remove(b"accept-encoding")
         direction = self.request
         library = self._library(route)
-        ends = stream.decode_ended and stream.decode_buffer is None and not stream.decode_kept
         if (
-            not ends
+            not stream.is_request_whole()
             and self.compresses_requests
             and direction.enabled.value
             and headers.upgrade is None
@@ -117,7 +116,7 @@ class CompressorFilter(Filter):
         library = self._library(route)
         rules = self.response
         direction = rules.direction
-        ends = stream.encode_ended and stream.encode_buffer is None and not stream.encode_kept
+        ends = stream.is_response_whole()
         tells = rules.status_header and not ends
         is_candidate = self._is_enabled(route) and self._is_long_enough(headers, library, tells)
         can_be = is_candidate and self._is_allowed(headers, library, tells)

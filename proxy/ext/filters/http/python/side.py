@@ -122,9 +122,7 @@ class DecodeSide(Side):
                 raise ValueError(f"{name} has set a method, path, authority or scheme of {value!r}")
 
     def has_no_body(self, stream: ActiveStream) -> bool:
-        if stream.encode_started:
-            return True
-        return stream.decode_ended and stream.decode_buffer is None and not stream.decode_kept
+        return stream.encode_started or stream.is_request_whole()
 
     def make_hold(self, stream: ActiveStream, filter: Filter) -> Hold:
         return decode_hold(stream, filter)
@@ -151,7 +149,7 @@ class EncodeSide(Side):
             raise ValueError(f"{name} has set the status {status!r}")
 
     def has_no_body(self, stream: ActiveStream) -> bool:
-        return stream.encode_ended and stream.encode_buffer is None and not stream.encode_kept
+        return stream.is_response_whole()
 
     def make_hold(self, stream: ActiveStream, filter: Filter) -> Hold:
         return encode_hold(stream, filter)

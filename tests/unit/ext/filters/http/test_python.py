@@ -18,7 +18,7 @@ from proxy.ext.filters.http.python.faults import LOGGED, WINDOW_S
 from proxy.http.filter import STOP, Filter
 from proxy.http.stream import ActiveStream
 from tests.support.config import TYPES, Config, cluster, zipkin
-from tests.support.transcript import GET, Transcript
+from tests.support.transcript import GET, Transcript, to
 
 PYTHON = "type.googleapis.com/outrider.filters.http.python.v1.Python"
 ROUTER = {"name": "router", "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"}}
@@ -375,6 +375,17 @@ class Sleeper:
 
     async def encode_headers(self, stream: ActiveStream) -> None:
         await gate()
+
+
+def test_a_mirror_gets_the_body_that_waited_behind_a_head() -> None:
+    mirrored = to("a", request_mirror_policies=[{"cluster": "copy"}])
+    talk = Transcript(
+        mirrored, hcm={"http_filters": [python("Sleeper"), ROUTER]}, clusters=[cluster("copy", 9101)]
+    )
+    LOOP[0] = talk.loop
+    talk.client(POST + b"abcdef")
+    open_gate(talk)
+    assert [talk.upstream(number).request.body for number in range(2)] == [b"abcdef"] * 2
 
 
 def test_a_request_without_a_body_ends_with_its_head() -> None:
