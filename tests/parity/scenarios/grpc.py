@@ -154,6 +154,8 @@ def bridged_calls(world: World) -> None:
     for path in ("/direct/x", "/no.Body/Ok"):
         over_http1(world, path, [("content-type", "application/x-protobuf")], b"proto")
     over_http1(world, "/pkg.Svc/Ok", [("content-type", "application/x-protobuf")], b"")
+    for kind in ("Ok?x=1", "Fail"):
+        over_http2(world, f"/pkg.Svc/{kind}", [("content-type", "application/x-protobuf")], b"pro", b"to")
 
 
 def many(count: int) -> Callable[[World], None]:
@@ -223,7 +225,7 @@ SCENARIOS = [
         "unary calls of HTTP/1 clients",
         bridged_calls,
         [("grpc_http1_bridge", "Config", {})],
-        27,
+        29,
     ),
     scenario(
         "grpc-http1-bridge-upgrades",
@@ -236,6 +238,6 @@ SCENARIOS = [
                 {"upgrade_protobuf_to_grpc": True, "ignore_query_parameters": True},
             )
         ],
-        27,
+        29,
     ),
 ]
