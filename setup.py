@@ -38,7 +38,7 @@ INTERPRETED = {
     "proxy/ext/filters/listener/http_inspector.py",  # listener filters extend an interpreted class
     "proxy/ext/filters/listener/proxy_protocol.py",
     "proxy/ext/filters/listener/tls_inspector.py",
-    "proxy/ext/stats_sinks/statsd.py",  # coroutines, sockets
+    "proxy/ext/stats_sinks/statsd.py",  # once in seconds
     "proxy/ext/transport_sockets/common_tls.py",
     "proxy/ext/transport_sockets/tls.py",
     "proxy/ext/tracers/span_exporter.py",

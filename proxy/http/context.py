@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from proxy.base.timers import TimerWheel
     from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcReceiver, GrpcStream
-    from proxy.stats.store import Scope, Store
+    from proxy.stats.store import Counter, Scope, Store
     from proxy.upstream.manager import ClusterManager
 
 
@@ -90,6 +90,26 @@ class Tasks(Protocol):
         """Write what was given to connections outside a turn of the corridor."""
 
 
+class Sender(Protocol):
+    """Takes bytes of ours that nobody answers, and sends them some time. What waits is bounded."""
+
+    def send(self, parts: Sequence[bytes]) -> None:
+        """Never blocks, never raises; what cannot be sent is counted and gone."""
+
+    def close(self) -> None:
+        """Send what can be sent at once, and give up the rest."""
+
+
+class Senders(Protocol):
+    """Sockets of ours that only send. dropped: counts what is lost."""
+
+    def datagrams(self, ip: str, port: int, dropped: Counter) -> Sender:
+        """Over UDP, each part a datagram."""
+
+    def stream(self, cluster: str, dropped: Counter) -> Sender:
+        """Over one connection to a host of a configured cluster, with its pools, breakers and TLS."""
+
+
 class Node:
     """bootstrap.node with the command line's overrides."""
 
@@ -138,6 +158,7 @@ class FactoryContext:
         ""  # of the bootstrap file, to which file names of our own messages are relative; "": where we are
     )
     tasks: Tasks | None = None  # runs coroutines of filters; None: nobody does
+    senders: Senders | None = None  # for sinks; None: there are none
     sources: Sources | None = None  # makes subscriptions of what comes while we run; None: nobody does
     secrets: Secrets | None = None  # certificates and the like by name; None: there are none
     init: InitManager = field(default_factory=lambda: InitManager("Server"))  # waits for what is being built

@@ -26,6 +26,7 @@ from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runt
 from proxy.network.connector import SocketConnector
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.file_watch import FileWatcher
+from proxy.network.senders import NetworkSenders
 from proxy.network.tasks import LoopTasks
 from proxy.runtime.config import compile_layers
 from proxy.runtime.runtime import Runtime
@@ -191,6 +192,7 @@ def _compile(
         runtime=runtime,
         folder=str(Path(options.config_path or loaded.locator.file).parent),
         tasks=LoopTasks(dispatcher),
+        senders=NetworkSenders(dispatcher, clusters),
         sources=sources,
         secrets=secrets,
     )

@@ -266,6 +266,7 @@ class Server:
         if self.admin is not None:
             await self.admin.close()
         self.feed.close()
+        await asyncio.sleep(0)  # its last lines are written before its connection is cut
         parts.dynamic.close()
         parts.secrets.close()
         parts.watcher.close()

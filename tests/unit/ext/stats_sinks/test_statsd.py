@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.api.load import BOOTSTRAP, load_text
-from proxy.ext.stats_sinks import statsd
-from proxy.ext.stats_sinks.statsd import TcpSender, UdpSender, packed
+from proxy.ext.stats_sinks.statsd import NO_DATAGRAMS, packed
 from proxy.server.bootstrap import compile_bootstrap
 from proxy.server.options import Options
-from proxy.stats.store import Counter
 from tests.support.config import Config, address, bootstrap, cluster
 from tests.support.corridor import SilentResolver
 from tests.support.transcript import Transcript
@@ -32,6 +30,7 @@ def test_packing() -> None:
     assert packed(lines, 0) == [line.encode() for line in lines]
     assert packed(lines, 8) == [b"aaaa\nbb", b"cc", b"d" * 30, b"e"]
     assert packed([], 8) == []
+    assert packed(lines[:2], NO_DATAGRAMS) == [b"aaaa\n", b"bb\n"]
 
 
 def made(typed: Config, *clusters: Config) -> Any:
@@ -57,50 +56,26 @@ def test_lines_and_datagrams() -> None:
         sink.close()
 
 
-def test_a_large_page_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statsd, "AT_ONCE", 2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heard:
-        heard.bind(("127.0.0.1", 0))
-        heard.settimeout(5)
-        typed = {"@type": f"{METRICS}.StatsdSink", "address": address(heard.getsockname()[1])}
-        talk, (sink,), _ = made(typed)
-        sink.flush([(f"c{number}", 1) for number in range(5)], [])
-        assert len(sink.sender.waiting) == 3
-        talk.waits(1.0)
-        assert not sink.sender.waiting
-        assert [heard.recv(100) for _ in range(5)] == [b"envoy.c%d:1|c" % number for number in range(5)]
-        sink.close()
-
-
-def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statsd, "MAX_WAITING", 3)
-    monkeypatch.setattr(statsd, "AT_ONCE", 0)
-    talk, dropped = Transcript(), Counter()
-    sender = UdpSender(("127.0.0.1", 9), talk.dispatcher.timers, talk.clock, dropped)
-    sender.send(["a"] * 5)
-    assert (len(sender.waiting), dropped.value) == (3, 2)
-    sender.close()
-
-
-def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statsd, "MAX_BUFFERED", 10)
-    talk, dropped = Transcript(), Counter()
-    talk.parts.context.tasks = None
-    sender = TcpSender(talk.parts.context, "a", dropped)
-    sender.send(["12345678"])
-    sender.send(["1"])
-    assert (bytes(sender.buffer), dropped.value) == (b"12345678\n", 1)
+def test_lines_over_a_connection() -> None:
+    typed = {"@type": f"{METRICS}.StatsdSink", "tcp_cluster_name": "tls", "prefix": "p"}
+    talk, (sink,), findings = made(typed, cluster("tls", 9, transport_socket=TLS))
+    assert findings == []
+    sink.close()
+    typed = {"@type": f"{METRICS}.StatsdSink", "tcp_cluster_name": "a", "prefix": "p"}
+    talk, (sink,), findings = made(typed, cluster("a", 9))
+    assert findings == []
+    sink.sender.clusters.start()
+    sink.flush([("a.b", 2)], [])
+    sink.record("h", [1.9, 2.0])
+    talk.loop.run()
+    assert talk.upstream().got == b"p.a.b:2|c\np.h:1|ms\np.h:2|ms\n"
+    sink.close()
 
 
 @pytest.mark.parametrize(
     ("typed", "clusters", "said"),
     [
         ({"@type": f"{METRICS}.StatsdSink", "tcp_cluster_name": "nobody"}, [], "unknown cluster 'nobody'"),
-        (
-            {"@type": f"{METRICS}.StatsdSink", "tcp_cluster_name": "tls"},
-            [cluster("tls", 9, transport_socket=TLS)],
-            "statsd is sent in plain text",
-        ),
         ({"@type": f"{METRICS}.StatsdSink", "address": address(1, "localhost")}, [], "is not an IP address"),
         (
             {"@type": f"{METRICS}.DogStatsdSink", "address": {"pipe": {"path": "/x"}}},
