@@ -75,7 +75,7 @@ class DeltaKind(Kind):
         else:
             refused = self.give(resources, removed, response.system_version_info)
         if not refused:
-            self.versions.update({each.name: each.version for each in resources})
+            self.versions.update({each.name: each.version for each in resources if self.wants(each.name)})
             for name in removed:
                 self.versions.pop(name, None)
         message = self._message()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
@@ -149,6 +150,10 @@ class Kind:
         """The resources wanted by name, in order."""
         return sorted(name for name in self._wanted if name)
 
+    def wants(self, name: str) -> bool:
+        """Whether somebody subscribes to it, or to all."""
+        return name in self._wanted or "" in self._wanted
+
     def add(self, subscription: GrpcSubscription) -> None:
         """One more; it is given at once what is known."""
         before = self._wanted.get(subscription.name, 0)
@@ -285,7 +290,7 @@ class Mux(GrpcReceiver):
             return
         if self._stream is not None:
             self.flush()
-        elif not self._failures:
+        elif self._alarm.when == inf:  # else it waits for its next try
             self._connect()
         self.transport.dispatcher.flush()
 
@@ -328,7 +333,7 @@ class Mux(GrpcReceiver):
         try:
             response.ParseFromString(message)
         except DecodeError:
-            log.warning("%s: what is no %s", self._service.cluster, response.DESCRIPTOR.name)
+            self._break(f"what came is no {response.DESCRIPTOR.name}")
             return
         self._failures = 0
         if response.control_plane.identifier:
@@ -338,6 +343,12 @@ class Mux(GrpcReceiver):
             log.warning("%s: nobody asked for %s", self._service.cluster, response.type_url)
             return
         kind.on_response(response)
+
+    def _break(self, why: str) -> None:
+        """The other end does not speak the protocol: as if it had ended the stream."""
+        if self._stream is not None:
+            self._stream.cancel()
+            self.on_grpc_status(INTERNAL, why)
 
     def on_grpc_status(self, status: int, text: str) -> None:
         """See GrpcReceiver: the stream is lost. Again later: at once, all would come at once."""

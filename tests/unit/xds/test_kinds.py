@@ -199,6 +199,13 @@ def test_delta_removals_and_refusals(world: World) -> None:
     assert kind.versions == {"b": "1"}
 
 
+def test_versions_of_what_nobody_wants_are_not_kept(world: World) -> None:
+    kind = delta(world, ENDPOINTS)
+    world.subscription(kind, "a")
+    kind.on_response(response(kind, {"cluster_name": "a"}, {"cluster_name": "b"}, version="1", nonce="n"))
+    assert kind.versions == {"a": "1"}
+
+
 def test_the_first_answer_is_waited_for_as_long_as_was_said(world: World) -> None:
     kind = sotw(world, CLUSTER)
     world.subscription(kind, timeout_s=2.0)
