@@ -46,6 +46,9 @@ class AdminConnection(asyncio.Protocol):
         """A client connected; one too many is closed at once."""
         self.transport = cast("asyncio.Transport", transport)
         server = self.server
+        if server.stopped:
+            self.transport.abort()
+            return
         if len(server.connections) >= server.max_connections:
             server.stats.cx_overflow.value += 1
             self.transport.abort()

@@ -42,6 +42,7 @@ class HttpServer:
         self.body_limit = body_limit
         self.access_logs: tuple[AccessLog, ...] = ()
         self.connections: set[AdminConnection] = set()
+        self.stopped = False
         self._server: asyncio.Server | None = None
 
     @property
@@ -66,14 +67,19 @@ class HttpServer:
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 
-    async def close(self) -> None:
-        """Stop listening and close every connection; replies already written are still sent."""
+    def stop(self) -> None:
+        """Stop listening and close every connection; replies already written are still sent, but nobody is answered
+        after this: what was accepted and not yet read is closed as well."""
+        self.stopped = True
         server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
+        if server is not None:
+            server.close()
         for connection in list(self.connections):
             connection.close()
+
+    async def close(self) -> None:
+        """``stop``, and let the connections see it."""
+        self.stop()
         await asyncio.sleep(0)
 
     def refusal(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -15,12 +15,15 @@ and none is refused in between. A successor that fails before "serve" changes no
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import socket
+import stat
 import struct
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.stats.store import Names, Values
 
@@ -35,8 +38,10 @@ log = logging.getLogger("main")
 MOST_DESCRIPTORS: Final = 250
 _TIMEOUT_S: Final = 10.0
 _MOST_BYTES: Final = 64 * 1024 * 1024
-ADMIN: Final = "admin interface"  # no place is called so
+_MOST_ASKED: Final = 4096
 
+#: (listener, place as configured, socket)
+Sockets = list[tuple[str, str, socket.socket]]
 Exported = tuple[int, float, list[int], dict[int, int]]
 
 
@@ -45,14 +50,14 @@ class Gives(Protocol):
 
     store: Store
 
-    def listening_sockets(self) -> list[tuple[str, str, socket.socket]]:
-        """(listener, place as configured, socket)."""
+    def listening_sockets(self) -> Sockets:
+        """All that are listened on."""
 
     def hand_over(self) -> None:
         """The successor serves: accept no more, finish what runs, end."""
 
 
-class HandoverFailed(Exception):
+class HandoverFailed(OSError):
     """There is nobody to take over from, or it said something else."""
 
 
@@ -114,6 +119,8 @@ class Giver:
         try:
             data = self._successor.recv(4096)
             self._pending += data
+            if len(self._pending) > _MOST_ASKED:
+                raise ValueError("no question of ours")
             while b"\n" in self._pending and self._successor is not None:
                 line, _, self._pending = self._pending.partition(b"\n")
                 self._answer(json.loads(line).get("op"))
@@ -128,8 +135,13 @@ class Giver:
             send_sockets(self._successor, self._gives.listening_sockets())
         elif asked == "serve":
             self._stop_listening()
-            self._sent = Counts.of(self._gives.store)
-            self._successor.sendall(self._sent.line())
+            sent = Counts.of(self._gives.store)
+            try:
+                self._successor.sendall(sent.line())
+            except OSError:
+                self.start()  # it is gone: there may be another one
+                raise
+            self._sent = sent
             log.info("a successor serves")
             self._gives.hand_over()
 
@@ -146,7 +158,8 @@ class Giver:
             self._listener.close()
             self._listener = None
             if not self._path.startswith("@"):
-                _remove_stale(self._path)
+                with suppress(FileNotFoundError):
+                    os.unlink(self._path)
 
     def close(self) -> None:
         """The process ends: the successor gets what has been counted since."""
@@ -160,19 +173,53 @@ class Giver:
 
 
 def _remove_stale(path: str) -> None:
+    """What one that was killed has left. Raises OSError where somebody listens there."""
     try:
-        os.unlink(path)
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # nothing of ours: binding will say so
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_TIMEOUT_S)
+            probe.connect(path)
     except FileNotFoundError:
         return
+    except ConnectionRefusedError:
+        os.unlink(path)
+        return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def send_sockets(to: socket.socket, sockets: list[tuple[str, str, socket.socket]]) -> None:
+def send_sockets(to: socket.socket, sockets: Sockets) -> None:
     """Listening sockets with their names, in batches that the kernel takes."""
     batches = [sockets[at : at + MOST_DESCRIPTORS] for at in range(0, len(sockets), MOST_DESCRIPTORS)] or [[]]
     for at, batch in enumerate(batches):
         named = [[listener, place] for listener, place, _ in batch]
         line = json.dumps({"sockets": named, "more": at + 1 < len(batches)}).encode() + b"\n"
         socket.send_fds(to, [line], [each.fileno() for _, _, each in batch])
+
+
+def receive_sockets(
+    peer: socket.socket, pending: bytes
+) -> tuple[dict[tuple[str, str], socket.socket], bytes]:
+    """What ``send_sockets`` has sent, by (listener, place), and the bytes behind it. Raises EOFError, OSError, and
+    ValueError, KeyError or TypeError for anything else. A batch's descriptors come with its first byte."""
+    found: dict[tuple[str, str], socket.socket] = {}
+    more = True
+    while more:
+        descriptors: list[int] = []
+        while b"\n" not in pending:
+            data, came, _, _ = socket.recv_fds(peer, 65536, MOST_DESCRIPTORS)
+            descriptors += came
+            if not data or len(pending) > _MOST_BYTES:
+                for each in descriptors:
+                    os.close(each)
+                raise EOFError("the answer ends early")
+            pending += data
+        line, _, pending = pending.partition(b"\n")
+        batch = json.loads(line)
+        for (listener, place), descriptor in zip(batch["sockets"], descriptors, strict=True):
+            found[listener, place] = socket.socket(fileno=descriptor)
+        more = bool(batch["more"])
+    return found, pending
 
 
 # -- the successor -------------------------------------------------------------------------------------------------------
@@ -190,31 +237,13 @@ class Inherited:
         try:
             self._peer.connect(_address(path))
             self._ask("take")
-            while self._receive_sockets():
-                continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._sockets, self._pending = receive_sockets(self._peer, b"")
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             self.close()
             raise HandoverFailed(f"nothing can be taken over at {path}: {error}") from None
 
     def _ask(self, what: str) -> None:
         self._peer.sendall(json.dumps({"op": what}).encode() + b"\n")
-
-    def _receive_sockets(self) -> bool:
-        """One batch; whether there is more. A batch's descriptors come with its first byte, and batches one by one."""
-        data, descriptors = self._pending, []
-        while b"\n" not in data:
-            more, came, _, _ = socket.recv_fds(self._peer, 65536, MOST_DESCRIPTORS)
-            descriptors += came
-            if not more or len(data) > _MOST_BYTES:
-                for each in descriptors:
-                    os.close(each)
-                raise ValueError("the answer ends early")
-            data += more
-        line, _, self._pending = data.partition(b"\n")
-        batch = json.loads(line)
-        for (listener, place), descriptor in zip(batch["sockets"], descriptors, strict=True):
-            self._sockets[listener, place] = socket.socket(fileno=descriptor)
-        return bool(batch["more"])
 
     def take(self, listener: str, place: str) -> socket.socket | None:
         """The listening socket of a place; of another listener's name if that one is gone. None: bind anew."""
@@ -225,7 +254,7 @@ class Inherited:
         return found
 
     def serve(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
-        """We serve: the other one may end. Its counters are ours from now on. Raises HandoverFailed."""
+        """We serve: the other one may end. Its counters are ours from now on; they are lost if it has died."""
         for left in self._sockets.values():
             left.close()
         self._sockets.clear()
@@ -237,8 +266,12 @@ class Inherited:
                     raise ValueError("the answer ends early")
                 self._pending += data
             self._add(store)
+        except TimeoutError:
+            log.warning("the process before has not answered yet")
         except (OSError, ValueError) as error:
-            raise HandoverFailed(f"the process before did not hand over: {error}") from None
+            log.warning("the process before did not hand over: %s", error)
+            self._peer.close()
+            return
         self._peer.setblocking(False)
         loop.add_reader(self._peer.fileno(), self._listen, store, loop)
 
@@ -250,15 +283,19 @@ class Inherited:
         except OSError:
             data = b""
         self._pending += data
-        if b"\n" in self._pending:
-            self._add(store)
+        try:
+            while b"\n" in self._pending:
+                self._add(store)
+        except ValueError as error:
+            log.warning("the process before: %s", error)
+            data = b""
         if not data or len(self._pending) > _MOST_BYTES:
             loop.remove_reader(self._peer.fileno())
             self._peer.close()
 
     def _add(self, store: Store) -> None:
         line, _, self._pending = self._pending.partition(b"\n")
-        Counts.read(json.loads(line)["counters"]).add_to(store)
+        Counts.read(line).add_to(store)
 
     def close(self) -> None:
         """Give everything back that was not taken."""
@@ -290,9 +327,10 @@ class Counts:
         )
 
     @classmethod
-    def read(cls, given: Any) -> Counts:
-        """From JSON. Raises ValueError for what is none."""
+    def read(cls, line: bytes) -> Counts:
+        """From ``line``'s JSON. Raises ValueError for what is none."""
         try:
+            given = json.loads(line)["counters"]
             histograms = {
                 str(name): (str(unit), (int(count), float(total), list(map(int, buckets)), _bins(bins)))
                 for name, (unit, (count, total, buckets, bins)) in given["histograms"].items()

@@ -28,9 +28,7 @@ from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import Drain
-from proxy.server.handover import ADMIN, Giver, HandoverFailed, Inherited
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
-from proxy.server.supervisor import Link
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
@@ -41,7 +39,9 @@ if TYPE_CHECKING:
     from proxy.admin.server import AdminServer
     from proxy.http.context import Node
     from proxy.network.tls import TlsSide
+    from proxy.server.handover import Giver, Inherited, Sockets
     from proxy.server.options import Options
+    from proxy.server.supervisor import Link
 
 log = logging.getLogger("main")
 
@@ -50,6 +50,8 @@ LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING = 0, 1, 2, 3
 STATE_NAMES = ("LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING")
 #: how long the last spans may take to reach their collector when the process ends, seconds
 LAST_SPANS_S = 1.0
+#: what the admin interface's listening socket is called when it is handed on: no listener or place is
+ADMIN = "admin interface"
 
 
 class Server:
@@ -72,11 +74,10 @@ class Server:
         self.feed = SinkFeed(self.store, self.parts.sinks)
         self.admin: AdminServer | None = None
         self.admin_address: tuple[str, int] | None = None
-        self.link = Link(options.supervised) if options.supervised else None
+        self.link = _link(options)
         self.inherited: Inherited | None = None
         self.giver: Giver | None = None
         self._admin_socket: socket.socket | None = None  # of who was here before
-        self._closing_admin: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         self.stopped = asyncio.Event()
         self._state = self.store.gauge("server.state")
@@ -89,6 +90,7 @@ class Server:
         self._state.set(PRE_INITIALIZING)
         self._healthy = True
         self._draining = False
+        self._signalled = False
         self._drain = Drain(
             self.parts.listeners, options, self.clock, self.dispatcher.timers, loop, self.stopped.set
         )
@@ -159,12 +161,14 @@ class Server:
         if self.link is not None:
             self.link.serve(self.listening_sockets(), self.loop, self.quit)
         if self._options.handover_path:
+            from proxy.server.handover import Giver
+
             self.giver = Giver(self._options.handover_path, self.loop, self)
             self.giver.start()
 
     # -- handover.Gives ------------------------------------------------------------------------------------------
 
-    def listening_sockets(self) -> list[tuple[str, str, socket.socket]]:
+    def listening_sockets(self) -> Sockets:
         found = [
             (listener.name, place.text, bound)
             for listener in self.parts.listeners.listeners
@@ -175,14 +179,14 @@ class Server:
         return found
 
     def hand_over(self) -> None:
+        if self.admin is not None:
+            self.admin.stop()  # at once: an answer of ours would show more than the successor was told of
         if self._draining:
             return
         self._draining = True
         self._state.set(DRAINING)
         self._live.set(0)
         self._drain.begin_handover()
-        if self.admin is not None:
-            self._closing_admin = self.loop.create_task(self.admin.close())
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -239,11 +243,13 @@ class Server:
         self._fold_alarm.at(self.clock.monotonic() + 1.0)
 
     def on_signal(self) -> None:
-        """SIGTERM, SIGINT: the first drains, the second ends at once."""
-        if self._draining:
+        """SIGTERM, SIGINT: the first drains, the second ends at once. A drain that something else began (a handover,
+        /quitquitquit of a preStop hook) goes on."""
+        if self._signalled:
             log.warning("second signal: exiting at once")
             self.stopped.set()
             return
+        self._signalled = True
         self.quit()
 
     def quit(self) -> None:
@@ -422,8 +428,19 @@ async def serve(options: Options, loaded: Loaded) -> int:
     return 0
 
 
+def _link(options: Options) -> Link | None:
+    """To the supervisor, if there is one."""
+    if not options.supervised:
+        return None
+    from proxy.server.supervisor import Link
+
+    return Link(options.supervised)
+
+
 def _inherit(options: Options) -> Inherited | None:
     """Raises HandoverFailed where there must be somebody and is not."""
+    from proxy.server.handover import HandoverFailed, Inherited
+
     try:
         return Inherited(options.handover_path)
     except HandoverFailed as error:
@@ -454,6 +471,6 @@ def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(serve(options, loaded))
-    except (OSError, HandoverFailed) as error:
+    except OSError as error:
         log.critical("error initializing: %s", error)
         return 1

@@ -11,7 +11,6 @@ fail as well. One whose supervisor has gone ends.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -21,7 +20,7 @@ import subprocess
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.server.handover import MOST_DESCRIPTORS, Counts, send_sockets
+from proxy.server.handover import Counts, Sockets, receive_sockets, send_sockets
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,8 +37,6 @@ _WELL_S: Final = 30.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _HEAD: Final = struct.Struct("<QII")  # sequence, length, checksum
 _SLOT: Final = 32 * 1024 * 1024  # sparse: what is not written takes no memory
-
-Sockets = list[tuple[str, str, socket.socket]]
 
 
 class Memory:
@@ -71,28 +68,6 @@ class Memory:
                 best, sequence = data, number
         self._sequence = max(self._sequence, sequence)
         return best
-
-
-def receive_sockets(
-    peer: socket.socket, pending: bytes
-) -> tuple[dict[tuple[str, str], socket.socket], bytes] | None:
-    """All batches of sockets, and what came behind them; None when the other end has closed."""
-    found: dict[tuple[str, str], socket.socket] = {}
-    more = True
-    while more:
-        descriptors: list[int] = []
-        while b"\n" not in pending:
-            data, came, _, _ = socket.recv_fds(peer, 65536, MOST_DESCRIPTORS)
-            descriptors += came
-            if not data:
-                return None
-            pending += data
-        line, _, pending = pending.partition(b"\n")
-        batch = json.loads(line)
-        for (listener, place), descriptor in zip(batch["sockets"], descriptors, strict=True):
-            found[listener, place] = socket.socket(fileno=descriptor)
-        more = bool(batch["more"])
-    return found, pending
 
 
 # -- the parent ----------------------------------------------------------------------------------------------------------
@@ -142,14 +117,17 @@ class Supervisor:
         flag = ["--supervised", "{},{}".format(*descriptors)]
         self._memory.read()  # its sequence goes on
         with ours:
-            self._worker = subprocess.Popen([*self._argv, *flag], pass_fds=descriptors)
+            # A group of its own: what a terminal sends to ours would reach it twice, and a second signal ends at once.
+            self._worker = subprocess.Popen([*self._argv, *flag], pass_fds=descriptors, process_group=0)
             theirs.close()
+            if self._stopping:  # told while there was nobody to tell
+                self._worker.send_signal(signal.SIGTERM)
             try:
                 send_sockets(ours, [(*key, each) for key, each in self._kept.items()])
-                given = receive_sockets(ours, b"")
-                if given is not None:
-                    self._keep(given[0])
-                    ours.recv(1)  # until it ends
+                self._keep(receive_sockets(ours, b"")[0])
+                ours.recv(1)  # until it ends
+            except EOFError:
+                pass  # it has ended without ever serving
             except OSError as error:
                 log.warning("a worker: %s", error)
             return self._worker.wait()
@@ -174,8 +152,10 @@ class Link:
         self._memory = Memory(memory)
         os.set_inheritable(pair, False)
         os.set_inheritable(memory, False)
-        given = receive_sockets(self._peer, b"")
-        self._sockets = given[0] if given is not None else {}
+        try:
+            self._sockets, _ = receive_sockets(self._peer, b"")
+        except EOFError:
+            raise OSError("the supervisor has gone") from None
         self._too_long = False
 
     def take(self, listener: str, place: str) -> socket.socket | None:
@@ -186,7 +166,7 @@ class Link:
         """Go on counting where the one before us stood."""
         data = self._memory.read()
         if data:
-            Counts.read(json.loads(data)["counters"]).add_to(store)
+            Counts.read(data).add_to(store)
 
     def serve(self, sockets: Sockets, loop: asyncio.AbstractEventLoop, on_gone: Callable[[], None]) -> None:
         """We serve. on_gone: called when the supervisor has ended."""

@@ -23,6 +23,7 @@ NEVER_PLAIN = (
     *("opentelemetry", "prometheus_client", "rich", "click", "aiodns", "pycares", "re2", "h2", "aiohttp"),
     *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
     "proxy.ext.filters.http.python",
+    *("proxy.server.handover", "proxy.server.supervisor"),
     *("orjson", "uuid", "email", "html", "ctypes", "shutil", "google.protobuf.json_format"),
     # protobuf's implementation in pure Python, which most of its public modules import
     *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
@@ -58,8 +59,6 @@ def listed(root: Path, code: str, what: str = "sys.modules") -> set[str]:
 #: of a process that serves
 SERVING = (
     "proxy.server.main",
-    "proxy.server.handover",
-    "proxy.server.supervisor",
     "proxy.server.drain",
     "uvloop",
 )

@@ -156,6 +156,20 @@ def test_quitquitquit_drains(start_outrider, simple, port, upstream):
     ends_within(proxy, 5)
 
 
+def test_a_signal_behind_quitquitquit_is_the_first_one(start_outrider, simple, port, upstream):
+    """A preStop hook drains, then the kubelet sends SIGTERM: what runs is finished all the same."""
+    upstream.script = [Wait(1.0), reply()]
+    proxy = start_outrider(simple)
+    with Client(port) as client:
+        client.send(request("GET", "/"))
+        upstream.wait_for(1)
+        assert proxy.admin("/quitquitquit", "POST") == (200, "OK\n")
+        proxy.signal(signal.SIGTERM)
+        assert client.read().status == 200
+    ends_within(proxy, 5)
+    assert "second signal" not in proxy.output()
+
+
 def test_drain_listeners_gracefully_keeps_serving(start_outrider, simple, port):
     """Idle connections stay, as in Envoy: a request may be on its way on them."""
     proxy = start_outrider(simple)

@@ -1,0 +1,66 @@
+"""The supervisor, with a worker of three lines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from proxy.server.supervisor import Supervisor
+
+#: says that it serves (nothing), then either dies or waits
+WORKER = """
+import socket, sys, time
+from proxy.server.handover import receive_sockets, send_sockets
+pair = socket.socket(fileno=int(sys.argv[-1].partition(",")[0]))
+receive_sockets(pair, b"")
+send_sockets(pair, [])
+{then}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """The supervisor takes the process's signals for itself."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    kept |= {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def supervisor(then: str, wait) -> Supervisor:
+    return Supervisor([sys.executable, "-c", WORKER.format(then=then)], lambda: 0.0, wait)
+
+
+def test_told_to_end_between_two_workers():
+    """Nobody is there to be told: neither is another one begun."""
+    paused = []
+
+    def wait(seconds: float) -> None:
+        paused.append(seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert supervisor("sys.exit(3)", wait).run() == 0
+    assert paused == [0.0]
+
+
+def test_told_to_end_while_a_worker_is_being_made(monkeypatch):
+    """The signal comes before there is a worker to hand it to, and must not be lost."""
+    made = supervisor("time.sleep(60)", lambda seconds: None)
+    read = made._memory.read
+
+    def read_and_be_told() -> bytes:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return read()
+
+    monkeypatch.setattr(made._memory, "read", read_and_be_told)
+    assert made.run() == 128 + signal.SIGTERM
+
+
+def test_a_worker_is_in_a_group_of_its_own():
+    """Ctrl-C in a terminal goes to all of a group: the worker would get it twice, and end at once."""
+    made = supervisor("import os; sys.exit(os.getpgrp() != os.getpid())", lambda seconds: None)
+    assert made.run() == 0
