@@ -67,11 +67,19 @@ def _read(folder: str, name: str) -> str:
 
 def _add_probes(bootstrap: dict[str, Any], settings: Settings) -> None:
     """Probes of the application that the injection has rewritten to be asked here. Raises ValueError."""
-    probers = os.environ.get(PROBERS)
-    if probers:
-        from proxy.probes.config import add_probes
+    text = os.environ.get(PROBERS)
+    holds = False
+    if text:
+        from proxy.probes.config import add_probes, hold_readiness, read_probers
+        from proxy.sidecar.bootstrap import READINESS, READY
 
+        probers = read_probers(text)
         add_probes(bootstrap, probers, ipv6=settings.ipv6)
+        holds = settings.ready_with_app and hold_readiness(bootstrap, probers, READINESS, READY)
+    if settings.ready_with_app and not holds:
+        sys.stderr.write(
+            f"outrider sidecar: warning: ready-with-app has no effect: {PROBERS} has no readiness probe\n"
+        )
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,10 @@ FIELDS = {
 }
 PODINFO = f"{CONTAINER}-podinfo"
 TMP = f"{CONTAINER}-tmp"
-WAIT = ["outrider", "ready", "--url", f"http://127.0.0.1:{READY_PORT}/healthz/ready", "--wait", "60s"]
+#: whether the sidecar serves. /healthz/ready may wait for the application, which itself waits for this
+STARTED = "/healthz/startup"
+READY = "/healthz/ready"
+WAIT = ["outrider", "ready", "--url", f"http://127.0.0.1:{READY_PORT}{STARTED}", "--wait", "60s"]
 
 
 def init_container(settings: Settings) -> dict[str, Any]:
@@ -69,8 +72,8 @@ def sidecar_container(
             "runAsNonRoot": True,
             "runAsUser": UID,
         },
-        "startupProbe": _ready_probe(every_s=1, failures=600),
-        "readinessProbe": _ready_probe(every_s=15, failures=4),
+        "startupProbe": _probe(STARTED, every_s=1, failures=600),
+        "readinessProbe": _probe(READY, every_s=15, failures=4),
         "volumeMounts": [
             {"mountPath": "/etc/podinfo", "name": PODINFO, "readOnly": True},
             {"mountPath": "/tmp", "name": TMP},
@@ -94,8 +97,8 @@ def volumes() -> list[dict[str, Any]]:
     ]
 
 
-def _ready_probe(every_s: int, failures: int) -> dict[str, Any]:
-    asked = {"path": "/healthz/ready", "port": READY_PORT}
+def _probe(path: str, every_s: int, failures: int) -> dict[str, Any]:
+    asked = {"path": path, "port": READY_PORT}
     return {"httpGet": asked, "periodSeconds": every_s, "timeoutSeconds": 3, "failureThreshold": failures}
 
 

@@ -1,4 +1,4 @@
-"""Asks the application what the kubelet asks of the sidecar. A Python filter (docs/python-filters.md).
+"""Asks the application what the kubelet asks of the sidecar. Python filters (docs/python-filters.md).
 
 Success is Kubernetes': 200 to 399 of an httpGet, a connection of a tcpSocket, SERVING of a grpc health check.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
 CHECK = "/grpc.health.v1.Health/Check"
+AGENT = "kube-probe/outrider"
 
 
 class AppProbes:
@@ -34,17 +35,18 @@ class AppProbes:
         prober = self.probers.get(headers.path.decode("latin-1").partition("?")[0])
         if prober is None:
             return
-        agent = (headers.get(b"user-agent") or b"kube-probe/outrider").decode("latin-1")
+        agent = (headers.get(b"user-agent") or AGENT.encode()).decode("latin-1")
+        why = await self.ask(prober, agent)
+        stream.local_reply(503 if why else 200, f"{why or 'ok'}\n".encode())
+
+    async def ask(self, prober: dict[str, Any], agent: str) -> str:
+        """Why it failed, "" when it did not; counted."""
         why = await self._ask(prober, agent)
-        if why:
-            self.failed.value += 1
-            stream.local_reply(503, f"{why}\n".encode())
-        else:
-            self.succeeded.value += 1
-            stream.local_reply(200, b"ok\n")
+        counter = self.failed if why else self.succeeded
+        counter.value += 1
+        return why
 
     async def _ask(self, prober: dict[str, Any], agent: str) -> str:
-        """Why it failed, "" when it did not."""
         if "httpGet" in prober:
             return await self._http(prober, prober["httpGet"], agent)
         if "grpc" in prober:
@@ -95,6 +97,26 @@ class AppProbes:
             return f"no connection to the application: {error or 'it took too long'}"
         writer.close()
         return ""
+
+
+class HoldReadiness(AppProbes):
+    """config: {"probers": by path, "path": of the sidecar's own readiness}. That path goes on (to the sidecar's answer) only
+    while every prober succeeds; all are asked at once."""
+
+    def __init__(self, config: dict[str, Any], context: FilterContext) -> None:
+        super().__init__(config, context)
+        self.path: str = config["path"]
+
+    async def decode_headers(self, stream: ActiveStream) -> None:
+        """Answer 503 where the application is not ready."""
+        headers = stream.request_headers
+        assert headers is not None
+        if headers.path.decode("latin-1").partition("?")[0] != self.path:
+            return
+        answers = await asyncio.gather(*(self.ask(each, AGENT) for each in self.probers.values()))
+        whys = [f"{path}: {why}\n" for path, why in zip(self.probers, answers, strict=True) if why]
+        if whys:
+            stream.local_reply(503, "".join(whys).encode())
 
 
 def varint(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Probers → a listener with the filter of app.py, and a cluster for each that is asked over HTTP.
+"""Probers → a listener with a filter of app.py, and a cluster for each that is asked over HTTP.
 
 Probers are JSON, by path: ``{"/app-health/web/livez": {"httpGet": {"path": "/", "port": 80}, "timeoutSeconds": 2}}``, with
 ``tcpSocket`` and ``grpc`` beside ``httpGet``, as Kubernetes writes them, ports as numbers.
@@ -11,6 +11,8 @@ from typing import Any
 
 PORT = 15020
 MAX_PROBERS = 1000
+#: how the paths of readiness probes end (proxy/inject/probes.py)
+READINESS = "/readyz"
 Config = dict[str, Any]
 _TYPES = "type.googleapis.com/envoy.extensions"
 _KINDS = ("httpGet", "tcpSocket", "grpc")
@@ -32,6 +34,9 @@ def read_probers(text: str) -> dict[str, Config]:
         kinds = [kind for kind in _KINDS if isinstance(prober, dict) and isinstance(prober.get(kind), dict)]
         if len(kinds) != 1 or not path.startswith("/"):
             raise BadProbers(f"{path!r} has not one of {', '.join(_KINDS)}")
+        headers = prober[kinds[0]].get("httpHeaders") or []
+        if not isinstance(headers, list) or not all(isinstance(each, dict) for each in headers):
+            raise BadProbers(f"{path!r}: httpHeaders is no list of names and values")
         port = prober[kinds[0]].get("port")
         if type(port) is not int or not 0 < port < 65536:
             raise BadProbers(f"{path!r}: port {port!r} is no port")
@@ -53,9 +58,8 @@ def cluster_name(prober: Config) -> str:
     return f"app_probe_{kind}_{prober[kind if kind == 'grpc' else 'httpGet']['port']}"
 
 
-def add_probes(bootstrap: Config, text: str, port: int = PORT, ipv6: bool = False) -> None:
-    """Put them into a bootstrap. Raises BadProbers."""
-    probers = read_probers(text)
+def add_probes(bootstrap: Config, probers: dict[str, Config], port: int = PORT, ipv6: bool = False) -> None:
+    """Put them into a bootstrap."""
     if not probers:
         return
     resources = bootstrap.setdefault("static_resources", {})
@@ -65,21 +69,37 @@ def add_probes(bootstrap: Config, text: str, port: int = PORT, ipv6: bool = Fals
     resources.setdefault("clusters", []).extend(clusters.values())
 
 
-def _listener(probers: dict[str, Config], port: int, ipv6: bool) -> Config:
+def hold_readiness(bootstrap: Config, probers: dict[str, Config], listener: str, path: str) -> bool:
+    """Let the sidecar's own ``path`` on ``listener`` answer 503 while a readiness probe of the application fails. Their
+    clusters come by ``add_probes``. Whether there is such a probe."""
+    asked = {name: prober for name, prober in probers.items() if name.endswith(READINESS)}
+    if asked:
+        (held,) = (each for each in bootstrap["static_resources"]["listeners"] if each["name"] == listener)
+        manager = held["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["http_filters"].insert(0, _asks("HoldReadiness", asked, path=path))
+    return bool(asked)
+
+
+def _asks(name: str, probers: dict[str, Config], **config: Any) -> Config:
+    """A filter of app.py."""
     longest = max(timeout_s(prober) for prober in probers.values())
-    ask = {
+    typed = {
         "@type": "type.googleapis.com/outrider.filters.http.python.v1.Python",
-        "filter": "proxy.probes.app:AppProbes",
+        "filter": f"proxy.probes.app:{name}",
         "timeout": f"{longest + 1}s",
-        "config": {"probers": probers},
+        "config": {"probers": probers, **config},
     }
+    return {"name": "app_probes", "typed_config": typed}
+
+
+def _listener(probers: dict[str, Config], port: int, ipv6: bool) -> Config:
     nothing = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
     hcm = {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "app_probes",
         "route_config": {"virtual_hosts": [{"name": "none", "domains": ["*"], "routes": [nothing]}]},
         "http_filters": [
-            {"name": "app_probes", "typed_config": ask},
+            _asks("AppProbes", probers),
             {"name": "router", "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"}},
         ],
     }

@@ -30,6 +30,9 @@ COLLECTOR: Final = "trace_collector"
 #: where inbound connections to the application come from: the capture rules leave these alone (capture.rules)
 SOURCES: Final = ("127.0.0.6", "::6")
 METRICS: Final = "/stats/prometheus"
+#: the listener for probes of Kubernetes, and what it answers there
+READINESS: Final = "readiness"
+READY: Final = "/healthz/ready"
 HTTP: Final = ["http/1.0", "http/1.1", "h2c"]
 _FOREVER: Final = "0s"
 
@@ -43,7 +46,7 @@ def make_bootstrap(settings: Settings) -> Config:
             "listeners": [
                 _captured("inbound", "INBOUND", settings.inbound_port, INBOUND, settings),
                 _captured("outbound", "OUTBOUND", settings.outbound_port, PASSTHROUGH, settings),
-                _answers("readiness", settings.ready_port, _probes(), settings),
+                _answers(READINESS, settings.ready_port, _probes(), settings),
                 _answers("metrics", settings.metrics_port, [_asks_admin(METRICS, METRICS)], settings),
             ],
             "clusters": _clusters(settings),
@@ -244,7 +247,7 @@ def _asks_admin(path: str, asked: str) -> Config:
 def _probes() -> list[Config]:
     """Of Kubernetes: started and ready are the same; alive is whoever answers."""
     alive = {"match": {"path": "/healthz/live"}, "direct_response": {"status": 200}}
-    return [_asks_admin("/healthz/ready", "/ready"), _asks_admin("/healthz/startup", "/ready"), alive]
+    return [_asks_admin(READY, "/ready"), _asks_admin("/healthz/startup", "/ready"), alive]
 
 
 def _answers(name: str, port: int, routes: list[Config], settings: Settings) -> Config:

@@ -42,6 +42,7 @@ class Settings:
     tls_cert, tls_key, tls_ca: files, for TLS between sidecars, both sides with a certificate; tls_ranges: networks whose
     pods have a sidecar that knows it; tls_strict: nothing else comes in
     retries: of outbound requests that have not reached anybody
+    ready_with_app: ready only while the application's readiness probes succeed (proxy.probes)
     """
 
     service: str = _UNKNOWN
@@ -68,6 +69,7 @@ class Settings:
     tls_ca: str = ""
     tls_ranges: str = ""
     tls_strict: bool = False
+    ready_with_app: bool = False
     ipv6: bool = False
 
 
@@ -96,6 +98,7 @@ HELP: Final = {
     "tls_ca": "file with the certificates of whom to believe",
     "tls_ranges": "networks whose pods have such a sidecar, comma separated: outbound connections there are TLS",
     "tls_strict": "nothing comes in without TLS from such a sidecar",
+    "ready_with_app": "/healthz/ready says 503 while a readiness probe of the application fails",
     "ipv6": "listen on IPv6 too",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import threading
@@ -15,7 +14,9 @@ import grpc
 import pytest
 
 from proxy.inject.probes import rewrite
-from proxy.probes.config import add_probes
+from proxy.probes.config import add_probes, hold_readiness
+from proxy.sidecar.bootstrap import READINESS, READY, make_bootstrap
+from proxy.sidecar.settings import Settings
 from tests.support.certs import Authority
 from tests.support.client import Response, get
 from tests.support.config import bootstrap
@@ -123,7 +124,7 @@ def port(
         probers |= rewrite({"name": name, "livenessProbe": {**probe, "timeoutSeconds": 5}})[0]
     config = bootstrap(free_port(), [], [])
     listening = free_port()
-    add_probes(config, json.dumps(probers), listening)
+    add_probes(config, probers, listening)
     folder: Path = tmp_path_factory.mktemp("sidecar")
     with Outrider(config, folder=folder):
         yield listening
@@ -163,3 +164,29 @@ def test_the_application_sees_the_kubelets_request(port: int, asked: Upstream) -
     assert request.path == "/204"
     assert request.one("host") == "shop.example.com" and request.one("x-probe") == "yes"
     assert request.one("user-agent") == "kube-probe/1.33"
+
+
+def test_the_sidecar_is_ready_with_the_application(tmp_path: Path) -> None:
+    """/healthz/ready says what the application's readiness probe says; /healthz/startup does not wait for it."""
+    ports = ("inbound_port", "outbound_port", "ready_port", "metrics_port", "admin_port")
+    settings = Settings(**{name: free_port() for name in ports})  # type: ignore[arg-type]
+    status = [503]
+    with Upstream(lambda got: [reply(status[0], b"")]) as upstream:
+        probe = {"readinessProbe": {"httpGet": {"path": "/", "port": upstream.port}, "timeoutSeconds": 5}}
+        probers, _ = rewrite({"name": "web", **probe})
+        config = make_bootstrap(settings)
+        add_probes(config, probers, free_port())
+        assert hold_readiness(config, probers, READINESS, READY)
+        with Outrider(config, folder=tmp_path) as proxy:
+            seen = []
+            for told in (503, 200, 500):
+                status[0] = told
+                answer = get(settings.ready_port, READY)
+                seen.append((answer.status, answer.body))
+                assert get(settings.ready_port, "/healthz/startup").status == 200
+            assert [one for one, _ in seen] == [503, 200, 503]
+            assert seen[0][1] == b"/app-health/web/readyz: the application answered 503\n"
+            assert seen[1][1] == b"LIVE\n"
+            assert get(settings.ready_port, f"{READY}?x=1").status == 503
+            stats = proxy.admin("/stats?filter=readiness.python")[1]
+            assert "app_probes.failed: 3\n" in stats and "app_probes.succeeded: 1\n" in stats

@@ -56,6 +56,17 @@ def test_probes_that_the_injection_has_rewritten(capsys, monkeypatch, tmp_path):
     assert "OUTRIDER_APP_PROBERS is no JSON" in capsys.readouterr().err
 
 
+def test_readiness_with_the_application(capsys, monkeypatch, tmp_path):
+    flags = ["--podinfo", str(tmp_path), "--print", "--no-ipv6", "--ready-with-app"]
+    assert sidecar.main(flags) == 0
+    assert "ready-with-app has no effect" in capsys.readouterr().err
+    probers = {"/app-health/web/readyz": {"httpGet": {"path": "/", "port": 8080}}}
+    monkeypatch.setenv("OUTRIDER_APP_PROBERS", json.dumps(probers))
+    assert sidecar.main(flags) == 0
+    shown = capsys.readouterr()
+    assert "HoldReadiness" in shown.out and not shown.err
+
+
 def test_what_is_wrong_is_said(capsys, ran):
     assert sidecar.main(["--sampling", "101", "--zipkin", "z"]) == 2
     error = capsys.readouterr().err

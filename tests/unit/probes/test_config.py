@@ -7,7 +7,9 @@ import json
 import pytest
 
 from proxy.probes.app import varint
-from proxy.probes.config import BadProbers, add_probes, read_probers
+from proxy.probes.config import BadProbers, add_probes, hold_readiness, read_probers
+from proxy.sidecar.bootstrap import READINESS, READY, make_bootstrap
+from proxy.sidecar.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,7 @@ from proxy.probes.config import BadProbers, add_probes, read_probers
         ('{"/a": {"httpGet": {"port": true}}}', "is no port"),
         ('{"/a": {"httpGet": {"port": 70000}}}', "is no port"),
         ('{"/a": {"httpGet": {"port": 1}, "timeoutSeconds": "x"}}', "is no number"),
+        ('{"/a": {"httpGet": {"port": 1, "httpHeaders": ["x"]}}}', "httpHeaders is no list"),
     ],
 )
 def test_refused(text: str, said: str) -> None:
@@ -40,7 +43,7 @@ def test_a_listener_and_a_cluster_for_each_way_of_asking() -> None:
         "/five": {"tcpSocket": {"port": 5432}},
     }
     bootstrap: dict[str, dict[str, list[dict[str, str]]]] = {}
-    add_probes(bootstrap, json.dumps(probers))
+    add_probes(bootstrap, read_probers(json.dumps(probers)))
     resources = bootstrap["static_resources"]
     assert [one["name"] for one in resources["listeners"]] == ["app_probes"]
     assert sorted(one["name"] for one in resources["clusters"]) == [
@@ -53,8 +56,23 @@ def test_a_listener_and_a_cluster_for_each_way_of_asking() -> None:
 
 def test_no_probers_no_listener() -> None:
     bootstrap: dict[str, object] = {}
-    add_probes(bootstrap, "{}")
+    add_probes(bootstrap, read_probers("{}"))
     assert bootstrap == {}
+
+
+def test_only_readiness_probes_hold_readiness() -> None:
+    bootstrap = make_bootstrap(Settings())
+    before = json.dumps(bootstrap)
+    alive = {
+        "/app-health/web/livez": {"httpGet": {"port": 80}},
+        "/app-lifecycle/web/prestopz": {"httpGet": {"port": 80}},
+    }
+    assert not hold_readiness(bootstrap, alive, READINESS, READY) and json.dumps(bootstrap) == before
+    ready = {"/app-health/web/readyz": {"tcpSocket": {"port": 80}}}
+    assert hold_readiness(bootstrap, {**alive, **ready}, READINESS, READY)
+    (listener,) = (one for one in bootstrap["static_resources"]["listeners"] if one["name"] == READINESS)
+    first, last = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    assert first["typed_config"]["config"] == {"probers": ready, "path": READY} and "router" in last["name"]
 
 
 def test_varint() -> None:
