@@ -1,12 +1,12 @@
-"""The bootstraps that Istio's agent writes: accepted, all of them, and one of them run with a control plane."""
+"""The bootstraps that Istio's agent writes: accepted, all of them, and one of them, and ours, run with a control plane."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import yaml
 
 from proxy.server.options import Options
 from proxy.server.validate import validate
@@ -21,14 +21,17 @@ from tests.support.upstream import Upstream, reply
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "istio" / "bootstrap"
 FILES = sorted(FOLDER.glob("*_golden.json"))
 
-pytestmark = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
+ISTIOS = pytest.mark.skipif(not FILES, reason="needs ../shared/fixtures/istio (other projects' files)")
+OURS = Path(__file__).resolve().parents[2] / "config" / "istio.yaml"
 
 
+@ISTIOS
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
 def test_every_one_is_accepted(path: Path) -> None:
     assert validate(Options(config_path=str(path))).errors.findings == []
 
 
+@ISTIOS
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix("_golden.json"))
 def test_warnings_name_their_line_as_well(path: Path) -> None:
     warnings = validate(Options(config_path=str(path))).errors.warnings
@@ -36,9 +39,18 @@ def test_warnings_name_their_line_as_well(path: Path) -> None:
     assert all(one.kind == "warning" and one.line is not None for one in warnings)
 
 
-def test_one_runs_with_what_a_control_plane_says(tmp_path: Path, start_outrider: StartOutrider) -> None:
+@pytest.mark.parametrize(
+    ("path", "node_id"),
+    [
+        pytest.param(FOLDER / "default_golden.json", "sidecar~1.2.3.4~foo~bar", marks=ISTIOS, id="istio's"),
+        pytest.param(OURS, "sidecar~10.0.0.1~orders-1.shop~shop.svc.cluster.local", id="ours"),
+    ],
+)
+def test_one_runs_with_what_a_control_plane_says(
+    path: Path, node_id: str, tmp_path: Path, start_outrider: StartOutrider
+) -> None:
     """As pilot-agent starts a proxy, but for places: its socket for xDS, ports. Its readiness asks for these stats."""
-    config = json.loads((FOLDER / "default_golden.json").read_text())
+    config = yaml.safe_load(path.read_text())
     listeners = config["static_resources"]["listeners"]
     for address in (config["admin"]["address"], *(each["address"] for each in listeners)):
         address["socket_address"] |= {"address": "127.0.0.1", "port_value": free_port()}
@@ -57,8 +69,8 @@ def test_one_runs_with_what_a_control_plane_says(tmp_path: Path, start_outrider:
         assert get(port).body == b"from the mesh"
         assert plane.streams[0].is_delta
         node = plane.said(CLUSTER)[0]["node"]
-        assert (node["id"], node["cluster"]) == ("sidecar~1.2.3.4~foo~bar", "istio-proxy")
-        assert node["metadata"]["PROXY_CONFIG"]["serviceCluster"] == "istio-proxy"
+        assert (node["id"], node["cluster"]) == (node_id, config["node"]["cluster"])
+        assert node["metadata"] == config["node"]["metadata"]
         wanted = "^(cluster_manager\\.cds|listener_manager\\.lds)\\.(update_success|update_rejected)$"
         said = proxy.admin(f"/stats?usedonly&filter={quote(wanted)}")[1]
         assert sorted(said.split("\n")) == [
