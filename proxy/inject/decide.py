@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from proxy.inject.settings import INJECT, ISTIO_STATUS, STATUS, Settings
+from proxy.inject.settings import BY_FIELD, INJECT, ISTIO_STATUS, STATUS, Settings, checked
 from proxy.inject.workload import Workload, mapping
 
 CONTAINER = "outrider"
@@ -29,10 +29,11 @@ PORTS = {
 
 
 def wanted(workload: Workload, settings: Settings) -> str:
-    """ "true", "false" or "": the pod's label, its annotation, the workload's annotation, in this order."""
+    """ "true", "false" or "": the pod's label, its annotation, the workload's annotation, in this order. Raises
+    BadSetting."""
     labels = mapping(mapping(mapping(workload.pod).get("metadata")).get("labels"))
     if INJECT in labels:
-        return str(labels[INJECT]).strip().lower()
+        return checked(BY_FIELD["inject"], f"label {INJECT}", str(labels[INJECT]))
     return settings.inject
 
 
@@ -43,7 +44,8 @@ def refusal(workload: Workload, settings: Settings, native: bool) -> str:
         return "has no pod template"
     spec = mapping(pod.get("spec"))
     found = (
-        _is_there(pod, spec)
+        malformed(spec)
+        or _is_there(pod, spec)
         or _refused_by_spec(spec, settings)
         or _refused_by_container(spec, settings)
         or _refused_volumes(spec)
@@ -55,11 +57,29 @@ def refusal(workload: Workload, settings: Settings, native: bool) -> str:
 
 
 def containers(spec: Any) -> Iterator[tuple[str, Any]]:
-    """("containers" or "initContainers", container) for each that is an object."""
+    """("containers" or "initContainers", container) for each of a spec that is not malformed."""
     for field in ("initContainers", "containers"):
         for container in mapping(spec).get(field) or ():
-            if isinstance(mapping(container).get("name"), str):
-                yield field, container
+            yield field, container
+
+
+def malformed(spec: Any) -> str:
+    """What is no list of objects with names and should be; "" for a pod."""
+    for field in ("containers", "initContainers", "volumes"):
+        if not _are_objects(spec.get(field), "name", str):
+            return f"is no pod: {field} is no list of objects with names"
+    for _, container in containers(spec):
+        if not _are_objects(container.get("ports"), "containerPort", int):
+            return (
+                f"is no pod: ports of container {container['name']} are no list of objects with containerPort"
+            )
+    return ""
+
+
+def _are_objects(value: Any, key: str, kind: type) -> bool:
+    return value is None or (
+        isinstance(value, list) and all(isinstance(mapping(each).get(key), kind) for each in value)
+    )
 
 
 def _is_there(pod: Any, spec: Any) -> str:
@@ -97,7 +117,7 @@ def _refused_by_container(spec: Any, settings: Settings) -> str:
         if user == UID and settings.interception != "none":
             return f"runs container {name} as user {UID}, whose traffic is taken for the sidecar's own"
         for port in container.get("ports") or ():
-            number = mapping(port).get("containerPort")
+            number = port["containerPort"]
             if number in PORTS:
                 return f"has port {number} in container {name}, which is the sidecar's ({PORTS[number]})"
     return ""
@@ -105,7 +125,6 @@ def _refused_by_container(spec: Any, settings: Settings) -> str:
 
 def _refused_volumes(spec: Any) -> str:
     for volume in spec.get("volumes") or ():
-        name = mapping(volume).get("name")
-        if isinstance(name, str) and name.startswith(f"{CONTAINER}-"):
-            return f"has a volume named {name}, which is the sidecar's"
+        if volume["name"].startswith(f"{CONTAINER}-"):
+            return f"has a volume named {volume['name']}, which is the sidecar's"
     return ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.inject import containers as made
-from proxy.inject.decide import CONTAINER, INIT_CONTAINER, containers, refusal, wanted
+from proxy.inject.decide import CONTAINER, INIT_CONTAINER, containers, malformed, refusal, wanted
 from proxy.inject.probes import Original, restore, rewrite
 from proxy.inject.settings import SIDECAR, STATUS, BadSetting, Settings, merge, unknown
 from proxy.inject.workload import Object, Workload, mapping
@@ -64,11 +64,11 @@ def inject(workload: Workload, policy: Policy) -> Outcome:
     annotations = mapping(mapping(mapping(workload.pod).get("metadata")).get("annotations"))
     try:
         settings = merge(policy.settings, annotations, workload.annotations)
+        want = wanted(workload, settings)
     except BadSetting as error:
         outcome.why, outcome.failed = f"is left alone: {error}", True
         return outcome
     outcome.warnings += [f"annotation {name} is not known" for name in unknown(annotations)]
-    want = wanted(workload, settings)
     if want == "false" or (want != "true" and not policy.by_default):
         outcome.why = "is not to be injected" if want == "false" else "does not ask to be injected"
         return outcome
@@ -83,7 +83,7 @@ def inject(workload: Workload, policy: Policy) -> Outcome:
 def _put_in(workload: Workload, settings: Settings, native: bool) -> None:
     pod: Any = workload.pod
     spec = pod["spec"]
-    first = spec["containers"][0].get("name", "")
+    first = spec["containers"][0]["name"]
     probers, originals = _rewrite_probes(spec) if settings.rewrite_probes == "true" else ({}, [])
     sidecar = made.sidecar_container(settings, _service(workload), native, probers)
     added = {"initContainers": [], "containers": [], "volumes": []}  # type: dict[str, list[str]]
@@ -142,7 +142,7 @@ def _annotate(
     extra: dict[str, str] = {}
     if settings.scrape == "true" and not any(str(name).startswith("prometheus.io/") for name in annotations):
         extra.update(SCRAPE)
-    if first and DEFAULT_CONTAINER not in annotations:
+    if DEFAULT_CONTAINER not in annotations:
         extra[DEFAULT_CONTAINER] = first
     status = {"version": VERSION, **added, "annotations": list(extra), "probes": originals}
     annotations.update(extra)
@@ -165,12 +165,15 @@ def uninject(workload: Workload) -> Outcome:
         outcome.why, outcome.failed = f"is left alone: {STATUS} {error}", True
         return outcome
     spec = pod["spec"]
+    outcome.why = malformed(spec)
+    if outcome.why:
+        return outcome
     for name in ("initContainers", "containers", "volumes"):
-        _remove(spec, name, set(status[name]))
-    by_name = {container["name"]: container for _, container in containers(spec)}
+        _remove(spec, name, status[name])
     for original in status["probes"]:
-        if original["container"] in by_name:
-            restore(by_name[original["container"]], original)
+        for _, container in containers(spec):
+            if container["name"] == original["container"]:
+                restore(container, original)
     for name in (*status["annotations"], STATUS):
         annotations.pop(name, None)
     if not annotations:
@@ -191,18 +194,24 @@ def _read_status(text: str) -> Object:
         raise ValueError("was not written by this injector")
     if status.get("version") != VERSION:
         raise ValueError(f"is of version {status.get('version')}, this injector writes {VERSION}")
-    ours = {CONTAINER, INIT_CONTAINER}
-    if not set(status["containers"]) | set(status["initContainers"]) <= ours:
+    ours = (CONTAINER, INIT_CONTAINER)
+    if not all(name in ours for name in (*status["containers"], *status["initContainers"])):
         raise ValueError("names containers that are not this injector's")
+    for name in (*status["volumes"], *status["annotations"]):
+        if not isinstance(name, str):
+            raise ValueError("was not written by this injector")
+    for original in status["probes"]:
+        if not isinstance(mapping(original).get("field"), list) or "container" not in original:
+            raise ValueError("was not written by this injector")
     return status
 
 
-def _remove(spec: Any, name: str, names: set[str]) -> None:
+def _remove(spec: Any, name: str, names: list[str]) -> None:
     items = spec.get(name)
     if not isinstance(items, list) or not names:
         return
     for at in reversed(range(len(items))):
-        if mapping(items[at]).get("name") in names:
+        if items[at]["name"] in names:
             del items[at]
     if not items:
         del spec[name]

@@ -331,7 +331,7 @@ def merge(defaults: Settings, *annotations: Mapping[str, Any]) -> Settings:
         named = _find(row, annotations)
         if named is not None:
             name, text = named
-            found[row.field] = _checked(row, name, text)
+            found[row.field] = checked(row, name, text)
     return replace(defaults, **found)
 
 
@@ -343,7 +343,8 @@ def _find(row: Setting, annotations: tuple[Mapping[str, Any], ...]) -> tuple[str
     return None
 
 
-def _checked(row: Setting, name: str, text: str) -> str:
+def checked(row: Setting, name: str, text: str) -> str:
+    """The text as the row's value; name: where it comes from. Raises BadSetting."""
     try:
         return row.check(text.strip())
     except BadSetting as error:
@@ -355,7 +356,7 @@ def given(**values: str | None) -> Settings:
     found: dict[str, str] = {}
     for field, text in values.items():
         if text is not None:
-            found[field] = _checked(BY_FIELD[field], "--" + field.replace("_", "-"), text)
+            found[field] = checked(BY_FIELD[field], "--" + field.replace("_", "-"), text)
     return replace(Settings(), **found)
 
 

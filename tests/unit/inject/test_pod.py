@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -254,3 +255,46 @@ JSON = st.recursive(
 def test_patches_lead_from_any_value_to_any(old: Any, new: Any) -> None:
     result = apply(old, difference(old, new))
     assert result == new and repr(result).count("True") == repr(new).count("True")
+
+
+@pytest.mark.parametrize("field", ["containers", "initContainers", "volumes"])
+@pytest.mark.parametrize("value", [5, True, "x", {"a": 1}, [5], [None], [{}], [{"name": []}], [[]]])
+def test_what_is_no_pod_is_left_alone(field: str, value: Any) -> None:
+    manifest = pod({field: value})
+    before = deepcopy(manifest)
+    outcome = injected(manifest)
+    assert not outcome.changed and f"is no pod: {field} is no list" in outcome.why
+    assert manifest == before
+    manifest["metadata"]["annotations"] = {STATUS: "{}"}
+    workload = workload_of(manifest)
+    assert workload is not None and not uninject(workload).changed
+
+
+@pytest.mark.parametrize("ports", [5, "x", [5], [{}], [{"containerPort": []}], {"a": 1}])
+def test_ports_that_are_none(ports: Any) -> None:
+    outcome = injected(pod({"containers": [{"name": "app", "ports": ports}]}))
+    assert not outcome.changed and "ports of container app" in outcome.why
+
+
+def test_a_label_that_makes_no_sense_is_said() -> None:
+    outcome = injected(pod(labels={"sidecar.outrider/inject": "yes"}))
+    assert outcome.failed and 'label sidecar.outrider/inject: "yes" is none of true, false' in outcome.why
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"containers": [[]]},
+        {"volumes": [5]},
+        {"annotations": [{}]},
+        {"probes": [1]},
+        {"probes": [{"field": []}]},
+    ],
+)
+def test_a_status_that_nobody_wrote(change: dict[str, Any]) -> None:
+    lists = {name: [] for name in ("initContainers", "containers", "volumes", "annotations", "probes")}
+    text = json.dumps({"version": 1, **lists, **change})
+    workload = workload_of(pod(annotations={STATUS: text}))
+    assert workload is not None
+    outcome = uninject(workload)
+    assert outcome.failed and not outcome.changed
