@@ -30,6 +30,10 @@ RESPONSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 45\r\nX-Up: 1\r\n\r\n"
     b'{"message": "hello from the upstream server"}'
 )
+#: time that stands still: nothing is done because a second began
+STILL = Clock(lambda: 1000.0, lambda: 1_790_000_000.0)
+#: time as it is
+RUNNING = Clock()
 
 
 class MemoryTransport:
@@ -139,13 +143,15 @@ class Corridor:
     filters: put before the configured ones
     """
 
-    def __init__(self, config: Config, folder: Path, filters: Sequence[Filter] = ()) -> None:
+    def __init__(
+        self, config: Config, folder: Path, filters: Sequence[Filter] = (), clock: Clock = RUNNING
+    ) -> None:
         file = folder / "bootstrap.json"
         file.write_text(json.dumps(config))
         self.loop = StillLoop()
         self.store = Store()
         loop = cast(asyncio.AbstractEventLoop, self.loop)
-        self.dispatcher = Dispatcher(loop, Clock(), self.store.counter("server.envoy_bug_failures"))
+        self.dispatcher = Dispatcher(loop, clock, self.store.counter("server.envoy_bug_failures"))
         loaded = load_bootstrap(str(file), None)
         self.parts = compile_bootstrap(loaded, Options(), self.dispatcher, self.store, {}, SilentResolver())
         loaded.errors.raise_if_any()
