@@ -1,7 +1,8 @@
 """The corridor in process, without sockets: ``python -m benchmarks.micro``. What is left is our own work.
 
 Prints microseconds per request, the best of several rounds, for the plain path, for the mission's path (100 % traced,
-JSON access log), and for plain with five filters that look at heads. ``--profile`` prints where the time goes.
+JSON access log), each also with lines in every request head that were in none before it, and for plain with five
+filters that look at heads. ``--profile`` prints where the time goes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.support.corridor import REQUEST, RESPONSE, Corridor
 
 PORTS = Ports(front=10000, admin=9901, upstream=9, collector=10)
 TURN_EVERY = 64
+ANEW = " with new lines"
+MOST_ANEW = 5000  # more than are remembered
 SPANS_ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -35,14 +38,22 @@ class Idle(Filter):
         return None
 
 
-def requests(corridor: Corridor, count: int) -> None:
+def of_its_own(number: int) -> bytes:
+    """A request with a path and two fields that none had before."""
+    return REQUEST.replace(b"a=1", b"a=%d" % number)[:-2] + (
+        b"Cookie: session=%d\r\nX-Order: order-%d\r\n\r\n" % (number, number)
+    )
+
+
+def requests(corridor: Corridor, count: int, anew: bool = False) -> None:
     """Requests one after the other; span posts to the collector are answered as they come, logs are flushed."""
+    heads = [of_its_own(number) for number in range(MOST_ANEW)] if anew else [REQUEST]
     client, transport = corridor.client, corridor.transport
     upstreams = corridor.loop.upstreams
     traffic = upstreams[0][0]
     written = upstreams[0][1].written
     for number in range(count):
-        client.data_received(REQUEST)
+        client.data_received(heads[number % len(heads)])
         written.clear()
         traffic.data_received(RESPONSE)
         transport.written.clear()
@@ -53,16 +64,16 @@ def requests(corridor: Corridor, count: int) -> None:
                     connection.data_received(SPANS_ACCEPTED)
 
 
-def measure(corridor: Corridor, count: int, rounds: int) -> float:
+def measure(corridor: Corridor, count: int, rounds: int, anew: bool = False) -> float:
     """Microseconds per request, the best round."""
     corridor.exchange()
-    requests(corridor, 200)
+    requests(corridor, 200, anew)
     gc.collect()
     gc.freeze()
     best = float("inf")
     for _ in range(rounds):
         began = perf_counter()
-        requests(corridor, count)
+        requests(corridor, count, anew)
         best = min(best, perf_counter() - began)
     gc.unfreeze()
     return best / count * 1e6
@@ -78,6 +89,8 @@ def cases(folder: Path) -> list[tuple[str, Callable[[], Corridor]]]:
             for count in (10, 1000, 10_000)
         ),
         ("w2 traced, JSON log", lambda: Corridor(mission(PORTS, folder), folder)),
+        ("w1" + ANEW, lambda: Corridor(plain(PORTS, folder), folder)),
+        ("w2" + ANEW, lambda: Corridor(mission(PORTS, folder), folder)),
     ]
 
 
@@ -93,10 +106,11 @@ def main() -> None:
             if options.only not in name:
                 continue
             corridor = make()
-            print(f"{name:22} {measure(corridor, options.count, options.rounds):6.2f} us a request")
+            anew = name.endswith(ANEW)
+            print(f"{name:22} {measure(corridor, options.count, options.rounds, anew):6.2f} us a request")
             if options.profile:
                 profile = cProfile.Profile()
-                profile.runcall(requests, corridor, options.count)
+                profile.runcall(requests, corridor, options.count, anew)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(30)
             corridor.check()
 

@@ -190,10 +190,21 @@ def upstream(folder: Path) -> Nginx | Server:
     return Nginx(folder) if nginx_binary() else Server(folder)
 
 
+ANEW = """local count = 0
+function request()
+  count = count + 1
+  wrk.headers["Cookie"] = "session=" .. count
+  wrk.headers["X-Order"] = "order-" .. count
+  return wrk.format("GET", "/hello?a=" .. count)
+end
+"""
+
+
 @dataclass(slots=True, frozen=True)
 class Drive:
     """How requests are sent. tool: "wrk" or "h2load" (HTTP/2, ``streams`` at a time on each connection); over_tls: to
-    the proxy; path; headers: beside Host, User-Agent and Accept; sends: bytes of each request's body (a POST then)"""
+    the proxy; path; headers: beside Host, User-Agent and Accept; sends: bytes of each request's body (a POST then);
+    anew: each request has a path and two fields that none had before (wrk)"""
 
     tool: str = "wrk"
     over_tls: bool = False
@@ -201,6 +212,7 @@ class Drive:
     headers: tuple[str, ...] = ()
     sends: bytes = b""
     streams: int = 20
+    anew: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -251,6 +263,10 @@ def _wrk(drive: Drive, seconds: float, folder: Path) -> list[str]:
     if drive.sends:
         script = folder / "post.lua"
         script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {len(drive.sends)})\n')
+        argv += ["-s", str(script)]
+    if drive.anew:
+        script = folder / "anew.lua"
+        script.write_text(ANEW)
         argv += ["-s", str(script)]
     return argv
 

@@ -180,6 +180,12 @@ HANDSHAKE = Drive(over_tls=True, headers=("Connection: close",))
 WORKLOADS = [
     Workload("w1", "plain keep-alive GET, small body", 0.70, False, plain),
     Workload("w2", "the same, 100 % traced to Zipkin, JSON access log", 0.40, True, mission),
+    Workload(
+        "w1-new", "w1, each with a path and two fields of its own", 0.80, False, plain, Drive(anew=True)
+    ),
+    Workload(
+        "w2-new", "w2, each with a path and two fields of its own", 0.45, True, mission, Drive(anew=True)
+    ),
     Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, Drive(headers=THIRTY)),
     Workload("w11-10", "10 routes, the last one hit", 0.70, False, routes(10)),
     Workload("w11-1000", "1,000 routes, the last one hit", 0.50, False, routes(1000)),

@@ -116,7 +116,8 @@ class LogFile:
             while buffer:
                 written = self._write_some(buffer)
                 self._torn = buffer[written - 1 : written] != b"\n"
-                self._lines -= buffer.count(b"\n", 0, written)
+                if written < len(buffer):
+                    self._lines -= buffer.count(b"\n", 0, written)
                 del buffer[:written]
                 self._stats.write_completed.value += 1
         except BlockingIOError:

@@ -10,7 +10,8 @@ upgrades, but the stream removes the fields, because it must also remove what th
 ``connection`` (close, or keep-alive to HTTP/1.0).
 
     http1_server   requests in, responses out       http1_client   requests out, responses in
-    http1_head     one head, parsed and refused     http1_target   absolute-form, CONNECT, authorities
+    http1_head     one head, parsed and refused     http1_lines    its lines: new to llhttp, or known
+    http1_target   absolute-form, CONNECT, authorities
     http1_weigh    framing, keep-alive, upgrade     http1_body     the chunked coding
     http1_response the server codec's writing half  http1_write    status lines and field lines
 """

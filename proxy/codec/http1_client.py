@@ -125,14 +125,15 @@ class Http1ClientCodec(RequestWriter):
         settings = self._settings
         if size > settings.max_response_headers_bytes:
             raise too_large()
-        count = size - len(head.replace(b"\n", b"")) - 2  # as in http1_server
+        lines = head.split(b"\r\n")
+        count = len(lines) - 3
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
-        headers, is_http11 = read_response(head, count)
+        headers, is_http11 = read_response(head, lines)
         if settings.memory is not None:
             headers.case = settings.memory.of(head)
             headers.known |= CASED
-        self.field_bytes_in = size - count - head.find(b"\r\n") - 4
+        self.field_bytes_in = size - count - len(lines[0]) - 4
         decoder = self.decoder
         assert decoder is not None
         if headers.status < 200:

@@ -1,7 +1,7 @@
 """HTTP/1 heads: bytes of one whole head ↔ RequestHeaders, ResponseHeaders. Knows no connection and no body.
 
-llhttp (through httptools) checks and cuts the head; one fresh parser per head, because a parser that has seen a body or
-an upgrade cannot be trusted with the next message. Everything that llhttp takes and RFC 9112 does not is refused here:
+llhttp (through httptools) checks and cuts each line that is new (``http1_lines``); what it found of a line is taken when
+the same line comes again. Everything that llhttp takes and RFC 9112 does not is refused here:
 a request line that is not exactly ``method SP target SP version``, unknown methods, repeated Host or Content-Length.
 
 Refusals are ``CodecError`` with the status, body and details of Envoy (contract/envoy.md 2.6); where Envoy is laxer than
@@ -17,26 +17,21 @@ The fields that steer the connection are weighed in ``http1_weigh``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 import httptools
 
 from proxy.base.errors import CodecError
 from proxy.base.headers import (
-    FORWARDED_FOR,
-    FORWARDED_PROTO,
     HOST,
-    KNOWN,
-    REQUEST_ID,
     REQUEST_JOINED,
     RESPONSE_JOINED,
     UPGRADE,
     Field,
     RequestHeaders,
     ResponseHeaders,
-    join_repeated,
 )
+from proxy.codec.http1_lines import FRAMING, LONGEST, UNKNOWN, Reader, Repeated, repeats
 from proxy.codec.http1_target import AUTHORITIES, check_authority, read_target
 from proxy.codec.http1_weigh import bad_request, low_version, message_length, too_large
 
@@ -48,106 +43,84 @@ METHODS: Final = frozenset(
 )
 
 
-#: A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded, because peers choose the names.
-NAMES: Final[dict[bytes, tuple[bytes, int]]] = {}
+#: A request line that llhttp took, but CONNECT's → (method, target, version). Bounded: clients choose them.
+_REQUEST_LINES: Final[dict[bytes, tuple[bytes, bytes, bytes]]] = {}
+MOST_REQUEST_LINES: Final = 512
+
+_REQUESTS: Final = Reader(httptools.HttpRequestParser, REQUEST_JOINED)
+_RESPONSES: Final = Reader(httptools.HttpResponseParser, RESPONSE_JOINED)
 
 
-def _learn(name: bytes) -> tuple[bytes, int]:
-    """The entry of a name that NAMES does not hold."""
-    lower = name.lower()
-    entry = (lower, KNOWN.get(lower, 0))
-    if len(NAMES) < 1024 and len(name) <= 64:
-        NAMES[name] = entry
-    return entry
+def _cut_request_line(line: bytes, head: bytes) -> tuple[bytes, bytes, bytes]:
+    """(method, target, version) of a line that llhttp took. Raises CodecError."""
+    parts = line.split(b" ")
+    if len(parts) != 3 or not parts[1] or parts[0] not in METHODS:
+        raise refusal(head)
+    cut = (parts[0], parts[1], parts[2])
+    if len(line) <= LONGEST and parts[0] != b"CONNECT":
+        if len(_REQUEST_LINES) >= MOST_REQUEST_LINES:
+            _REQUEST_LINES.clear()
+        _REQUEST_LINES[line] = cut
+    return cut
 
 
-class _Recorder:
-    """What httptools calls: every field goes straight into a dict, without a Python frame."""
-
-    __slots__ = ("on_header",)
-
-    on_header: Callable[[bytes, bytes], object]
-
-    # httptools looks every callback up; a class attribute is found quicker than an AttributeError is made
-    on_message_begin = None
-    on_url = None
-    on_status = None
-    on_headers_complete = None
-    on_body = None
-    on_message_complete = None
-    on_chunk_header = None
-    on_chunk_complete = None
-
-
-#: Names on which trust hangs: never twice in what we pass on, however they are spelled.
-TRUSTED: Final = FORWARDED_FOR | FORWARDED_PROTO | REQUEST_ID
-
-
-def _repeated_fields(head: bytes, joined: frozenset[bytes]) -> tuple[list[Field], int]:
-    """The fields of a head in which a name repeats. llhttp has checked it: every line is ``name:value CRLF``.
-
-    joined: names whose values become one field, as in Envoy.
-    """
-    fields = []
-    known = 0
-    for line in head[head.find(b"\r\n") + 2 : -4].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        lower, bits = NAMES.get(name) or _learn(name)
-        known |= bits
-        fields.append((lower, value.strip(b" \t")))
-    return join_repeated(fields, joined), known
-
-
-def read_request(head: bytes, count: int, absolute: bool = True) -> tuple[RequestHeaders, bytes]:
-    """One whole request head (with its empty line) of ``count`` fields; also its version ("HTTP/1.1").
+def read_request(head: bytes, lines: list[bytes], absolute: bool = True) -> tuple[RequestHeaders, bytes]:
+    """One whole request head (with its empty line), also split into its lines; and its version ("HTTP/1.1").
 
     absolute: read absolute-form targets. ``scheme`` is b"" unless the target told it: the connection or x-forwarded-proto will.
     Longer than our functions are: it runs for every request, and calls are what it saves. Raises CodecError.
     """
-    raw: dict[bytes, bytes] = {}
-    recorder = _Recorder()
-    recorder.on_header = raw.setdefault
+    reader = _REQUESTS
+    recent = reader.recent
+    entries = []
+    fields: list[Field] = []
+    known = marks = unmarked = 0
+    authority: bytes | None = None
+    repeated = False
+    start = _REQUEST_LINES.get(lines[0])
+    is_new = start is None
     try:
-        httptools.HttpRequestParser(recorder).feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass  # all callbacks have run; what an upgrade means is decided above us
+        for line in lines[1:-2]:  # as in read_response
+            entry = recent.get(line, UNKNOWN)
+            if entry is UNKNOWN:
+                is_new = True
+            entries.append(entry)
+        if is_new:
+            reader.fill(lines, entries)
+        for entry in entries:
+            bits = entry.bits
+            known |= bits
+            if bits & HOST:
+                if authority is not None:
+                    repeated = True
+                authority = entry.field[1]
+                continue
+            mark = entry.mark
+            if not mark:
+                unmarked += 1
+            elif marks & mark:
+                repeated = True
+            marks |= mark
+            fields.append(entry.field)
+        if repeated or known & FRAMING == FRAMING or (unmarked > 1 and repeats(fields)):
+            raise Repeated
+    except Repeated:
+        try:
+            fields, known = reader.whole(head, lines)
+        except httptools.HttpParserError:
+            tidy = _tidy(head)
+            return read_request(tidy, tidy.split(b"\r\n"), absolute)
+        authority = _take_host(fields, known)
     except httptools.HttpParserError:
-        return read_request(_tidy(head), count, absolute)
-    line = head[: head.find(b"\r\n")].split(b" ")
-    if len(line) != 3 or not line[1] or line[0] not in METHODS:
-        raise refusal(head)
-    method, path, version = line
+        tidy = _tidy(head)
+        return read_request(tidy, tidy.split(b"\r\n"), absolute)
+    method, path, version = start if start is not None else _cut_request_line(lines[0], head)
     scheme = b""
-    authority = None
-    if len(raw) == count:
-        authority = raw.pop(b"Host", None)
-        fields: list[Field] = []
-        known = again = 0
-        for name, value in raw.items():  # as in read_response
-            try:
-                lower, bits = NAMES[name]
-            except KeyError:
-                lower, bits = _learn(name)
-            if bits:
-                again |= known & bits
-                known |= bits
-            if value and value[-1] <= 32:
-                value = value.rstrip(b" \t")
-            fields.append((lower, value))
-        if again & TRUSTED:  # the same name in two spellings
-            fields = join_repeated(fields, REQUEST_JOINED)
-    else:
-        fields, known = _repeated_fields(head, REQUEST_JOINED)
-    if authority is None or known & HOST:
-        authority = _take_host(fields, known, authority)
     if authority is None:
         authority = b""
         known &= ~HOST
-    else:
-        known |= HOST
-        authority = authority.rstrip(b" \t")
-        if authority not in AUTHORITIES:
-            check_authority(authority)
+    elif authority not in AUTHORITIES:
+        check_authority(authority)
     if (path[0] != 47 and absolute) or method == b"CONNECT":  # not "/..."
         target = read_target(method, path)
         if target is not None:
@@ -158,15 +131,15 @@ def read_request(head: bytes, count: int, absolute: bool = True) -> tuple[Reques
     return RequestHeaders(method, path, authority, scheme, fields, known), version
 
 
-def _take_host(fields: list[Field], known: int, authority: bytes | None) -> bytes | None:
-    """Take Host out of the fields when it was not spelled "Host" or is there twice (RFC 9112 section 3.2: refused)."""
-    if known & HOST:
-        hosts = [field for field in fields if field[0] == b"host"]
-        if len(hosts) > 1 or authority is not None:
-            raise bad_request(b"http.invalid_authority")
-        fields.remove(hosts[0])
-        return hosts[0][1]
-    return authority
+def _take_host(fields: list[Field], known: int) -> bytes | None:
+    """Take Host out of the fields; twice it is refused (RFC 9112 section 3.2)."""
+    if not known & HOST:
+        return None
+    hosts = [field for field in fields if field[0] == b"host"]
+    if len(hosts) > 1:
+        raise bad_request(b"http.invalid_authority")
+    fields.remove(hosts[0])
+    return hosts[0][1]
 
 
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -227,7 +200,7 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t\x20-\x
 
 
 class _StatusLines(dict[bytes, tuple[int, bool]]):
-    """A status line → (status, whether it is HTTP/1.1). Bounded: peers choose the reasons."""
+    """A status line, but 101's → (status, whether it is HTTP/1.1). Bounded: peers choose the reasons."""
 
     __slots__ = ()
 
@@ -236,7 +209,7 @@ class _StatusLines(dict[bytes, tuple[int, bool]]):
         if match is None:
             raise bad_request()
         entry = (int(match[1]), line[7:8] == b"1")  # three ASCII digits, checked above
-        if len(self) < 1024 and len(line) <= 64:
+        if len(self) < 1024 and len(line) <= 64 and entry[0] != 101:
             self[line] = entry
         return entry
 
@@ -244,33 +217,42 @@ class _StatusLines(dict[bytes, tuple[int, bool]]):
 _STATUS_LINES_SEEN: Final = _StatusLines()
 
 
-def read_response(head: bytes, count: int) -> tuple[ResponseHeaders, bool]:
-    """One whole response head of ``count`` fields; also whether it is HTTP/1.1. Raises CodecError."""
-    raw: dict[bytes, bytes] = {}
-    recorder = _Recorder()
-    recorder.on_header = raw.setdefault
+def read_response(head: bytes, lines: list[bytes]) -> tuple[ResponseHeaders, bool]:
+    """One whole response head, also split into its lines; and whether it is HTTP/1.1. Raises CodecError."""
+    reader = _RESPONSES
+    recent = reader.recent
+    entries = []
+    fields: list[Field] = []
+    known = marks = unmarked = 0
+    repeated = False
+    is_new = lines[0] not in _STATUS_LINES_SEEN
     try:
-        httptools.HttpResponseParser(recorder).feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass
+        for line in lines[1:-2]:
+            entry = recent.get(line, UNKNOWN)
+            if entry is UNKNOWN:
+                is_new = True
+            entries.append(entry)
+        if is_new:
+            reader.fill(lines, entries)
+        for entry in entries:
+            mark = entry.mark
+            if not mark:
+                unmarked += 1
+            elif marks & mark:
+                repeated = True
+            marks |= mark
+            known |= entry.bits
+            fields.append(entry.field)
+        if repeated or known & FRAMING == FRAMING or (unmarked > 1 and repeats(fields)):
+            raise Repeated
+    except Repeated:
+        try:
+            fields, known = reader.whole(head, lines)
+        except httptools.HttpParserError:
+            raise bad_request() from None
     except httptools.HttpParserError:
         raise bad_request() from None
-    status, is_http11 = _STATUS_LINES_SEEN[head[: head.find(b"\r\n")]]
-    if len(raw) != count:
-        fields, known = _repeated_fields(head, RESPONSE_JOINED)
-        return ResponseHeaders(status, fields, known), is_http11
-    fields = []
-    known = 0
-    for name, value in raw.items():
-        try:
-            lower, bits = NAMES[name]
-        except KeyError:
-            lower, bits = _learn(name)
-        if bits:
-            known |= bits
-        if value and value[-1] <= 32:
-            value = value.rstrip(b" \t")  # llhttp leaves trailing blanks; controls it has refused
-        fields.append((lower, value))
+    status, is_http11 = _STATUS_LINES_SEEN[lines[0]]
     return ResponseHeaders(status, fields, known), is_http11
 
 

@@ -2,11 +2,12 @@
 
 A string that is one operator gives that operator's value (number, string, null); a string with text around operators
 gives a string; other values stand for themselves. The object is flattened into one bytes template while it is
-compiled, so that a line costs one ``%`` and one check of the whole line for characters that JSON escapes.
+compiled, so that a line costs one ``%`` and one check of all its strings for characters that JSON escapes.
 """
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
@@ -25,25 +26,24 @@ _QUOTED_MISSING: Final = b'"\0"'
 class JsonFormatter:
     """A compiled JSON format; a line ends with a newline."""
 
-    __slots__ = ("_expected", "_getters", "_quoted", "_template")
+    __slots__ = ("_getters", "_quoted", "_template")
 
-    def __init__(
-        self, template: bytes, getters: tuple[Getter, ...], quoted: tuple[bool, ...], specials: int
-    ) -> None:
+    def __init__(self, template: bytes, getters: tuple[Getter, ...], quoted: tuple[bool, ...]) -> None:
         self._template = template
         self._getters = getters
         self._quoted = quoted  # of each getter: its value stands inside a JSON string
-        self._expected = specials  # how many bytes of the template itself are not plain
 
     def format_bytes(self, stream: StreamInfo) -> bytes:
         """The line."""
         values = tuple([get(stream) for get in self._getters])
-        raw = self._template % values
-        line = raw.replace(_QUOTED_MISSING, b"null")
-        # Every missing value took two quotes away and made the line one byte longer.
-        if len(line.translate(None, PLAIN_JSON)) != self._expected - 2 * (len(line) - len(raw)):
+        line = self._template % values
+        special = b"".join(compress(values, self._quoted)).translate(None, PLAIN_JSON)
+        if not special:
+            return line
+        missing = special.count(_MISSING)
+        if len(special) > missing or values.count(_MISSING) < missing:
             return self._with_care(values)
-        return line
+        return line.replace(_QUOTED_MISSING, b"null")
 
     def format(self, stream: StreamInfo) -> str:
         """The line as text."""
@@ -92,17 +92,15 @@ def _write(node: Any, stream: StreamInfo) -> bytes:
 class _Builder:
     """Flattens a struct into template pieces."""
 
-    __slots__ = ("context", "getters", "pieces", "quoted", "specials")
+    __slots__ = ("context", "getters", "pieces", "quoted")
 
     def __init__(self, context: FormatContext) -> None:
         self.context = context
         self.pieces: list[bytes] = []
         self.getters: list[Getter] = []
         self.quoted: list[bool] = []
-        self.specials = 0
 
     def literal(self, text: bytes) -> None:
-        self.specials += len(text.translate(None, PLAIN_JSON))
         self.pieces.append(text.replace(b"%", b"%%"))
 
     def add(self, value: Any) -> None:
@@ -211,6 +209,4 @@ def compile_json_format(
     builder = _Builder(context)
     builder.add(struct)
     builder.literal(b"\n")
-    return JsonFormatter(
-        b"".join(builder.pieces), tuple(builder.getters), tuple(builder.quoted), builder.specials
-    )
+    return JsonFormatter(b"".join(builder.pieces), tuple(builder.getters), tuple(builder.quoted))

@@ -241,7 +241,10 @@ def test_open_and_closed(tmp_path: Path, choice: str, allowed: bool) -> None:
         said = " ".join(told.get("warnings", [])) + told.get("status", {}).get("message", "")
         assert 'inject.outrider/cpu: "much" is not a quantity' in said
         broken = template("redis.yaml")
-        broken["spec"]["containers"] = 5  # no API server sends this: a bug of ours in its place
+        deep: list[object] = []
+        for _ in range(700):  # no API server sends this: a bug of ours in its place
+            deep = [deep]
+        broken["metadata"]["managedFields"] = deep
         assert webhook.review(broken)["allowed"] is allowed
         assert webhook.count("failed") == 1 and webhook.count("mistakes") == 1
         assert webhook.count("refused") == (0 if allowed else 2)

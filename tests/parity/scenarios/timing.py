@@ -74,11 +74,12 @@ GRPC: Headers = [("content-type", "application/grpc"), ("te", "trailers")]
 
 def grpc(*timeouts: str | None, path_of_short: bool = False) -> Callable[[World], None]:
     def drive(world: World) -> None:
-        for value in timeouts:
+        for at, value in enumerate(timeouts, 1):
             told_by_client: Headers = [] if value is None else [("grpc-timeout", value)]
             is_short = value in ("0S", "100m", "500000u")  # over before a host could answer
             path = "/stall" if is_short and path_of_short else "/fast"
             world.talk(request("POST", path, [*GRPC, *told_by_client]))
+            world.upstreams["up"].wait_for(at)  # the answer may be here before the host has read the request
 
     return drive
 
