@@ -164,6 +164,7 @@ class TlsTransport(TransportLayer):
         elif not self.failure:
             self.connection.connection_lost(exc)
         self.unwritten.clear()
+        self.connection = None  # it holds us: a cycle of 32 KB each
 
     # -- the handshake -------------------------------------------------------------------------------------------
 

@@ -7,13 +7,18 @@ come from, for they have no path.
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
 import socket
 import socketserver
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +41,11 @@ from tests.support.config import (
 from tests.support.envoy import ENVOY_MISSING, Envoy
 from tests.support.h2_client import H2Client
 from tests.support.h2_upstream import H2Reply, H2Request, H2Upstream
-from tests.support.outrider import Outrider
+from tests.support.outrider import NATIVE, ROOT, Outrider
 from tests.support.ports import free_port
 from tests.support.tls_relay import TlsRelay
 from tests.support.upstream import Upstream, reply
+from tests.support.wait import until
 
 grpc = pytest.importorskip("grpc")
 grpc_service = pytest.importorskip("tests.support.grpc_service")
@@ -312,7 +318,7 @@ class Matrix:
         self.lines = 0
         self.hosts: dict[str, Any] = {}
         self.relays: dict[str, TlsRelay] = {}
-        front = free_port()
+        front = self.front = free_port()
         routes, clusters = [], []
         for protocol, speaker in SPEAKERS.items():
             host = self.hosts[protocol] = stack.enter_context(speaker.host())
@@ -400,3 +406,63 @@ def test_a_cell(ours: Matrix, protocol: str, near: str, far: str) -> None:
 def test_every_cell_is_envoys(ours: Matrix, envoys: Matrix) -> None:
     for cell in CELLS:
         assert ours.cell(*cell) == envoys.cell(*cell), cell
+
+
+class Uncollected(Outrider):
+    """Ours, with nobody to clear reference cycles away."""
+
+    def __init__(self, bootstrap: Config) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="outrider-garbage-"))
+        self.report = folder / "garbage"
+        roots = [str(NATIVE)] if os.environ.get("OUTRIDER_NATIVE") == "1" else []
+        super().__init__(
+            bootstrap,
+            under=("tests.support.garbage", str(self.report)),
+            environment={"PYTHONPATH": os.pathsep.join([*roots, str(ROOT)])},
+            folder=folder,
+        )
+
+    def clients(self) -> int:
+        values = self.stats("?filter=^listener\\..*downstream_cx_active$")
+        return sum(value for name, value in values.items() if not name.startswith("listener.admin."))
+
+    def garbage(self) -> Config:
+        """What has become unreachable since the last time and is still there, when no client is."""
+        until(lambda: self.clients() == 0, "all clients to be gone")
+        self.report.unlink(missing_ok=True)
+        self.signal(signal.SIGUSR2)
+        until(self.report.exists, "the report")
+        found: Config = json.loads(self.report.read_text())
+        return found
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        shutil.rmtree(self.folder)
+
+
+def fail(port: int) -> None:
+    """What is no TLS, no certificate where one is wanted, no end of a request."""
+    for data in (b"\x16\x03\x01\x00\x05", b"\x16\x03\x01\x00\x05hello", b"GET / HTTP/1.1\r\n", b"\0" * 50):
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            sock.sendall(data)
+            with suppress(ConnectionError):
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(1000)
+    trusting = ssl._create_unverified_context()
+    for context in (trusting, ssl.create_default_context()):
+        with socket.create_connection(("127.0.0.1", port), 10) as sock, pytest.raises(OSError):
+            context.wrap_socket(sock, server_hostname="mtls.example").recv(1000)
+
+
+def test_no_connection_leaves_a_cycle(tmp_path: Path) -> None:
+    """What only the collector can free stays for thousands of connections, 32 KB each over TLS."""
+    with ExitStack() as stack:
+        seen = Matrix(Uncollected, tmp_path, stack)
+        assert isinstance(seen.proxy, Uncollected)
+        for cell in CELLS:
+            seen.cell(*cell)
+        seen.proxy.garbage()
+        fail(seen.front)
+        for cell in CELLS:
+            seen.cell(*cell)
+        assert seen.proxy.garbage() == {}
