@@ -18,7 +18,7 @@ import ngh2
 from proxy.base.errors import CodecError
 from proxy.codec.http2_settings import DEFAULT_WINDOW, Http2Settings
 from proxy.codec.http2_stream import HIGH_WATERMARK, LOW_WATERMARK, PROTOCOL_ERROR_CODE, Http2Stream
-from proxy.codec.http2_watch import FrameWatch, Http2Flood
+from proxy.codec.http2_watch import HEAD_BYTES, WINDOW_BYTES, FrameWatch, Http2Flood
 from proxy.codec.interface import Codec
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: So much waits at most on all streams of a connection before each that waits is blocked.
 CONNECTION_HIGH_WATERMARK: Final = 8 * 1024 * 1024
+
+LARGEST_WINDOW: Final = 0x7FFFFFFF
+FLOW_CONTROL_ERROR_CODE: Final = 3
 
 MESSAGING: Final = b"http2.violation.of.messaging.rule"
 ENGINE: Final = b"http2.unknown.nghttp2.error"
@@ -98,7 +101,7 @@ class Http2Codec(Codec):
         if data:
             try:
                 self.watch.read(data)
-                self.h2.receive_data(data)
+                self.h2.receive_data(self._without_leaps(data) if self.watch.leaps else data)
             except Http2Flood:
                 self._flooded(data)
                 raise
@@ -113,6 +116,24 @@ class Http2Codec(Codec):
             elif len(self.watch.heads) > self.settings.max_outbound_control_frames:
                 self.stats.outbound_control_flood.value += 1  # each refused head is a reset that waits
                 self._die()
+
+    def _without_leaps(self, data: bytes) -> bytes:
+        """Reset the streams whose windows a read would take beyond 2^31-1 (RFC 9113 section 6.9.1; the engine would end
+        the connection, as it does where such a frame comes in two reads); what of the read the engine has yet to see."""
+        seen = 0
+        for at in self.watch.leaps:
+            self.h2.receive_data(data[seen:at])
+            seen = at
+            stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
+            increment = int.from_bytes(data[at + 9 : at + 13], "big") & LARGEST_WINDOW
+            try:
+                if self.h2.stream_remote_window_size(stream_id) + increment > LARGEST_WINDOW:
+                    self.h2.reset_stream(stream_id, FLOW_CONTROL_ERROR_CODE)
+                    seen = at + HEAD_BYTES + WINDOW_BYTES
+            except ngh2.StreamUnavailableError:
+                continue  # of no stream, or none any more: the engine knows what that means
+        self.watch.leaps.clear()
+        return data[seen:]
 
     def _flooded(self, data: bytes) -> None:
         """What came before the frame that was one too many is still taken: its requests get their log lines."""

@@ -44,6 +44,7 @@ STRAY_BYTES: Final = 64 * 1024 * 1024
 #: Streams of ours that were reset, of which frames may still be on their way.
 RESETS: Final = 1024
 PRIORITY_BYTES: Final = 5
+WINDOW_BYTES: Final = 4
 
 
 class Http2Flood(CodecError):
@@ -61,6 +62,7 @@ class FrameWatch:
     flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
     begins that was one too many (negative: before it)
     control: frames that want an answer from us and came since the last flush; the codec sets it to 0
+    leaps: where in the read there are WINDOW_UPDATEs of streams by more than half of what a window can be
     resets, given_up: streams that we have reset, that the client has, the last of them; is_strict: frames of other
     streams that are over may not come
     """
@@ -86,6 +88,7 @@ class FrameWatch:
         "given_up",
         "heads",
         "is_strict",
+        "leaps",
         "opened",
         "resets",
         "sent_data",
@@ -114,6 +117,7 @@ class FrameWatch:
         self.control = 0
         self.opened = 0
         self.sent_data = 0
+        self.leaps: list[int] = []
         self.resets: dict[int, bool] = {}
         self.given_up: dict[int, bool] = {}
         self.is_strict = is_server
@@ -224,6 +228,12 @@ class FrameWatch:
             heads[last] = size
         # while the output is stuck the engine says nothing of refused heads: see Http2Codec.feed
 
+    def _leaps(self, data: bytes, at: int) -> bool:
+        """Whether a WINDOW_UPDATE that is here whole, of this read alone, is a stream's by 2^30 or more."""
+        if at < self._before or len(data) < at + HEAD_BYTES + WINDOW_BYTES:
+            return False
+        return data[at + HEAD_BYTES] & 0x40 != 0 and data[at + 5 : at + HEAD_BYTES] != b"\0\0\0\0"
+
     def _data(self, stream_id: int, length: int, at: int) -> None:
         stream = self.streams.get(stream_id)
         if stream is not None:
@@ -250,6 +260,8 @@ class FrameWatch:
             self._updates += 1
             if self._updates > 5 + 2 * (self.opened + settings.max_window_updates * self.sent_data):
                 raise self._flood("inbound_window_update_frames_flood", at)
+            if length == WINDOW_BYTES and self._leaps(data, at):
+                self.leaps.append(at - self._before)
         elif kind in (SETTINGS, PING):
             if not flags & ACK:
                 self.control += 1

@@ -1,6 +1,6 @@
 """h2spec (github.com/summerwind/h2spec), where it is installed: `make h2spec` with a Go toolchain.
 
-145 cases; what it asks beyond RFC 9113 is named in BEYOND, and nothing else may fail.
+All of its 145 cases pass.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ from tests.support.quiet import assert_quiet
 from tests.support.upstream import Upstream, reply
 
 ROOT = Path(__file__).resolve().parents[2]
-#: a stream's window beyond 2^31-1: libnghttp2 ends the connection (with FLOW_CONTROL_ERROR), as RFC 9113 section 5.4.2
-#: allows for any error of a stream; h2spec wants the stream reset
-BEYOND = {
-    "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream"
-}
 
 
 def binary() -> str | None:
@@ -52,6 +47,5 @@ def test_h2spec() -> None:
             timeout=170,
         )
         assert_quiet(proxy)
-    failed = set(re.findall("\u00d7 \\d+: (.*)", run.stdout))
-    assert re.search(r"14\d tests, \d+ passed", run.stdout), run.stdout[-2000:]
-    assert {name.removeprefix("closed: ").strip() for name in failed} <= BEYOND, run.stdout[-3000:]
+    failed = re.findall("\u00d7 \\d+: (.*)", run.stdout)
+    assert re.search(r"145 tests, 145 passed, 0 skipped, 0 failed", run.stdout), failed or run.stdout[-3000:]

@@ -403,6 +403,54 @@ def test_up_to_its_budget_a_client_may(data: bytes) -> None:
     assert server.error is None and server.streams
 
 
+LEAP = WindowUpdateFrame(1, 2**31 - 1).serialize()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_window_beyond_its_bound_resets_the_stream(together: bool) -> None:
+    """RFC 9113 section 6.9.1; what else came in that read counts, before it and after it."""
+    server = served()
+    server.exchange()
+    reads = [LEAP, LEAP]
+    for at, fields in ((0, HEAD), (3, GET)):
+        server.request(fields, end=fields is GET)
+        reads.insert(at, server.peer.data_to_send())
+    for data in [b"".join(reads)] if together else reads:
+        server.feed(data)
+        server.exchange()
+    assert server.error is None and not server.codec.closing
+    assert [(reset.stream_id, reset.error_code) for reset in server.heard(ev.StreamReset)] == [(1, 3)]
+    assert [each.decoder is None for each in server.streams] == [True, False]
+    resets = [[reason for reason, _ in seen.resets] for seen in server.recorders]
+    assert resets == [[DOWNSTREAM_PROTOCOL_ERROR], []]
+
+
+def test_a_window_up_to_its_bound_is_taken() -> None:
+    server = served()
+    server.feed(_head(HEAD, 1, end=False) + WindowUpdateFrame(1, 2**31 - 1 - 65535).serialize())
+    server.exchange()
+    assert server.error is None and server.codec.h2.stream_remote_window_size(1) == 2**31 - 1
+    server.feed(WindowUpdateFrame(1, 1).serialize())  # not by a leap: the engine's answer
+    assert server.codec.dead or server.codec.closing
+
+
+@pytest.mark.parametrize("cut", [1, 9, 12])
+def test_a_leap_in_pieces_ends_the_connection(cut: int) -> None:
+    server = served()
+    server.feed(_head(HEAD, 1, end=False))
+    server.feed(LEAP, cut)
+    server.exchange()
+    assert server.codec.closing and not server.heard(ev.StreamReset)
+
+
+@pytest.mark.parametrize("stream", [0, 5])
+def test_a_leap_of_no_stream_is_the_connections_matter(stream: int) -> None:
+    server = served()
+    server.feed(_head(HEAD, 1, end=False) + WindowUpdateFrame(stream, 2**31 - 1).serialize())
+    server.exchange()
+    assert server.codec.closing
+
+
 def test_budgets_grow_with_the_work() -> None:
     server = served()
     for number in range(1, 21, 2):
