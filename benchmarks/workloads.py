@@ -111,6 +111,31 @@ def mission(ports: Ports, folder: Path) -> Config:
     return bootstrap(ports.admin, [listener], clusters)
 
 
+def _filter(name: str, message: str, **fields: object) -> Config:
+    typed = {"@type": f"{TYPES}.filters.http.{name}.v3.{message}", **fields}
+    return {"name": f"envoy.filters.http.{name}", "typed_config": typed}
+
+
+def _compressor(kind: str) -> Config:
+    message = f"{TYPES}.compression.{kind}.compressor.v3.{kind.capitalize()}"
+    library = {"name": kind, "typed_config": {"@type": message}}
+    return _filter("compressor", "Compressor", compressor_library=library)
+
+
+def idle_filters(ports: Ports, folder: Path) -> Config:
+    """Five filters before the router which look at each head and find nothing to do."""
+    filters = [
+        _compressor("gzip"),
+        _compressor("brotli"),
+        _filter("grpc_web", "GrpcWeb"),
+        _filter("grpc_http1_bridge", "Config"),
+        _filter("grpc_stats", "FilterConfig"),
+        _filter("router", "Router"),
+    ]
+    listener = http_listener(ports.front, [virtual_host([route_to("up")])], hcm={"http_filters": filters})
+    return bootstrap(ports.admin, [listener], [cluster("up", ports.upstream, **WIDE_OPEN)])
+
+
 def routes(count: int) -> Callable[[Ports, Path], Config]:
     """``count`` prefix routes in one virtual host; the last one is hit."""
 
@@ -187,6 +212,7 @@ WORKLOADS = [
         "w2-new", "w2, each with a path and two fields of its own", 0.45, True, mission, Drive(anew=True)
     ),
     Workload("w10", "plain, 30 request headers, 2 KB", 0.70, False, plain, Drive(headers=THIRTY)),
+    Workload("w12", "plain, five filters that find nothing to do", 0.70, False, idle_filters),
     Workload("w11-10", "10 routes, the last one hit", 0.70, False, routes(10)),
     Workload("w11-1000", "1,000 routes, the last one hit", 0.50, False, routes(1000)),
     Workload("ws", "WebSocket messages of 100 bytes, there and back", 1.00, False, websocket, messages=True),
