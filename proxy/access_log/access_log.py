@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.access_log.filters import Accept, compile_filter
 from proxy.api.reader import Reader, reads
@@ -11,6 +11,8 @@ from proxy.base.stream_info import StreamInfo
 
 if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
+
+LOGGERS: Final = "envoy.access_loggers."
 
 
 class AccessLogger(Protocol):
@@ -53,8 +55,8 @@ def _compile_access_log(reader: Reader, context: FactoryContext) -> AccessLog | 
         if not reader.has("typed_config"):
             reader.fail("typed_config", context.registry.untyped("an access logger", name))
         return None
-    if not context.registry.has(config.type_name):
-        message = context.registry.unknown("access logger", config.type_name, "envoy.access_loggers.")
+    if not context.registry.has(config.type_name, LOGGERS):
+        message = context.registry.unknown("access logger", config.type_name, LOGGERS)
         reader.unsupported("", message)
         return None
     logger: AccessLogger = context.registry.resolve(config.type_name)(config, context)

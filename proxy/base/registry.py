@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 Line = tuple[
     str, str, str
 ]  # (Envoy's extension name, full name of its configuration message, "module:Class")
+
+#: Whose names tell the family: "envoy.tracers.zipkin", "outrider.tracers.python".
+OWNERS: Final = ("envoy", "outrider")
 
 
 class Registry:
@@ -37,9 +40,21 @@ class Registry:
     def _line(self, message: str) -> tuple[str, str] | None:
         return self._lines.get(message) or self._all().get(message)
 
-    def has(self, message: str) -> bool:
-        """Whether an extension is registered for the message."""
-        return self._line(message) is not None
+    def has(self, message: str, family: str = "", end: str = "") -> bool:
+        """Whether an extension is registered for the message, and may stand where those of the family do.
+
+        family: as in ``unknown``; end: how their names end. Installed packages may call theirs otherwise
+        """
+        line = self._line(message)
+        if line is None:
+            return False
+        owner, _, name = line[0].partition(".")
+        kind = family.partition(".")[2]
+        if not kind or owner not in OWNERS:
+            return True
+        return (
+            name.startswith(kind) and name.endswith(end) and "." not in name[len(kind) : len(name) - len(end)]
+        )
 
     def name(self, message: str) -> str:
         """Envoy's name of the extension ("envoy.filters.http.router"). Raises KeyError when unknown."""

@@ -45,7 +45,7 @@ def compile_library(reader: Reader, context: FactoryContext) -> CompressorLibrar
         if not reader.has("typed_config"):
             reader.fail("typed_config", "is missing: it says which library compresses")
         return CompressorLibrary()
-    if not context.registry.has(config.type_name):
+    if not context.registry.has(config.type_name, "envoy.compression.", ".compressor"):
         said = context.registry.unknown("compressor library", config.type_name)
         reader.unsupported("typed_config", f"{said}; supported: gzip, brotli, zstd")
         return CompressorLibrary()

@@ -105,7 +105,7 @@ def _compile_setting(
 ) -> FilterSetting | None:
     """Any message of an extension that has a configuration per route."""
     registry, message = context.registry, config.type_name
-    if not registry.has(message):
+    if not registry.has(message, HTTP_FILTERS):
         return _unknown(config, place, registry.unknown("HTTP filter", message, HTTP_FILTERS), optional)
     target: Any = registry.resolve(message)
     make = target if issubclass(target, PerRouteConfig) else getattr(target, "compile_route_config", None)

@@ -16,6 +16,7 @@ from proxy.http.client_cert import compile_client_cert
 from proxy.http.connection_manager import ConnectionManager
 from proxy.http.context import FactoryContext
 from proxy.http.early_forwarding import compile_early_forwarding
+from proxy.http.filter import PerRouteConfig
 from proxy.http.filter_config import HTTP_FILTERS, ChainTable, NamedFilter, level_compiler
 from proxy.http.forwarding import APPEND_IF_ABSENT, OVERWRITE, PASS_THROUGH, Forwarding, Network
 from proxy.http.hcm_extensions import compile_extensions
@@ -124,14 +125,18 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[NamedFilte
                 each.fail("typed_config", context.registry.untyped("a filter", name))
             continue
         disabled = each.flag("disabled")
-        if not context.registry.has(config.type_name):
+        if not context.registry.has(config.type_name, HTTP_FILTERS):
             _unknown_filter(each, context.registry.unknown("HTTP filter", config.type_name, HTTP_FILTERS))
             continue
         last = at == len(readers) - 1
         if (config.type_name == ROUTER) != last:
             each.fail("", "the router must be the last filter, and the last filter must be the router")
         context.filter_name = name
-        built: Any = context.registry.resolve(config.type_name)(config, context)
+        target: Any = context.registry.resolve(config.type_name)
+        if issubclass(target, PerRouteConfig):
+            each.fail("", f"{config.type_name} configures a filter for a route; it is no filter")
+            continue
+        built: Any = target(config, context)
         if disabled and last:
             each.fail("disabled", "the terminal filter cannot be disabled")
         filters.append(NamedFilter(name, context.registry.name(config.type_name), built, disabled, last))

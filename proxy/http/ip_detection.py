@@ -79,7 +79,7 @@ def _compile_detector(reader: Reader, context: FactoryContext) -> IpDetector | N
         if not reader.has("typed_config"):
             reader.fail("typed_config", context.registry.untyped("an original IP detection", name))
         return None
-    if not context.registry.has(config.type_name):
+    if not context.registry.has(config.type_name, CATEGORY):
         message = context.registry.unknown("original IP detection", config.type_name, CATEGORY)
         reader.unsupported("", message)
         return None

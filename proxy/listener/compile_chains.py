@@ -80,7 +80,7 @@ def _compile_listener_filter(reader: Reader, context: FactoryContext) -> Inspect
         if reader.which("config_type") is None:
             reader.fail("typed_config", context.registry.untyped("a filter", name))
         return None
-    if not context.registry.has(config.type_name):
+    if not context.registry.has(config.type_name, LISTENER_FILTERS):
         reader.unsupported(
             "", context.registry.unknown("listener filter", config.type_name, LISTENER_FILTERS)
         )
@@ -184,7 +184,7 @@ def _compile_filter(reader: Reader, context: FactoryContext) -> NetworkFilter | 
         if reader.which("config_type") is None:
             reader.fail("typed_config", context.registry.untyped("a filter", name))
         return None
-    if not context.registry.has(config.type_name):
+    if not context.registry.has(config.type_name, NETWORK_FILTERS):
         reader.unsupported("", context.registry.unknown("network filter", config.type_name, NETWORK_FILTERS))
         return None
     built: NetworkFilter | ReadFilterFactory = context.registry.resolve(config.type_name)(config, context)

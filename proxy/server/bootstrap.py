@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("runtime")
 
+STATS_SINKS = "envoy.stat_sinks."
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 
 
@@ -265,8 +266,8 @@ def _compile_sink(reader: Reader, context: FactoryContext) -> StatsSink | None:
         if not reader.has("typed_config"):
             reader.fail("typed_config", context.registry.untyped("a statistics sink", reader.text("name")))
         return None
-    if not context.registry.has(config.type_name):
-        unknown = context.registry.unknown("statistics sink", config.type_name, "envoy.stat_sinks.")
+    if not context.registry.has(config.type_name, STATS_SINKS):
+        unknown = context.registry.unknown("statistics sink", config.type_name, STATS_SINKS)
         reader.unsupported("typed_config", f"{unknown}; /stats/prometheus is there without one")
         return None
     made: StatsSink = context.registry.resolve(config.type_name)(config, context)

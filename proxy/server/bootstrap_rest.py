@@ -6,6 +6,7 @@ from __future__ import annotations
 from proxy.api.reader import Reader, reads
 from proxy.base.registry import Registry
 
+TRACERS = "envoy.tracers."  # as tracing.tracer has it, which the start of a plain process need not import
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 INTERNAL_LISTENER = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 #: bootstrap extensions that serve something else that is refused where it is used → why they have no effect
@@ -105,5 +106,5 @@ def check_idle_provider(reader: Reader, registry: Registry) -> None:
     config = reader.any("typed_config")
     if config is None:
         reader.fail("typed_config", registry.untyped("a tracer", name))
-    elif not registry.has(config.type_name):
-        reader.unsupported("", registry.unknown("tracer", config.type_name, "envoy.tracers."))
+    elif not registry.has(config.type_name, TRACERS):
+        reader.unsupported("", registry.unknown("tracer", config.type_name, TRACERS))

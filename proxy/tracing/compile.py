@@ -9,7 +9,7 @@ from proxy.tracing.route_tracing import RouteTracing
 from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import Rates, Sampler
 from proxy.tracing.tags import compile_custom_tags
-from proxy.tracing.tracer import Tracer
+from proxy.tracing.tracer import TRACERS, Tracer
 from proxy.tracing.tracing import DEFAULT_MAX_PATH_TAG_LENGTH, HttpTracing
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def compile_provider(reader: Reader, context: FactoryContext) -> Tracer | None:
         if not provider.has("typed_config"):
             provider.fail("typed_config", context.registry.untyped("a tracer", name))
         return None
-    if not context.registry.has(config.type_name):
-        provider.unsupported("", context.registry.unknown("tracer", config.type_name, "envoy.tracers."))
+    if not context.registry.has(config.type_name, TRACERS):
+        provider.unsupported("", context.registry.unknown("tracer", config.type_name, TRACERS))
         return None
     tracer: Tracer = context.registry.resolve(config.type_name)(config, context)
     return tracer

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: Tracer.root_ids. NARROW, WIDE: a trace id of 64 or 128 bits; the root's span id is its lower half, as in Zipkin.
 #: APART: 128 bits, and a span id of its own. NARROW_DATED, WIDE_DATED: the trace id begins with the epoch's seconds.
+TRACERS: Final = "envoy.tracers."
+SAMPLERS: Final = "envoy.tracers.opentelemetry.samplers."
+
 NARROW: Final = 0
 WIDE: Final = 1
 APART: Final = 2
@@ -64,9 +67,8 @@ def compile_sampler(reader: Reader, context: FactoryContext) -> TraceSampler | N
         if not reader.has("typed_config"):
             reader.fail("typed_config", "is missing")
         return None
-    if not context.registry.has(config.type_name):
-        family = "envoy.tracers.opentelemetry.samplers."
-        reader.unsupported("typed_config", context.registry.unknown("sampler", config.type_name, family))
+    if not context.registry.has(config.type_name, SAMPLERS):
+        reader.unsupported("typed_config", context.registry.unknown("sampler", config.type_name, SAMPLERS))
         return None
     sampler: TraceSampler = context.registry.resolve(config.type_name)(config, context)
     return sampler

@@ -196,12 +196,12 @@ def _compile_typed_policy(
         if config is None:
             continue
         chosen = config
-        if not context.registry.has(config.type_name):
+        if not context.registry.has(config.type_name, LOAD_BALANCERS):
             message = context.registry.unknown("load balancing policy", config.type_name, LOAD_BALANCERS)
             extension.unsupported("", message)
     if not reader.has("policies"):
         reader.fail("policies", "a load balancing policy is needed")
-    if chosen is None or not context.registry.has(chosen.type_name):
+    if chosen is None or not context.registry.has(chosen.type_name, LOAD_BALANCERS):
         return _factory(_POLICIES["ROUND_ROBIN"], None, context), False
     locality: Reader | None = None
     if chosen.type_name == _ROUND_ROBIN:  # noqa: SIM114  # proxy.api.support follows one name a branch

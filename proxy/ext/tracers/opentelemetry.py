@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.tracing.tracer import TraceSampler
 
 NAME = "outrider"
+DETECTORS = "envoy.tracers.opentelemetry.resource_detectors."
 DEFAULT_SERVICE = "unknown_service:outrider"
 USER_AGENT = f"OTel-OTLP-Exporter-outrider/{__version__}".encode()
 DEFAULT_CACHE = 1024
@@ -110,9 +111,8 @@ def compile_resource(reader: Reader, context: FactoryContext) -> dict[str, str]:
         if config is None:
             if not detector.has("typed_config"):
                 detector.fail("typed_config", "is missing")
-        elif not context.registry.has(config.type_name):
-            family = "envoy.tracers.opentelemetry.resource_detectors."
-            unknown = context.registry.unknown("resource detector", config.type_name, family)
+        elif not context.registry.has(config.type_name, DETECTORS):
+            unknown = context.registry.unknown("resource detector", config.type_name, DETECTORS)
             detector.unsupported("typed_config", unknown)
         else:
             resource.update(context.registry.resolve(config.type_name)(config, context).attributes)
