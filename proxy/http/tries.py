@@ -13,6 +13,7 @@ from proxy.base.errors import ResetReason, ResponseFlag
 from proxy.base.headers import Field, RequestHeaders, ResponseHeaders
 from proxy.http.budgets import count_try
 from proxy.http.filter import Filter
+from proxy.router.hedge import wants_hedging
 from proxy.router.retry import LIMIT_EXCEEDED, OVERFLOWED, RetryState
 from proxy.router.timeouts import expected_timeout_ms
 from proxy.router.upstream_request import UpstreamRequest
@@ -55,9 +56,21 @@ class Tries(Filter):
     def _expect_timeout(self, stream: ActiveStream, headers: RequestHeaders, elapsed_s: float) -> None:
         if self.suppress_envoy_headers:
             return
-        milliseconds = expected_timeout_ms(stream.timeout_s, stream.per_try_timeout_s, elapsed_s)
+        one_try_s = stream.per_try_timeout_s
+        if one_try_s and self._is_hedged(stream, headers):
+            one_try_s = 0.0
+        milliseconds = expected_timeout_ms(stream.timeout_s, one_try_s, elapsed_s)
         if milliseconds:
             headers.set(b"x-envoy-expected-rq-timeout-ms", b"%d" % milliseconds)
+
+    @staticmethod
+    def _is_hedged(stream: ActiveStream, headers: RequestHeaders) -> bool:
+        """Whether a try that takes too long goes on: its host has all the time that the request has."""
+        if stream.retry is not None:
+            return stream.retry.hedged is not None
+        route = stream.route
+        assert route is not None and route.forward is not None
+        return wants_hedging(route.forward.hedges, headers, stream.internal)
 
     def _arm_try(self, stream: ActiveStream) -> None:
         """The try has been sent whole: its own timeout runs."""

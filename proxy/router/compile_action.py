@@ -13,6 +13,7 @@ from proxy.base.headers import RequestHeaders
 from proxy.formatter import compile_format, compile_header_value
 from proxy.router.filter_levels import FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.hedge import compile_hedging
 from proxy.router.internal_redirect import compile_internal_redirect
 from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
@@ -30,28 +31,11 @@ _MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
 UNREAD_LIMITS: Final = "there is no filter that asks a rate limit service"
 
 
-@reads("envoy.config.route.v3.RouteAction", "envoy.config.route.v3.VirtualHost")
-def ignore_hedging(reader: Reader) -> None:
-    """hedge_policy: what Envoy does not do either is taken with a warning."""
-    hedge = reader.sub("hedge_policy")
-    if hedge is not None:
-        _compile_hedging(hedge)
-
-
-@reads("envoy.config.route.v3.HedgePolicy")
-def _compile_hedging(reader: Reader) -> None:
-    if reader.flag("hedge_on_per_try_timeout"):
-        reader.unsupported(
-            "hedge_on_per_try_timeout",
-            "is not supported: a try that takes too long is given up before another begins",
-        )
-    reader.ignore("initial_requests", "additional_request_chance", why="Envoy does nothing with it either")
-
-
 @reads("envoy.config.route.v3.RouteAction")
 def compile_action(
     reader: Reader,
     inherited_retry: RetryPolicy | None,
+    inherited_hedging: bool,
     known_clusters: Container[str] | None,
     matched: Matched,
     without_policy: RetryPolicy,
@@ -64,7 +48,6 @@ def compile_action(
     reader.ignore("early_data_policy", why="no request is ever sent as early data")
     reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
     reader.ignore("rate_limits", "include_vh_rate_limits", why=UNREAD_LIMITS)
-    ignore_hedging(reader)
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail("cluster", f"unknown cluster '{action.cluster}'")
@@ -83,6 +66,7 @@ def compile_action(
     retry = reader.sub("retry_policy")
     action.retry = compile_retry_policy(retry, without_policy.knobs) if retry is not None else inherited_retry
     action.without_policy = without_policy
+    action.hedges = compile_hedging(reader, inherited_hedging)
     redirect = reader.sub("internal_redirect_policy")
     if redirect is not None:
         action.internal_redirect = compile_internal_redirect(redirect)

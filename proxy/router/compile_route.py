@@ -46,6 +46,7 @@ class Inherited(NamedTuple):
     asked: Asked
     known_clusters: Container[str] | None = None
     retry: RetryPolicy | None = None
+    hedges: bool = False
     host_request: tuple[HeaderOps, ...] = ()
     host_response: tuple[HeaderOps, ...] = ()
     table_request: tuple[HeaderOps, ...] = ()
@@ -110,7 +111,12 @@ def _compile_action(
             reader.fail("", "one of route, redirect, direct_response is required")
         return None
     route.forward = compile_action(
-        forward, inherited.retry, inherited.known_clusters, matched, inherited.without_policy
+        forward,
+        inherited.retry,
+        inherited.hedges,
+        inherited.known_clusters,
+        matched,
+        inherited.without_policy,
     )
     own_mirrors = compile_mirrors(forward, inherited.known_clusters, inherited.runtime)
     route.forward.mirrors = own_mirrors or inherited.mirrors

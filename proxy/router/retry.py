@@ -31,6 +31,7 @@ from proxy.router.timeouts import PER_TRY_TIMEOUT, unsigned
 from proxy.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
+    from proxy.router.hedge import Hedged
     from proxy.upstream.host import Host
 
 ON_5XX: Final = 1
@@ -244,7 +245,7 @@ class RetryState:
 
     Each ``should_*`` answers with the back-off in seconds (0.0 is possible) or None, and says why in ``outcome``.
     While a retry is under way one unit of the breaker is held; ``finish()`` gives it back and must be called once
-    the request is over. ``succeeded`` is True when the last decision ended a retry (upstream_rq_retry_success).
+    the request is over. hedged: see ``http.hedging``. ``succeeded`` is True when the last decision ended a retry (upstream_rq_retry_success).
     """
 
     __slots__ = (
@@ -256,6 +257,7 @@ class RetryState:
         "_random",
         "_resources",
         "hard_deadline",
+        "hedged",
         "outcome",
         "policy",
         "retries_remaining",
@@ -276,6 +278,7 @@ class RetryState:
         self.tried: list[Host] = []  # kept only where a host predicate asks
         self.unsent = 0  # tries before this one that found no connection
         self.hard_deadline = 0.0  # of the try that runs: its timeout's, where it has an idle timeout as well
+        self.hedged: list[Hedged] | None = None
         self._codes = policy.retriable_status_codes
         self._headers = policy.retriable_headers
         self._interval_s = policy.base_interval_s or policy.knobs.base_interval_ms.value / 1000.0
@@ -332,6 +335,24 @@ class RetryState:
     def should_retry_per_try_timeout(self) -> float | None:
         """The try took longer than the per-try timeout: Envoy resets it, which is a (gateway) error."""
         return self._decide(bool(self.retry_on & (ON_RESET | ON_5XX | ON_GATEWAY_ERROR)))
+
+    def should_hedge(self) -> float | None:
+        """The try takes too long, and goes on: Envoy lets another one run beside it whatever ``retry_on`` says. Without one
+        left this try may still be the retry that succeeds."""
+        if self.retries_remaining <= 0:
+            self.outcome = LIMIT_EXCEEDED
+            return None
+        return self._decide(True)
+
+    def would_retry(self, status: int, response_headers: ResponseHeaders) -> bool:
+        """Whether the response is one that another try is wanted for; that one has been had."""
+        return self._matches_headers(status, response_headers)
+
+    def close(self) -> None:
+        """No further try, whatever comes."""
+        self.retry_on = 0
+        self.hedged = None
+        self.finish()
 
     def rejects(self, host: Host) -> bool:
         """Whether another host would be better for this retry."""

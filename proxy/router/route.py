@@ -14,6 +14,7 @@ from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
 from proxy.router.direct import DirectResponse, Redirect
 from proxy.router.header_ops import HeaderOps
+from proxy.router.hedge import wants_hedging
 from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
 from proxy.router.stream_limits import StreamLimits
@@ -82,6 +83,7 @@ _ACTION_FIELDS: Final = (
     "cluster_not_found_status",
     "ends_tunnels",
     "expected_timeout",
+    "hedges",
     "host_rewrite",
     "idle_timeout_s",
     "limits",
@@ -107,6 +109,7 @@ class RouteAction:
     priority: 0 DEFAULT, 1 HIGH; cluster_not_found_status: 503, 404 or 500
     asks_for_retries: ``request_ops`` may add x-envoy-retry headers, so ``retry_state`` is to be asked in any case
     without_policy: the tries of a request that asks for some itself, while ``retry`` is None
+    hedges: a try that takes too long goes on beside the next one (where there is one): see http.hedging
     upgrades: by lower-case protocol (``connect`` is a tunnel) whether it is taken; None: nothing is said
     ends_tunnels: what a CONNECT carries goes to the host as it is (connect_config)
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
@@ -133,6 +136,7 @@ class RouteAction:
         self.auto_host_rewrite = False
         self.append_x_forwarded_host = False
         self.asks_for_retries = False
+        self.hedges = False
         self.expected_timeout = b""
         self.rewrites = False
         self.upgrades: dict[bytes, bool] | None = None
@@ -146,7 +150,9 @@ class RouteAction:
         """
         if self.per_try_timeout_s >= self.timeout_s > 0.0:
             self.per_try_timeout_s = 0.0
-        milliseconds = expected_timeout_ms(self.timeout_s, self.per_try_timeout_s, 0.0)
+        milliseconds = expected_timeout_ms(
+            self.timeout_s, 0.0 if self.hedges else self.per_try_timeout_s, 0.0
+        )
         self.expected_timeout = b"%d" % milliseconds if milliseconds else b""
         self.rewrites = bool(self.request_ops or self.host_rewrite or self.path_rewrite)
 
@@ -208,13 +214,16 @@ class RouteAction:
         """
         if not internal and not self.asks_for_retries:
             policy = self.retry
-            return (
-                RetryState(policy, headers, resources, ids)
-                if policy is not None and (policy.retry_on or self._needs_state(policy))
-                else None
-            )
+            if policy is None or not (policy.retry_on or self._needs_state(policy)):
+                return None
+            state = RetryState(policy, headers, resources, ids)
+            if self.hedges:
+                state.hedged = []
+            return state
         state = RetryState(self.retry or self.without_policy, headers, resources, ids)
         state.merge_headers(headers)
+        if wants_hedging(self.hedges, headers, internal):
+            state.hedged = []
         headers.remove_all(RETRY_HEADERS)
         return state if state.retry_on or self._needs_state(state.policy) else None
 

@@ -14,11 +14,12 @@ from proxy.api.reader import Reader, reads
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import StreamInfo
-from proxy.router.compile_action import UNREAD_LIMITS, ignore_hedging
+from proxy.router.compile_action import UNREAD_LIMITS
 from proxy.router.compile_route import Inherited, compile_route
 from proxy.router.direct import DIRECT_BODY_LIMIT, FORWARDED_PROTO, TlsRedirect
 from proxy.router.filter_levels import CompileLevel, FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
+from proxy.router.hedge import compile_hedging
 from proxy.router.mirror_policy import compile_mirrors
 from proxy.router.path_index import PathIndex
 from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
@@ -330,6 +331,7 @@ def _compile_host(
     inherited = common._replace(
         virtual_host=facts,
         retry=compile_retry_policy(retry, common.without_policy.knobs) if retry is not None else None,
+        hedges=compile_hedging(reader),
         host_request=compile_request_ops(reader),
         host_response=compile_response_ops(reader),
         mirrors=compile_mirrors(reader, common.known_clusters, common.runtime) or common.mirrors,
@@ -337,6 +339,5 @@ def _compile_host(
         retry_buffer_bytes=reader.wrapped("per_request_buffer_limit_bytes", NO_LIMIT),
     )
     reader.ignore("rate_limits", why=UNREAD_LIMITS)
-    ignore_hedging(reader)
     entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

@@ -53,9 +53,10 @@ LIMITS = {
 class Story:
     """Plays actions. What is sent in pieces is finished by the next action on the same connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, hedges: bool) -> None:
+        hedging = {"hedge_policy": {"hedge_on_per_try_timeout": True}} if hedges else {}
         self.talk = Transcript(
-            to("a", timeout="5s", retry_policy=POLICY),
+            to("a", timeout="5s", retry_policy=POLICY, **hedging),
             hcm={"stream_idle_timeout": "8s", "request_headers_timeout": "3s"},
             listener={"per_connection_buffer_limit_bytes": 2000},
             a={**LIMITS, "per_connection_buffer_limit_bytes": 2000, "connect_timeout": "1s"},
@@ -115,11 +116,11 @@ class Story:
             assert b"garbage" not in client.got
 
 
-@given(st.lists(ACTIONS, max_size=25))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_story_ends_clean(actions):
+@given(st.lists(ACTIONS, max_size=25), st.booleans())
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_story_ends_clean(actions, hedges):
     with clean():
-        story = Story()
+        story = Story(hedges)
         for name, *values in actions:
             getattr(story, name)(*values)
         story.check()

@@ -117,11 +117,6 @@ def test_facts_of_a_virtual_host() -> None:
         (hosts(host("a", "*.b", "*.B")), "virtual_hosts[0].domains[1]", "duplicate"),
         (hosts(host("a", "b.*", "B.*")), "virtual_hosts[0].domains[1]", "duplicate"),
         (hosts(host("a")), "virtual_hosts[0].domains", "at least 1"),
-        (
-            hosts({**host("a", "a"), "hedge_policy": {"hedge_on_per_try_timeout": True}}),
-            "virtual_hosts[0].hedge_policy.hedge_on_per_try_timeout",
-            "not supported",
-        ),
         (hosts(vhds={"config_source": {"ads": {}}}), "vhds", "not supported"),
         (
             routes({"match": {"prefix": "/"}, "route": {"cluster": "zz"}}),

@@ -16,11 +16,11 @@ from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, Re
 from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
+from proxy.http.hedging import Hedging
 from proxy.http.local_reply import reset_body
 from proxy.http.mirror import Mirrors, start_mirrors
 from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
-from proxy.http.tries import Tries
 from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake, tunnel_request
 from proxy.router.retry import RetryState
 from proxy.router.timeouts import final_timeout
@@ -36,7 +36,7 @@ CANARY: Final = b"x-envoy-upstream-canary"
 OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 
-class Router(Tries, Owner):
+class Router(Hedging, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
     the virtual host asks for."""
 
@@ -139,7 +139,10 @@ class Router(Tries, Owner):
             action.finalize_request(headers, stream, not self.suppress_envoy_headers)
         if action.retry is not None or action.asks_for_retries or (asked and stream.internal):
             resources = cluster.resources[action.priority]
+            hedged = stream.per_try_timeout_s and self._is_hedged(stream, headers)
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
+            if hedged and stream.retry is None:
+                stream.per_try_timeout_s = 0.0  # nothing follows it
         if stream.hcm.tracing is not None:
             stream.hcm.tracing.inject(stream, headers)
         if action.mirrors:
@@ -330,6 +333,12 @@ class Router(Tries, Owner):
     def on_upstream_headers(self, request: UpstreamRequest, headers: ResponseHeaders, end: bool) -> None:
         stream: ActiveStream = request.stream
         status = headers.status
+        if (
+            stream.retry is not None
+            and stream.retry.hedged is not None
+            and self._gives_way(stream, request, headers)
+        ):
+            return
         now = stream.hcm.monotonic()
         stream.upstream_rx_start_at = now
         stream.try_deadline = inf
@@ -429,6 +438,12 @@ class Router(Tries, Owner):
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
         stream: ActiveStream = request.stream
+        if (
+            stream.retry is not None
+            and stream.retry.hedged is not None
+            and self._outlives(stream, request, reason)
+        ):
+            return
         stream.upstream = None
         stream.try_deadline = inf
         if reason is NO_POOL:
@@ -461,6 +476,9 @@ class Router(Tries, Owner):
             return
         if retry is not None:
             self._count_no_retry(stream, retry)
+            if retry.hedged:  # which may still answer
+                self._count_local(stream, 502 if reason is PROTOCOL_ERROR else 503)
+                return
         self._fail(stream, reason, details)
 
     def _fail(self, stream: ActiveStream, reason: ResetReason, details: bytes) -> None:

@@ -1,0 +1,125 @@
+"""Tries that go on beside the next one: who answers, and that nothing is left of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.base.errors import ResponseFlag
+from tests.support.transcript import GET, REFUSED, Transcript, clean, to
+
+QUICK = {"base_interval": "0.001s", "max_interval": "0.001s"}
+
+
+def hedged(**policy: Any) -> Transcript:
+    """A try takes too long after one second."""
+    retry = {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "1s", "retry_back_off": QUICK, **policy}
+    return Transcript(
+        to("a", timeout="10s", retry_policy=retry, hedge_policy={"hedge_on_per_try_timeout": True}), hosts=2
+    )
+
+
+def two_tries(talk: Transcript) -> None:
+    """One has taken too long, the other has just begun."""
+    talk.client(GET)
+    talk.waits(1.1)
+    talk.waits(0.1)
+    assert talk.upstreams == 2 and not talk.upstream(0).pipe.lost
+
+
+@pytest.mark.parametrize("winner", [0, 1])
+def test_the_first_good_answer_is_taken_and_the_other_try_given_up(winner: int) -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.upstream(winner).replies(200, b"won")
+        assert talk.client_saw.body == b"won"
+        assert talk.upstream(1 - winner).pipe.lost and not talk.upstream(winner).pipe.lost
+        assert talk.stats["cluster.a.upstream_rq_active"] == 0
+        assert talk.stats["cluster.a.upstream_rq_retry_success"] == winner
+        assert talk.stats["cluster.a.upstream_rq_per_try_timeout"] == 0
+
+
+def test_a_body_follows_its_head_though_the_other_try_answers_too() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.upstream(0).sends(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc")
+        assert talk.upstream(1).pipe.lost
+        talk.upstream(0).sends(b"def")
+        assert talk.client_saw.body == b"abcdef"
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_bad_answer_waits_for_a_better_one(bad: int) -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.upstream(bad).replies(503)
+        assert not talk.client.got
+        talk.upstream(1 - bad).replies(200, b"better")
+        assert talk.client_saw.body == b"better"
+
+
+def test_when_all_are_bad_the_last_one_is_told() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.upstream(1).replies(503, b"one")
+        talk.upstream(0).replies(500, b"two")
+        assert (talk.client_saw.status, talk.client_saw.body) == (500, b"two")
+        assert talk.last["flags"] & ResponseFlag.URX
+
+
+def test_tries_that_end_one_after_the_other() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.upstream(0).resets()
+        assert not talk.client.got
+        talk.upstream(1).resets()
+        assert talk.client_saw.status == 503
+        assert talk.stats["cluster.a.upstream_rq_5xx"] == 2
+
+
+def test_a_retry_that_finds_no_connection_leaves_the_first_try() -> None:
+    with clean():
+        talk = hedged()
+        talk.client(GET)
+        talk.loop.outcome = REFUSED
+        talk.waits(1.1)
+        talk.waits(0.1)
+        assert not talk.client.got
+        talk.upstream(0).replies(200, b"first")
+        assert talk.client_saw.body == b"first"
+
+
+def test_time_is_up_for_all_of_them() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.waits(9.5)
+        assert talk.client_saw.status == 504
+        assert talk.stats["cluster.a.upstream_rq_timeout"] == 2
+        assert talk.upstream(0).pipe.lost and talk.upstream(1).pipe.lost
+
+
+def test_a_client_that_leaves_takes_all_of_them_along() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        talk.client.resets()
+        assert talk.upstream(0).pipe.lost and talk.upstream(1).pipe.lost
+        assert talk.stats["cluster.a.upstream_rq_active"] == 0
+        assert talk.stats["cluster.a.circuit_breakers.default.rq_retry_open"] == 0
+
+
+def test_without_a_retry_left_a_try_has_all_the_time_of_the_request() -> None:
+    with clean():
+        talk = hedged(num_retries=0)
+        talk.client(GET)
+        talk.waits(5)
+        talk.upstream(0).replies(200)
+        assert talk.client_saw.status == 200
+        assert talk.stats["cluster.a.upstream_rq_retry_limit_exceeded"] == 1
