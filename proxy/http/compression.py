@@ -45,12 +45,15 @@ def compile_library(reader: Reader, context: FactoryContext) -> CompressorLibrar
         if not reader.has("typed_config"):
             reader.fail("typed_config", "is missing: it says which library compresses")
         return CompressorLibrary()
-    if not context.registry.has(config.type_name, "envoy.compression.", ".compressor"):
-        said = context.registry.unknown("compressor library", config.type_name)
-        reader.unsupported("typed_config", f"{said}; supported: gzip, brotli, zstd")
+    registry, name = context.registry, config.type_name
+    if not registry.has(name):
+        reader.unsupported(
+            "typed_config", f"{registry.unknown('compressor library', name)}; supported: gzip, brotli, zstd"
+        )
         return CompressorLibrary()
-    made: Any = context.registry.resolve(config.type_name)(config, context)
-    if not isinstance(made, CompressorLibrary):
-        reader.fail("typed_config", f"{config.type_name} is not a compressor library")
-        return CompressorLibrary()
-    return made
+    if registry.has(name, "envoy.compression.", ".compressor"):
+        made: Any = registry.resolve(name)(config, context)
+        if isinstance(made, CompressorLibrary):
+            return made
+    reader.fail("typed_config", f"{name} is not a compressor library")
+    return CompressorLibrary()
