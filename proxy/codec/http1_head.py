@@ -110,6 +110,8 @@ def read_request(head: bytes, lines: list[bytes], absolute: bool = True) -> tupl
         except httptools.HttpParserError:
             tidy = _tidy(head)
             return read_request(tidy, tidy.split(b"\r\n"), absolute)
+        if start is None:  # what is wrong with the request line is said first
+            start = _cut_request_line(lines[0], head)
         authority = _take_host(fields, known)
     except httptools.HttpParserError:
         tidy = _tidy(head)

@@ -4,8 +4,9 @@ Most lines of a head were in the heads before it, as HPACK's table for HTTP/2 as
 depends on that line only, but for those that frame the body, which it weighs together, and for upgrades and tunnels. So
 Transfer-Encoding, Upgrade, Connection that names it, and the first lines of CONNECT requests and 101 responses are never
 known; a head with Transfer-Encoding beside Content-Length, and any in which a name repeats, is given to llhttp whole
-(``Reader.whole``). Of every other head it is enough that llhttp takes the lines that are new, behind the first one. (That
-no head is read otherwise than if it were the first one ever is a law of the tests.)
+(``Reader.whole``). A line that holds a bare CR or LF is refused unseen, as it might be two of llhttp's: our lines are
+its lines. Of every other head it is enough that llhttp takes the lines that are new, behind the first one. (That no head
+is read otherwise than if it were the first one ever is a law of the tests.)
 
 What is known is bounded (two generations of ``GENERATION`` lines: who is not asked for during one is forgotten), kept
 for requests and responses apart, and holds no line that is as good as never repeated or that is a secret.
@@ -39,6 +40,9 @@ PASSING: Final = REQUEST_ID | TRACE | CLIENT_TRACE_ID | CLIENT_CERT | UPGRADE | 
 SECRET: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
 
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING
+# by number: see http1_write
+LF: Final = 10
+CR: Final = 13
 
 #: Names that have a bit of their own in ``Line.mark``, so that one operation sees a repetition. The names that come
 #: first get the bits that are left of a machine word; there are none for later ones (``repeats``).
@@ -178,6 +182,11 @@ class Reader:
                 else:
                     entries[place] = found
                     self._keep(line, found)
+        flat = b"".join(fresh)
+        if (
+            LF in flat or CR in flat
+        ):  # else llhttp's lines would not be ours: it takes a line feed behind a target
+            raise httptools.HttpParserError("a bare CR or LF")
         fresh += (b"", b"")
         raw = self._parse(b"\r\n".join(fresh))
         if len(raw) != len(places):

@@ -73,6 +73,15 @@ REQUEST_STARTS = (
         b"HTTP/1.1 200 OK",
         b"GET /" + b"p" * LONGEST + b" HTTP/1.1",
     ),
+    # llhttp takes a line feed behind a target for the line's end, and the rest for a field
+    *(
+        b"GET /\nX-Own:9",
+        b"GET /\nX-Own:9 HTTP/1.1",
+        b"GET /\nHost:c.test HTTP/1.1",
+        b"GET /\n",
+        b"GET /\r",
+        b"GET / HTTP/1.1\nX-Own:9",
+    ),
 )
 STATUS_STARTS = (
     *(
@@ -90,6 +99,7 @@ STATUS_STARTS = (
         b"GET / HTTP/1.1",
         b"HTTP/1.1 100 Continue",
     ),
+    *(b"HTTP/1.1 200\nX-Own:9", b"HTTP/1.1 200 OK\nX-Own:9", b"HTTP/1.1 200\r"),
 )
 
 
@@ -141,6 +151,42 @@ def test_a_response_is_read_as_if_it_were_the_first(several: list[bytes]) -> Non
     agrees(http1_head.read_response, several)
 
 
+SPLICES = (
+    *(b"\n", b"\r", b"\r\n", b"\n ", b"\nX-Own:9", b"\nHost:c.test", b"\r\n\t"),
+    *(b" ", b"\t", b":", b"\0", b"\xff", b""),
+)
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 2), st.sampled_from(SPLICES)), max_size=3
+)
+
+
+def spoiled(head: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
+    """The head with bytes of it taken out and others put in, up to its first end."""
+    for place, taken, put in edits:
+        at = int(place * len(head))
+        head = head[:at] + put + head[at + taken :]
+    return head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("read", "starts"),
+    [(http1_head.read_request, REQUEST_STARTS), (http1_head.read_response, STATUS_STARTS)],
+    ids=["request", "response"],
+)
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_bytes_come_are_read_as_if_they_were_the_first(
+    read: Any, starts: tuple[bytes, ...], data: st.DataObject
+) -> None:
+    several = [spoiled(head, data.draw(EDITS)) for head in data.draw(heads(starts))]
+    agrees(read, several)
+    for head in several:
+        told = outcome(read, head)
+        lines = head.split(b"\r\n")
+        if isinstance(told, tuple) and len(told) == 4:  # it was taken
+            assert not any(b"\n" in line or b"\r" in line for line in lines)
+
+
 STEERING = [line for line in LINES if line[:2].lower() in (b"ho", b"co", b"tr", b"up", b"te", b"pr")]
 
 
@@ -159,6 +205,22 @@ def test_no_two_steering_lines_are_read_otherwise_once_they_are_known(
         anew.append(outcome(read, head))
     for _ in range(2):
         assert [outcome(read, head) for head in several] == anew
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET /\nX-Role:admin", b"GET /\nX-Role:admin HTTP/1.1", b"GET /\nX-Role:admin HTTP/1.1\nX-B:1"],
+)
+def test_a_line_feed_in_the_request_line_is_refused_and_teaches_nothing(start: bytes) -> None:
+    forget()
+    for fields in (b"X-Role: user\r\n", b""):
+        told = outcome(http1_head.read_request, b"%b\r\n%b\r\n" % (start, fields))
+        assert told == (400, b"Bad Request", b"http1.codec_error")
+    assert not http1_head._REQUESTS.recent and not http1_head._REQUEST_LINES
+    headers, _ = http1_head.read_request(
+        head := b"GET / HTTP/1.1\r\nX-Role: user\r\n\r\n", head.split(b"\r\n")
+    )
+    assert headers.fields == [(b"x-role", b"user")]
 
 
 def met(reader: Reader, *lines: bytes) -> list[Line]:
@@ -204,6 +266,18 @@ def test_what_is_asked_for_stays_and_the_rest_is_forgotten(reader: Reader) -> No
     assert b"X-Never-Again: 1" not in reader.recent and b"X-Never-Again: 1" not in reader._before
     assert b"Accept: */*" in reader.recent or b"Accept: */*" in reader._before
     assert len(reader.recent) <= GENERATION and len(reader._before) <= GENERATION
+
+
+def test_what_is_wrong_with_the_request_line_is_said_before_a_second_host() -> None:
+    fields = b"Host: a\r\nHost: b\r\n\r\n"
+    for start, status, details in (
+        (b"GET /", 426, b"low_version"),
+        (b"LOCK  / HTTP/1.1", 400, b"http1.codec_error"),
+        (b"GET / HTTP/1.1", 400, b"http.invalid_authority"),
+    ):
+        forget()
+        told = outcome(http1_head.read_request, start + b"\r\n" + fields)
+        assert isinstance(told, tuple) and (told[0], told[2]) == (status, details)
 
 
 def test_request_lines_are_bounded() -> None:
