@@ -31,7 +31,7 @@ from proxy.base.headers import (
     RequestHeaders,
     ResponseHeaders,
 )
-from proxy.codec.http1_lines import FRAMING, LONGEST, UNKNOWN, Reader, Repeated, repeats
+from proxy.codec.http1_lines import FRAMING, LONGEST, UNKNOWN, Reader, Repeated, may_be_secret, repeats
 from proxy.codec.http1_target import AUTHORITIES, check_authority, read_target
 from proxy.codec.http1_weigh import bad_request, low_version, message_length, too_large
 
@@ -43,7 +43,7 @@ METHODS: Final = frozenset(
 )
 
 
-#: A request line that llhttp took, but CONNECT's → (method, target, version). Bounded: clients choose them.
+#: A request line that llhttp took, but CONNECT's and such as may hold a secret → (method, target, version). Bounded: clients choose them.
 _REQUEST_LINES: Final[dict[bytes, tuple[bytes, bytes, bytes]]] = {}
 MOST_REQUEST_LINES: Final = 512
 
@@ -57,7 +57,7 @@ def _cut_request_line(line: bytes, head: bytes) -> tuple[bytes, bytes, bytes]:
     if len(parts) != 3 or not parts[1] or parts[0] not in METHODS:
         raise refusal(head)
     cut = (parts[0], parts[1], parts[2])
-    if len(line) <= LONGEST and parts[0] != b"CONNECT":
+    if len(line) <= LONGEST and parts[0] != b"CONNECT" and not may_be_secret(parts[1]):
         if len(_REQUEST_LINES) >= MOST_REQUEST_LINES:
             _REQUEST_LINES.clear()
         _REQUEST_LINES[line] = cut

@@ -14,6 +14,7 @@ for requests and responses apart, and holds no line that is as good as never rep
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,12 +38,18 @@ GENERATION: Final = 512
 LONGEST: Final = 128
 # Lines that are not kept: ids of requests, what their senders would not have lie about, upgrades and framing.
 PASSING: Final = REQUEST_ID | TRACE | CLIENT_TRACE_ID | CLIENT_CERT | UPGRADE | TRANSFER_ENCODING
-SECRET: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
+#: Of a lower-case name: what it stands for is, or may be, a secret. It is no pity about the others.
+SECRET: Final = re.compile(rb"auth|cookie|credential|jwt|key|passw|secret|session|sign|token")
+# In a query, where names are shorter.
+_SECRET_QUERY: Final = re.compile(SECRET.pattern + rb"|\bcode=|\bpass=|\bpwd=|\bsid=|\bsig=")
 
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING
 # by number: see http1_write
 LF: Final = 10
 CR: Final = 13
+_SLASH: Final = 47
+_QUESTION: Final = 63
+_AT: Final = 64
 
 #: Names that have a bit of their own in ``Line.mark``, so that one operation sees a repetition. The names that come
 #: first get the bits that are left of a machine word; there are none for later ones (``repeats``).
@@ -82,17 +89,19 @@ COMMON: Final = (
 MOST_MARKS: Final = 62
 _MARKS: Final = {name: 1 << at for at, name in enumerate(COMMON)}
 
-#: A name as spelled on the wire → (lower-case name, its KNOWN bits). Bounded, because peers choose the names.
-NAMES: Final[dict[bytes, tuple[bytes, int]]] = {}
+#: A name as spelled on the wire → (lower-case name, its KNOWN bits, whether its lines are kept). Bounded, because peers
+#: choose the names.
+NAMES: Final[dict[bytes, tuple[bytes, int, bool]]] = {}
 
 
-def name_of(name: bytes) -> tuple[bytes, int]:
-    """The lower-case form of a name, and its KNOWN bits."""
+def name_of(name: bytes) -> tuple[bytes, int, bool]:
+    """The lower-case form of a name, its KNOWN bits, and whether its lines are kept."""
     found = NAMES.get(name)
     if found is not None:
         return found
     lower = name.lower()
-    entry = (lower, KNOWN.get(lower, 0))
+    bits = KNOWN.get(lower, 0)
+    entry = (lower, bits, not bits & PASSING and SECRET.search(lower) is None)
     if len(NAMES) < 1024 and len(name) <= 64:
         NAMES[name] = entry
         if len(_MARKS) < MOST_MARKS:
@@ -100,17 +109,24 @@ def name_of(name: bytes) -> tuple[bytes, int]:
     return entry
 
 
+def may_be_secret(target: bytes) -> bool:
+    """Whether a request's target may hold a secret, as far as its query or userinfo shows."""
+    if _QUESTION in target and _SECRET_QUERY.search(target.lower()) is not None:
+        return True
+    return target[0] != _SLASH and _AT in target
+
+
 class Line:
     """A field line that llhttp took.
 
     field: (lower-case name, value without blanks at its ends): one tuple for all heads; bits: the name's KNOWN bits
-    mark: the bit of its name, or 0
+    mark: the bit of its name, or 0; is_kept: its line may be known when it comes again
     """
 
-    __slots__ = ("bits", "field", "mark")
+    __slots__ = ("bits", "field", "is_kept", "mark")
 
     def __init__(self, name: bytes, value: bytes) -> None:
-        lower, self.bits = name_of(name)
+        lower, self.bits, self.is_kept = name_of(name)
         if value and value[-1] <= 32:
             value = value.rstrip(b" \t")  # llhttp leaves trailing blanks; controls it has refused
         self.field: Any = (lower, value)  # Any: mypyc would take the pair apart, and make another one of it
@@ -119,13 +135,6 @@ class Line:
 
 #: in the place of a line that is not known
 UNKNOWN: Final = Line(b"", b"")
-
-
-def _is_kept(line: bytes, entry: Line) -> bool:
-    bits = entry.bits
-    if bits:
-        return not bits & PASSING and (not bits & CONNECTION or b"upgrade" not in line.lower())
-    return entry.field[0] not in SECRET
 
 
 class Repeated(Exception):
@@ -183,9 +192,7 @@ class Reader:
                     entries[place] = found
                     self._keep(line, found)
         flat = b"".join(fresh)
-        if (
-            LF in flat or CR in flat
-        ):  # else llhttp's lines would not be ours: it takes a line feed behind a target
+        if LF in flat or CR in flat:  # llhttp takes a line feed behind a target: its lines would not be ours
             raise httptools.HttpParserError("a bare CR or LF")
         fresh += (b"", b"")
         raw = self._parse(b"\r\n".join(fresh))
@@ -197,7 +204,8 @@ class Reader:
             at += 1  # noqa: SIM113 - mypyc makes a call of enumerate over items
             entry = entries[place] = Line(name, value)
             line = lines[place + 1]
-            if len(line) <= LONGEST and _is_kept(line, entry):
+            asks = entry.bits & CONNECTION and b"upgrade" in line.lower()
+            if entry.is_kept and len(line) <= LONGEST and not asks:
                 self._keep(line, entry)
 
     def _keep(self, line: bytes, entry: Line) -> None:
@@ -213,7 +221,7 @@ class Reader:
         known = 0
         for line in lines[1:-2]:
             name, _, value = line.partition(b":")
-            lower, bits = name_of(name)
+            lower, bits, _ = name_of(name)
             known |= bits
             fields.append((lower, value.strip(b" \t")))
         return join_repeated(fields, self.joined), known

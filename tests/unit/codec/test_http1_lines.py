@@ -247,6 +247,15 @@ def reader() -> Reader:
             b"cookie: a=1",
         ),
         *(
+            b"aUTHORIZATION: Basic eDp5",
+            b"Proxy-Authorization: x",
+            b"SET-COOKIE: a=1",
+            b"X-Api-Key: 1",
+            b"X-Amz-Security-Token: 1",
+            b"X-CSRFToken: 1",
+            b"x-forwarded-CLIENT-cert: By=a",
+        ),
+        *(
             b"X-Forwarded-Client-Cert: By=a",
             b"X-Long: " + b"l" * LONGEST,
             b"Upgrade: foo",
@@ -285,6 +294,27 @@ def test_request_lines_are_bounded() -> None:
     for number in range(http1_head.MOST_REQUEST_LINES + 10):
         outcome(http1_head.read_request, b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
     assert 0 < len(http1_head._REQUEST_LINES) <= http1_head.MOST_REQUEST_LINES
+
+
+@pytest.mark.parametrize(
+    ("target", "is_kept"),
+    [
+        *((b"/search?zipcode=1", True), (b"/search?q=shoes&page=2", True), (b"/", True)),
+        *(
+            (b"/x?Access_Token=1", False),
+            (b"/x?a=1&sig=2", False),
+            (b"/x?code=1", False),
+            (b"/x?api_key=1", False),
+        ),
+        *((b"http://u:p@a.test/", False), (b"http://a.test/", True), (b"/mail/a@b.test", True)),
+    ],
+)
+def test_request_lines_that_may_hold_a_secret_are_not_kept(target: bytes, is_kept: bool) -> None:
+    forget()
+    line = b"GET %b HTTP/1.1" % target
+    told = outcome(http1_head.read_request, line + b"\r\nHost: a\r\n\r\n")
+    assert isinstance(told, tuple) and len(told) == 4
+    assert (line in http1_head._REQUEST_LINES) is is_kept
 
 
 def test_marks_are_a_machine_word(reader: Reader) -> None:
