@@ -2,11 +2,11 @@
 
 Most lines of a head were in the heads before it, as HPACK's table for HTTP/2 assumes. Whether llhttp takes a field line
 depends on that line only, but for those that frame the body, which it weighs together, and for upgrades and tunnels. So
-Transfer-Encoding, Upgrade, Connection that names it, and the first lines of CONNECT requests and 101 responses are never
-known; a head with Transfer-Encoding beside Content-Length, and any in which a name repeats, is given to llhttp whole
-(``Reader.whole``). A line that holds a bare CR or LF is refused unseen, as it might be two of llhttp's: our lines are
-its lines. Of every other head it is enough that llhttp takes the lines that are new, behind the first one. (That no head
-is read otherwise than if it were the first one ever is a law of the tests.)
+Transfer-Encoding, Upgrade, Connection and Proxy-Connection that name it, and the first lines of CONNECT requests and 101
+responses are never known; a head with Transfer-Encoding beside Content-Length, and any in which a name repeats, is given
+to llhttp whole (``Reader.whole``). A line that holds a bare CR or LF is refused unseen, as it might be two of llhttp's:
+our lines are its lines. Of every other head it is enough that llhttp takes the lines that are new, behind the first one.
+(That no head is read otherwise than if it were the first one ever is a law of the tests.)
 
 What is known is bounded (two generations of ``GENERATION`` lines: who is not asked for during one is forgotten), kept
 for requests and responses apart, and holds no line that is as good as never repeated or that is a secret.
@@ -23,8 +23,8 @@ import httptools
 from proxy.base.headers import (
     CLIENT_CERT,
     CLIENT_TRACE_ID,
-    CONNECTION,
     CONTENT_LENGTH,
+    HOP_BY_HOP,
     KNOWN,
     REQUEST_ID,
     TRACE,
@@ -204,7 +204,8 @@ class Reader:
             at += 1  # noqa: SIM113 - mypyc makes a call of enumerate over items
             entry = entries[place] = Line(name, value)
             line = lines[place + 1]
-            asks = entry.bits & CONNECTION and b"upgrade" in line.lower()
+            # Connection, and Proxy-Connection, which is the same to llhttp
+            asks = entry.bits & HOP_BY_HOP and b"upgrade" in line.lower()
             if entry.is_kept and len(line) <= LONGEST and not asks:
                 self._keep(line, entry)
 

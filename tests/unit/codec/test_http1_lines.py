@@ -31,7 +31,14 @@ LINES = (
         b"Connection: keep-alive, Upgrade",
         b"Connection: Upgrade",
     ),
-    *(b"Upgrade: foo", b"Upgrade: h2c", b"Proxy-Connection: keep-alive", b"Keep-Alive: 5", b"TE: trailers"),
+    *(
+        b"Upgrade: foo",
+        b"Upgrade: h2c",
+        b"Proxy-Connection: keep-alive",
+        b"Proxy-Connection: Upgrade",
+        b"Keep-Alive: 5",
+        b"TE: trailers",
+    ),
     *(
         b"Accept: */*",
         b"accept: */*",
@@ -260,6 +267,7 @@ def reader() -> Reader:
             b"X-Long: " + b"l" * LONGEST,
             b"Upgrade: foo",
             b"Connection: x, UPGRADE",
+            b"Proxy-Connection: Upgrade",
         ),
     ],
 )
