@@ -229,8 +229,9 @@ class FrameWatch:
         # while the output is stuck the engine says nothing of refused heads: see Http2Codec.feed
 
     def _leaps(self, data: bytes, at: int) -> bool:
-        """Whether a WINDOW_UPDATE that is here whole, of this read alone, is a stream's by 2^30 or more."""
-        if at < self._before or len(data) < at + HEAD_BYTES + WINDOW_BYTES:
+        """Whether a WINDOW_UPDATE that is here whole, of this read alone, is a stream's by 2^30 or more. Not inside a head:
+        the engine has to see that it may not be there."""
+        if self._open or at < self._before or len(data) < at + HEAD_BYTES + WINDOW_BYTES:
             return False
         return data[at + HEAD_BYTES] & 0x40 != 0 and data[at + 5 : at + HEAD_BYTES] != b"\0\0\0\0"
 

@@ -425,6 +425,18 @@ def test_a_window_beyond_its_bound_resets_the_stream(together: bool) -> None:
     assert resets == [[DOWNSTREAM_PROTOCOL_ERROR], []]
 
 
+def test_a_leap_inside_a_head_ends_the_connection() -> None:
+    """RFC 9113 section 6.10: nothing comes between HEADERS and their CONTINUATION."""
+    server = served()
+    server.feed(_head(HEAD, 1, end=False))
+    rest = ContinuationFrame(3, b"")
+    rest.flags.add("END_HEADERS")
+    server.feed(_head(GET, 3, whole=False) + LEAP + rest.serialize())
+    server.exchange()
+    assert server.codec.dead or server.codec.closing
+    assert not server.heard(ev.StreamReset) and len(server.streams) == 1
+
+
 def test_a_window_up_to_its_bound_is_taken() -> None:
     server = served()
     server.feed(_head(HEAD, 1, end=False) + WindowUpdateFrame(1, 2**31 - 1 - 65535).serialize())
