@@ -80,7 +80,7 @@ class _Schema:
     def __init__(self) -> None:
         self._has_own = False
         self.pool = _new_pool()
-        self._left = {_first_strings(file)[0]: file for file in _split(zlib.decompress(_SCHEMA.read_bytes()))}
+        self._left = {_name_of(file): file for file in _split(zlib.decompress(_SCHEMA.read_bytes()))}
         self._folders: dict[str, list[str]] = {}  # a package's files stand in a folder of its name
         for name in self._left:
             self._folders.setdefault(name.rpartition("/")[0], []).append(name)
@@ -162,6 +162,12 @@ def _split(data: bytes) -> list[bytes]:
         result.append(data[at : at + length])
         at += length
     return result
+
+
+def _name_of(file: bytes) -> str:
+    """The first of ``_first_strings``: a start asks this of every file, and of few for the rest."""
+    length = file[1]
+    return file[2 : 2 + length].decode() if length < 0x80 else _first_strings(file)[0]
 
 
 def _first_strings(file: bytes) -> list[str]:
