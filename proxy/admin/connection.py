@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from proxy.admin.serving import HttpServer
 
 HEAD_LIMIT = 16 * 1024
-BODY_LIMIT = 64 * 1024
 IDLE_S = 60.0
 
 log = logging.getLogger("admin")

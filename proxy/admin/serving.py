@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from proxy.admin.connection import BODY_LIMIT, AdminConnection
 from proxy.admin.names import AdminStats
 from proxy.admin.state import Reply, Request
 
@@ -18,9 +17,11 @@ if TYPE_CHECKING:
     import ssl
 
     from proxy.access_log.access_log import AccessLog
+    from proxy.admin.connection import AdminConnection
     from proxy.base.clock import Clock
 
 MAX_CONNECTIONS = 100
+BODY_LIMIT = 64 * 1024
 
 
 class HttpServer:
@@ -59,13 +60,20 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         if given is not None:
-            self._server = await loop.create_server(lambda: AdminConnection(self), sock=given, ssl=tls)
+            self._server = await loop.create_server(self._accept, sock=given, ssl=tls)
         else:
-            self._server = await loop.create_server(
-                lambda: AdminConnection(self), host, port, reuse_address=True, ssl=tls
-            )
+            # A name that is a str is encoded as IDNA, whose tables would be imported for it.
+            places: Any = [host.encode()] if host.isascii() else host
+            self._server = await loop.create_server(self._accept, places, port, reuse_address=True, ssl=tls)
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
+
+    def _accept(self) -> AdminConnection:
+        from proxy.admin.connection import (
+            AdminConnection,  # with h11: not for being ready, see server.main.import_later
+        )
+
+        return AdminConnection(self)
 
     def stop(self) -> None:
         """Stop listening and close every connection; replies already written are still sent, but nobody is answered

@@ -6,7 +6,6 @@ Verifying signatures and chains is OpenSSL's; what is read here belongs to a cer
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -176,11 +175,15 @@ class Certificate:
     @property
     def fingerprint_256(self) -> str:
         """SHA-256 of the certificate, lower-case hex."""
+        import hashlib  # with OpenSSL's share of it: only TLS asks
+
         return hashlib.sha256(self.der).hexdigest()
 
     @property
     def fingerprint_1(self) -> str:
         """SHA-1 of the certificate, lower-case hex."""
+        import hashlib
+
         return hashlib.sha1(self.der, usedforsecurity=False).hexdigest()
 
 

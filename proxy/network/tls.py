@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any, Final
 
 from proxy.base.tls_info import TlsInfo
@@ -64,6 +63,8 @@ class PeerRules:
             shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
             raise TlsRefused(f"verify cert failed: SAN matcher, certificate SANs are [{shown}]")
         if self.hashes or self.spki:
+            from hashlib import sha256  # few pin certificates
+
             pinned = peer.fingerprint_256 in self.hashes
             if not pinned and b64encode(sha256(peer.spki).digest()).decode() not in self.spki:
                 stats.fail_verify_cert_hash.value += 1

@@ -41,11 +41,10 @@ from proxy.tracing.resource import resource_attributes
 from proxy.upstream.context import UpstreamContext
 from proxy.upstream.dns_config import compile_bootstrap_resolver
 from proxy.upstream.manager import ClusterManager
-from proxy.xds.control_plane import node_message
 from proxy.xds.dynamic import Dynamic, compile_dynamic
-from proxy.xds.grpc import Transport
 from proxy.xds.secrets import SecretManager
 from proxy.xds.sources import ConfigSources
+from proxy.xds.transport import Transport, node_message
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -389,7 +389,11 @@ def import_later(parts: Parts) -> None:
         import proxy.network.downstream_http2
     if any(cluster.config.http.http2 is not None for cluster in parts.clusters.clusters.values()):
         import proxy.network.upstream_http2
+    if parts.dynamic.cds is not None or parts.dynamic.lds is not None:
+        import proxy.xds.control_plane
+        import proxy.xds.file
     if parts.admin is not None:
+        import proxy.admin.connection
         import proxy.admin.pages  # noqa: F401
     gc.freeze()
 

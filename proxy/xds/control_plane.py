@@ -1,20 +1,20 @@
-"""ApiConfigSource (envoy.config.core.v3) → the stream to a control plane; and who we are to it."""
+"""ApiConfigSource (envoy.config.core.v3) → the stream to a control plane."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import proxy
-from proxy.api.pool import message_class, new_message
+from proxy.api.pool import message_class
 from proxy.api.reader import Reader, reads
 from proxy.http.grpc_service import MESSAGE_LIMIT_BYTES, GrpcService, compile_grpc_service
 from proxy.xds import delta, sotw
-from proxy.xds.grpc import Kind, Mux, Transport
+from proxy.xds.grpc import Kind, Mux
 from proxy.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 if TYPE_CHECKING:
-    from proxy.http.context import FactoryContext, Node
+    from proxy.http.context import FactoryContext
     from proxy.stats.store import Scope
+    from proxy.xds.transport import Transport
 
 _ADS: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 #: type → (service of its own, what its methods end in)
@@ -89,23 +89,3 @@ def compile_api_source(reader: Reader, context: FactoryContext) -> ApiSource | N
     if len(reader.errors.findings) > before:
         return None
     return ApiSource(service, kind == "DELTA_GRPC", one_node)
-
-
-def node_message(node: Node) -> Any:
-    """envoy.config.core.v3.Node: as configured, and what program we are."""
-    from google.protobuf import json_format
-
-    message: Any = new_message("envoy.config.core.v3.Node")
-    message.id, message.cluster = node.id, node.cluster
-    if node.metadata:
-        json_format.ParseDict(node.metadata, message.metadata)
-    locality = {"region": node.region, "zone": node.zone, "sub_zone": node.sub_zone}
-    for name, value in locality.items():
-        if value:
-            setattr(message.locality, name, value)
-    message.user_agent_name = "outrider"
-    numbers = [int(part) for part in proxy.__version__.split(".")[:3] if part.isdigit()]
-    version = message.user_agent_build_version.version
-    for name, number in zip(("major_number", "minor_number", "patch"), numbers, strict=False):
-        setattr(version, name, number)
-    return message

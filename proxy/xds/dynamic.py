@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.api.reader import Reader, reads
-from proxy.xds.cds import ClusterDiscovery
-from proxy.xds.lds import ListenerDiscovery
 from proxy.xds.resources import CLUSTER, LISTENER
 
 if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
     from proxy.listener.manager import ListenerManager
     from proxy.upstream.manager import ClusterManager
+    from proxy.xds.cds import ClusterDiscovery
+    from proxy.xds.lds import ListenerDiscovery
     from proxy.xds.sources import ConfigSources
 
 
@@ -49,11 +49,15 @@ def compile_dynamic(
         sources.set_ads(ads)
     cds, lds = reader.sub("cds_config"), reader.sub("lds_config")
     if cds is not None:
+        from proxy.xds.cds import ClusterDiscovery
+
         scope = context.stats.scope("cluster_manager.cds")
         made = ClusterDiscovery(clusters, scope, context.clock)
         made.subscription = sources.subscribe(cds, CLUSTER, "", made, scope)
         found.cds = made
     if lds is not None:
+        from proxy.xds.lds import ListenerDiscovery
+
         scope = context.stats.scope("listener_manager.lds")
         found.lds = ListenerDiscovery(listeners, context)
         found.lds.subscription = sources.subscribe(lds, LISTENER, "", found.lds, scope)

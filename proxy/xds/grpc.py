@@ -11,7 +11,6 @@ clusters that come together ask for their endpoints in one message.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,13 +22,13 @@ from proxy.http.grpc_stream import GrpcReceiver
 from proxy.xds.resources import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 
 if TYPE_CHECKING:
-    from proxy.base.ids import Ids
-    from proxy.http.async_client import AsyncClient
+    from collections.abc import Callable
+
     from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcStream
-    from proxy.network.dispatcher import Dispatcher
     from proxy.stats.store import Scope
     from proxy.xds.stats import SubscriptionStats
+    from proxy.xds.transport import Transport
 
 log = logging.getLogger("config")
 
@@ -39,28 +38,6 @@ ORDER: Final = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
 INTERNAL: Final = 13
 _FIRST_DELAY_S: Final = 0.5
 _LAST_DELAY_S: Final = 30.0
-
-
-class Transport:
-    """What streams to control planes need of the process. node: envoy.config.core.v3.Node, who we are, made by
-    ``make_node`` when first asked for"""
-
-    __slots__ = ("_make_node", "_node", "client", "dispatcher", "ids")
-
-    def __init__(
-        self, client: AsyncClient, dispatcher: Dispatcher, ids: Ids, make_node: Callable[[], Any]
-    ) -> None:
-        self.client = client
-        self.dispatcher = dispatcher
-        self.ids = ids
-        self._make_node = make_node
-        self._node: Any = None
-
-    @property
-    def node(self) -> Any:
-        if self._node is None:
-            self._node = self._make_node()
-        return self._node
 
 
 class GrpcSubscription:

@@ -1,4 +1,7 @@
-"""ConfigSource (envoy.config.core.v3) → a subscription. Implements ``api.discovery.Sources``."""
+"""ConfigSource (envoy.config.core.v3) → a subscription. Implements ``api.discovery.Sources``.
+
+What speaks with a control plane, or reads a file, is imported when a source of its kind is named: most processes name none.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader, reads
-from proxy.xds.control_plane import ApiSource, compile_api_source
-from proxy.xds.file import FileSubscription
-from proxy.xds.grpc import GrpcSubscription, Mux, Transport
 from proxy.xds.stats import SubscriptionStats
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from proxy.http.context import FactoryContext
     from proxy.network.file_watch import FileWatcher
     from proxy.stats.store import Scope
+    from proxy.xds.control_plane import ApiSource
+    from proxy.xds.grpc import GrpcSubscription, Mux
+    from proxy.xds.transport import Transport
 
 _NEEDS_NODE: Final = (
     "node 'id' and 'cluster' are required: write them in 'node', or give --service-node and --service-cluster"
@@ -48,6 +51,8 @@ class ConfigSources:
     @reads("envoy.config.core.v3.ApiConfigSource")
     def set_ads(self, reader: Reader) -> None:
         """dynamic_resources.ads_config."""
+        from proxy.xds.control_plane import compile_api_source
+
         transport, context = self._connected()
         source = compile_api_source(reader, context)
         if source is not None:
@@ -95,6 +100,8 @@ class ConfigSources:
             words = f"paths must refer to an existing path in the system: '{path}' does not exist"
             source.fail("path_config_source" if file is not None else "path", words)
             return None
+        from proxy.xds.file import FileSubscription
+
         stats = SubscriptionStats(scope, self.clock)
         return FileSubscription(
             path, directory, type_name, receiver, stats, self.watcher, self.rejects_unknown
@@ -109,6 +116,8 @@ class ConfigSources:
         scope: Scope,
         timeout_s: float,
     ) -> Subscription | None:
+        from proxy.xds.grpc import GrpcSubscription
+
         assert self._transport is not None, "connect() comes first"
         stats = SubscriptionStats(scope, self.clock)
         made = GrpcSubscription(name, receiver, stats, timeout_s, self._transport)
@@ -130,6 +139,8 @@ class ConfigSources:
             made.find_kind = partial(configured.kind, mux, type_name)
             return True
         assert api is not None
+        from proxy.xds.control_plane import compile_api_source
+
         transport, context = self._connected()
         own = compile_api_source(api, context)
         if own is None:

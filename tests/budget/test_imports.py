@@ -28,12 +28,17 @@ NEVER_PLAIN = (
     # protobuf's implementation in pure Python, which most of its public modules import
     *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
     "google.protobuf.internal.python_message",
+    *("hashlib", "encodings.idna"),  # for TLS, for names that are not ASCII
+    # for what a control plane or a file says while we run
+    *("proxy.xds.control_plane", "proxy.xds.grpc", "proxy.xds.sotw", "proxy.xds.delta", "proxy.xds.file"),
+    *("proxy.xds.cds", "proxy.xds.lds", "proxy.http.grpc_service"),
     *("difflib", "proxy.api.json_scan", "proxy.api.near_types", "proxy.explain"),  # for those who err
 )
 #: what serving imports once it is ready, because somebody may ask for it
 ONCE_READY = (
     "ngh2",
     "h11",
+    "proxy.admin.connection",
     "proxy.admin.pages",
     "proxy.network.downstream_http2",
     "proxy.network.upstream_http2",
@@ -96,6 +101,20 @@ def test_serving_plain_traffic_imports_only_what_it_uses(root: Path, tmp_path: P
     assert among(modules, NEVER_PLAIN) == []
     if suffix == ".json":
         assert "yaml" not in modules
+
+
+def test_being_ready_imports_only_what_it_takes(root: Path, tmp_path: Path) -> None:
+    """As long as nobody asks the admin interface, which listens before."""
+    config = bootstrap(0, [http_listener(0, [virtual_host([route_to("up")])])], [cluster("up", 9)])
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    serve = (
+        "import os, proxy.server.main\n"
+        "def ready(parts):\n    import json, sys\n    print(json.dumps(sorted(sys.modules)), flush=True)\n    os._exit(0)\n"
+        "proxy.server.main.import_later = ready\n"
+        f"from proxy.cli.main import main\nmain(['run', '-c', {str(file)!r}])"
+    )
+    assert among(listed(root, serve), (*NEVER_PLAIN, *ONCE_READY)) == []
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])

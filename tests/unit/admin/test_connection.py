@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.admin.connection import BODY_LIMIT, HEAD_LIMIT, IDLE_S, AdminConnection
+from proxy.admin.connection import HEAD_LIMIT, IDLE_S, AdminConnection
 from proxy.admin.server import AdminServer
+from proxy.admin.serving import BODY_LIMIT
 from tests.unit.admin.fake import FakeState
 
 

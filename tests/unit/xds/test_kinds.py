@@ -13,10 +13,11 @@ from proxy.base.clock import Clock
 from proxy.base.timers import TimerWheel
 from proxy.stats.store import Store
 from proxy.xds.delta import DeltaKind
-from proxy.xds.grpc import GrpcSubscription, Kind, Mux, Transport
+from proxy.xds.grpc import GrpcSubscription, Kind, Mux
 from proxy.xds.resources import CLUSTER, ENDPOINTS
 from proxy.xds.sotw import SotwKind
 from proxy.xds.stats import SubscriptionStats
+from proxy.xds.transport import Transport
 from tests.support.config import Config
 
 URL = "type.googleapis.com/"

@@ -12,10 +12,11 @@ from proxy.base.clock import Clock
 from proxy.base.timers import TimerWheel
 from proxy.http.grpc_service import GrpcService
 from proxy.stats.store import Store
-from proxy.xds.grpc import GrpcSubscription, Mux, Transport
+from proxy.xds.grpc import GrpcSubscription, Mux
 from proxy.xds.resources import ENDPOINTS
 from proxy.xds.sotw import RESPONSE_TYPE, SotwKind
 from proxy.xds.stats import SubscriptionStats
+from proxy.xds.transport import Transport
 
 
 class FakeStream:
