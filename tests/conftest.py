@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,14 +39,23 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
+def _recorded(terminalreporter: pytest.TerminalReporter, name: str) -> list[tuple[str, Any]]:
+    """(outcome, value) of each test that has recorded a property of that name."""
+    return [
+        (outcome, value)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        for key, value in getattr(report, "user_properties", [])
+        if key == name
+    ]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The parity table: one line a scenario, from whatever process it ran in."""
-    rows = []
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            rows += [
-                (outcome, value) for name, value in getattr(report, "user_properties", []) if name == "parity"
-            ]
+    """What tests have measured, from whatever process they ran in: how a worker was replaced, and the parity table, one
+    line a scenario."""
+    for _, measured in _recorded(terminalreporter, "replaced"):
+        terminalreporter.line(measured)
+    rows = _recorded(terminalreporter, "parity")
     if not rows:
         return
     terminalreporter.section("parity with Envoy 1.40.0")
