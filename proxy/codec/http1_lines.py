@@ -138,7 +138,7 @@ UNKNOWN: Final = Line(b"", b"")
 
 
 class Repeated(Exception):
-    """llhttp found another number of fields than there are lines."""
+    """llhttp found another number of fields than there are lines, or others."""
 
 
 class _Recorder:
@@ -202,8 +202,10 @@ class Reader:
         for name, value in raw.items():
             place = places[at]
             at += 1  # noqa: SIM113 - mypyc makes a call of enumerate over items
-            entry = entries[place] = Line(name, value)
             line = lines[place + 1]
+            if line.partition(b":")[0] != name or not line.endswith(value):
+                raise Repeated  # never seen: what is remembered for all clients has to be what stands in the line
+            entry = entries[place] = Line(name, value)
             # Connection, and Proxy-Connection, which is the same to llhttp
             asks = entry.bits & HOP_BY_HOP and b"upgrade" in line.lower()
             if entry.is_kept and len(line) <= LONGEST and not asks:
