@@ -45,6 +45,8 @@ STRAY_BYTES: Final = 64 * 1024 * 1024
 RESETS: Final = 1024
 PRIORITY_BYTES: Final = 5
 WINDOW_BYTES: Final = 4
+#: A client that makes us reset its streams costs us a request each time ("made you reset"): then the connection ends.
+MOST_LEAPS: Final = 4
 
 
 class Http2Flood(CodecError):
@@ -62,7 +64,8 @@ class FrameWatch:
     flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
     begins that was one too many (negative: before it)
     control: frames that want an answer from us and came since the last flush; the codec sets it to 0
-    leaps: where in the read there are WINDOW_UPDATEs of streams by more than half of what a window can be
+    leaps: where in the read there are WINDOW_UPDATEs of streams by more than half of what a window can be; leapt: how
+    many of them there have been, of which the first few are looked at
     resets, given_up: streams that we have reset, that the client has, the last of them; is_strict: frames of other
     streams that are over may not come
     """
@@ -89,6 +92,7 @@ class FrameWatch:
         "heads",
         "is_strict",
         "leaps",
+        "leapt",
         "opened",
         "resets",
         "sent_data",
@@ -118,6 +122,7 @@ class FrameWatch:
         self.opened = 0
         self.sent_data = 0
         self.leaps: list[int] = []
+        self.leapt = 0
         self.resets: dict[int, bool] = {}
         self.given_up: dict[int, bool] = {}
         self.is_strict = is_server
@@ -261,7 +266,8 @@ class FrameWatch:
             self._updates += 1
             if self._updates > 5 + 2 * (self.opened + settings.max_window_updates * self.sent_data):
                 raise self._flood("inbound_window_update_frames_flood", at)
-            if length == WINDOW_BYTES and self._leaps(data, at):
+            if length == WINDOW_BYTES and self.leapt < MOST_LEAPS and self._leaps(data, at):
+                self.leapt += 1
                 self.leaps.append(at - self._before)
         elif kind in (SETTINGS, PING):
             if not flags & ACK:

@@ -18,7 +18,7 @@ from hyperframe.frame import (
 from proxy.base.errors import DOWNSTREAM_PROTOCOL_ERROR, DOWNSTREAM_REMOTE_RESET, LOCAL_RESET
 from proxy.base.headers import HeaderMap, ResponseHeaders
 from proxy.codec.http1_options import Underscores
-from proxy.codec.http2_watch import UNKNOWN_FRAMES, Http2Flood
+from proxy.codec.http2_watch import MOST_LEAPS, UNKNOWN_FRAMES, Http2Flood
 from tests.unit.codec.http2_support import HEAD, Fields, Server
 
 GET: Fields = [(b":method", b"GET"), *HEAD[1:]]
@@ -435,6 +435,20 @@ def test_a_leap_inside_a_head_ends_the_connection() -> None:
     server.exchange()
     assert server.codec.dead or server.codec.closing
     assert not server.heard(ev.StreamReset) and len(server.streams) == 1
+
+
+def test_a_client_that_makes_us_reset_its_streams_is_left() -> None:
+    server = served()
+    server.exchange()
+    for number in range(1, 1 + 2 * MOST_LEAPS, 2):
+        server.request(HEAD, end=False)
+        server.feed(server.peer.data_to_send() + WindowUpdateFrame(number, 2**31 - 1).serialize())
+        assert not server.codec.closing
+    server.exchange()
+    assert len(server.heard(ev.StreamReset)) == MOST_LEAPS
+    server.request(HEAD, end=False)
+    server.feed(server.peer.data_to_send() + WindowUpdateFrame(number + 2, 2**31 - 1).serialize())
+    assert server.codec.closing
 
 
 def test_a_window_up_to_its_bound_is_taken() -> None:
