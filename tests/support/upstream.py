@@ -42,6 +42,13 @@ class Wait(Step):
 
 
 @dataclass(slots=True, frozen=True)
+class Hold(Step):
+    """Say nothing until the test lets it go on."""
+
+    let_go: threading.Event
+
+
+@dataclass(slots=True, frozen=True)
 class Close(Step):
     """End the connection with FIN."""
 
@@ -220,6 +227,8 @@ class Upstream:
                 wire.sock.sendall(data)
             case Wait(seconds):
                 self._wait(seconds)
+            case Hold(let_go):
+                self._hold(let_go)
             case Close():
                 return False
             case Reset():
@@ -244,6 +253,11 @@ class Upstream:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closing or time.monotonic() >= deadline, seconds)
+
+    def _hold(self, let_go: threading.Event) -> None:
+        deadline = time.monotonic() + IDLE_S
+        while not let_go.wait(0.01) and not self._closing and time.monotonic() < deadline:
+            continue
 
     def __enter__(self) -> Self:
         return self
