@@ -12,8 +12,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,16 +40,19 @@ def demo(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.stdout.close()
 
 
-def children(folder: Path) -> list[str]:
-    """Command lines of processes that run a configuration of this folder."""
+def children(folder: Path) -> list[tuple[int, str]]:
+    """Pid and configuration of the processes that run one of this folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it has ended meanwhile
             continue
-        if f"run -c {folder}" in words:
-            found.append(words)
+        found += [
+            (int(path.parent.name), word)
+            for option, word in pairwise(words)
+            if option == "-c" and Path(word).parent == folder
+        ]
     return found
 
 
@@ -94,10 +99,11 @@ def test_it_runs_until_interrupted(tmp_path, number):
         out = read_until(process, "Ctrl-C ends the demo")
         url = re.search(r"(http://\S+/api/v2)/traces", out)
         assert url is not None, out
-        before = len(json_at(f"{url[1]}/traces?limit=1000"))
-        assert before == 5
+        # oldest first: one of each of the five requests; those of the trickle may come already
+        oldest = json_at(f"{url[1]}/traces?limit=1000")[: -5 - 1 : -1]
+        assert sorted(map(path_of, oldest)) == ["/broken", "/checkout", "/flaky", "/missing", "/slow"]
         deadline = time.monotonic() + 10
-        while len(json_at(f"{url[1]}/traces?limit=1000")) <= before:
+        while len(json_at(f"{url[1]}/traces?limit=1000")) <= 5:
             assert time.monotonic() < deadline, "the trickle does not arrive"
             time.sleep(0.1)
         check_every_trace(json_at(f"{url[1]}/traces?limit=1000"))
@@ -106,6 +112,12 @@ def test_it_runs_until_interrupted(tmp_path, number):
         rest = process.communicate(timeout=LIMIT_S)[0]
     assert process.returncode == 0, rest
     assert children(tmp_path / "d") == []
+
+
+def path_of(trace: list[dict[str, Any]]) -> str:
+    """What the request of a trace asked for."""
+    (path,) = {urlsplit(span["tags"]["http.url"]).path for span in trace}
+    return path
 
 
 def check_every_trace(traces: list[list[dict[str, Any]]]) -> None:
@@ -138,11 +150,7 @@ def test_it_ends_cleanly_when_interrupted_while_starting(tmp_path):
 def test_a_sidecar_s_death_is_told(tmp_path):
     with demo(tmp_path / "d", "--requests", "1") as process:
         read_until(process, "Ctrl-C ends the demo")
-        (pid,) = [
-            int(path.parent.name)
-            for path in Path("/proc").glob("[0-9]*/cmdline")
-            if f"-c\0{tmp_path / 'd' / 'backend.yaml'}" in path.read_text(errors="replace")
-        ]
+        (pid,) = (pid for pid, words in children(tmp_path / "d") if words.endswith("backend.yaml"))
         os.kill(pid, signal.SIGKILL)
         out = process.communicate(timeout=LIMIT_S)[0]
     assert process.returncode == 1
