@@ -62,6 +62,9 @@ def test_spans_come_over_grpc(kind: type[Outrider] | type[Envoy]) -> None:
             for number in range(6):
                 assert client.send(request("GET", f"/{number}")).read().status == 200
             wait(lambda: len(spans(collector)) == 6)
+            # the host has taken the last call; its answer is still on the way
+            proxy.wait_for_stat("cluster.collector.upstream_rq_200", len(collector.calls))
+            proxy.wait_for_stat("tracing.opentelemetry.spans_sent", 6)
             stats = proxy.stats()
         assert stats["tracing.opentelemetry.spans_sent"] == 6
         assert stats["cluster.collector.upstream_rq_200"] == len(collector.calls)
