@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 
 from tests.support.client import Client, get, request
 from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.quiet import assert_quiet
-from tests.support.upstream import Wait, reply
+from tests.support.upstream import Hold, Wait, reply
 
 
 def start(start_outrider, port, upstream, **limits):
@@ -21,12 +23,20 @@ def start(start_outrider, port, upstream, **limits):
     return start_outrider(bootstrap(free_port(), [listener], [cluster("up", upstream.port, **thresholds)]))
 
 
-def all_at_once(port: int, count: int) -> list[int]:
+def all_at_once(port: int, count: int, then: Callable[[], object] = lambda: None) -> list[int]:
+    """The statuses; ``then``: done between the last request and the first look at an answer."""
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(port)) for _ in range(count)]
         for client in clients:
             client.send(request("GET", "/"))
+        then()
         return [client.read().status for client in clients]
+
+
+def let_go(hold: Hold, proxy: Outrider, counter: str, refused: int) -> None:
+    """Nothing that runs ends before what is too much has been refused."""
+    proxy.wait_for_stat(f"cluster.up.upstream_rq_{counter}", refused)
+    hold.let_go.set()
 
 
 def test_max_connections_makes_the_others_wait(start_outrider, port, upstream):
@@ -39,9 +49,9 @@ def test_max_connections_makes_the_others_wait(start_outrider, port, upstream):
 
 
 def test_max_pending_refuses_the_others(start_outrider, port, upstream):
-    upstream.script = [Wait(0.5), reply()]
+    upstream.script = [hold := Hold(threading.Event()), reply()]
     proxy = start(start_outrider, port, upstream, max_connections=1, max_pending_requests=2)
-    statuses = all_at_once(port, 20)
+    statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "pending_overflow", 17))
     served = statuses.count(200)
     assert served in (2, 3), "those that wait, and the one that they made room for, if it was quick enough"
     stats = proxy.stats()
@@ -52,9 +62,9 @@ def test_max_pending_refuses_the_others(start_outrider, port, upstream):
 
 
 def test_max_requests(start_outrider, port, upstream):
-    upstream.script = [Wait(0.5), reply()]
+    upstream.script = [hold := Hold(threading.Event()), reply()]
     proxy = start(start_outrider, port, upstream, max_requests=4)
-    statuses = all_at_once(port, 20)
+    statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "active_overflow", 16))
     assert statuses.count(200) >= 4
     assert statuses.count(200) + statuses.count(503) == 20
     assert len(upstream.requests) <= 4
