@@ -64,8 +64,8 @@ def test_idle_timeouts_close_both_sides(start_outrider, port, upstream):
     listener = http_listener(port, [virtual_host([route_to("up")])], hcm=idle)
     proxy = start_outrider(bootstrap(free_port(), [listener], [cluster("up", upstream.port, **idle)]))
     with Client(port) as client:
+        began = time.monotonic()  # before it is idle: whoever looks later has seen less than passed
         assert client.send(request("GET", "/")).read().status == 200
-        began = time.monotonic()
         assert client.is_closed(3)
         assert 0.3 < time.monotonic() - began < 1.5
     proxy.wait_for_stat("cluster.up.upstream_cx_idle_timeout", 1)
