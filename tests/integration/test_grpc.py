@@ -27,6 +27,7 @@ from tests.support.config import (
 )
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
+from tests.support.wait import until
 
 grpc = pytest.importorskip("grpc")
 
@@ -277,8 +278,9 @@ def test_the_proxys_own_idea_of_the_deadline(channel: Any, served: Served, path:
 def test_a_cancelled_call_is_cancelled_at_the_host(channel: Any, served: Served) -> None:
     proxy = served.proxy
     before = proxy.stats()["cluster.svc.upstream_rq_tx_reset"]
-    call = channel.unary_unary("/demo.Service/Slow").future(b"", timeout=5)
-    time.sleep(0.1)
+    waiting = len(served.service.remaining)
+    call = channel.unary_unary("/demo.Offset/Slow").future(b"", timeout=9)
+    until(lambda: len(served.service.remaining) > waiting, "the call at the host")
     call.cancel()
     proxy.wait_for_stat("cluster.svc.upstream_rq_tx_reset", before + 1)
 
