@@ -159,7 +159,7 @@ class Slow(Filter):
 def slow(port: int, upstream: Upstream, folder: Path, **more: Any) -> dict[str, Any]:
     (folder / "slow.py").write_text(HOOKS)
     python = "type.googleapis.com/outrider.filters.http.python.v1.Python"
-    mine = {"@type": python, "file": str(folder / "slow.py"), "class": "Slow", "timeout": "0.3s", **more}
+    mine = {"@type": python, "file": str(folder / "slow.py"), "class": "Slow", "timeout": "1.5s", **more}
     router = {"@type": f"{TYPES}.filters.http.router.v3.Router"}
     filters = [{"name": "slow", "typed_config": mine}, {"name": "router", "typed_config": router}]
     listener = http_listener(port, [virtual_host([route_to("up")])], hcm={"http_filters": filters})

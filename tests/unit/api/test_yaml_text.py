@@ -97,10 +97,10 @@ def test_what_is_wrong_has_its_place(text: str, said: str, line: int | None, col
 def test_a_bomb_is_refused_at_once() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    start = time.perf_counter()
+    start = time.process_time()  # others' work is not ours
     with pytest.raises(TextError, match="grows too large"):
         read_yaml("\n".join(lines))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_a_bomb_of_one_long_text_is_refused() -> None:
