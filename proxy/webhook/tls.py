@@ -6,8 +6,12 @@ from __future__ import annotations
 import hashlib
 import ssl
 from pathlib import Path
+from typing import Final
 
 from proxy.base.x509 import Certificate
+
+#: to take files that are swapped while they are taken; then they wait for the next look
+TRIES: Final = 3
 
 
 class ServerCertificate:
@@ -31,14 +35,21 @@ class ServerCertificate:
         content = self._content()
         if content == self._known:
             return False
-        self._known = content  # a broken pair is told of once
+        for _ in range(TRIES):
+            self._known = content  # a broken pair is told of once
+            self._take()
+            content = self._content()
+            if content == self._known:  # else it was swapped meanwhile: which of them was taken?
+                break
+        return True
+
+    def _take(self) -> None:
         certificate, key = self.files
         expires_at = not_after(certificate)
         # into a context of its own first: a failure must not leave the certificate of one pair with the key of another
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
         self.context.load_cert_chain(certificate, key)
         self.expires_at = expires_at
-        return True
 
     def _content(self) -> bytes:
         digest = hashlib.sha256()
