@@ -18,7 +18,7 @@ from tests.support.client import Client, get, request
 from tests.support.config import bootstrap
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
-from tests.support.upstream import Hold, Reset, Wait, reply
+from tests.support.upstream import HoldUntil, Reset, Wait, reply
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTRIDER = [sys.executable, "-m", "proxy"]
@@ -202,7 +202,7 @@ def test_the_quick_start_needs_no_file(tmp_path, upstream, port):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_finishes_what_runs(start_outrider, simple, port, upstream, number):
-    upstream.script = [hold := Hold(threading.Event()), reply(200, b"finished")]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply(200, b"finished")]
     proxy = start_outrider(simple)
     with Client(port) as busy, Client(port) as idle:
         busy.send(request("GET", "/"))
@@ -216,7 +216,7 @@ def test_the_first_signal_finishes_what_runs(start_outrider, simple, port, upstr
 
 
 def test_nothing_new_is_accepted_while_draining(start_outrider, simple, port, upstream):
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start_outrider(simple)
     with Client(port) as busy:
         busy.send(request("GET", "/"))

@@ -18,7 +18,7 @@ from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
 from tests.support.outrider import Outrider, command
 from tests.support.ports import free_port
-from tests.support.upstream import Hold, Send, Stall, reply
+from tests.support.upstream import HoldUntil, Send, Stall, reply
 
 
 def outrider(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ def test_idle_connections_are_closed_and_new_ones_refused(start_outrider, simple
 
 def test_what_runs_is_finished_and_says_close(start_outrider, simple, port, upstream):
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n"
-    hold = Hold(threading.Event())
+    hold = HoldUntil(threading.Event())
     upstream.script = lambda each: (
         [hold, reply(200, b"late")]
         if each.path == "/late"
@@ -138,7 +138,7 @@ def test_what_is_cut_off_is_logged(start_outrider, port, upstream, second):
 
 
 def test_sigint_drains_too(start_outrider, simple, port, upstream):
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/"))
@@ -151,7 +151,7 @@ def test_sigint_drains_too(start_outrider, simple, port, upstream):
 
 
 def test_quitquitquit_drains(start_outrider, simple, port, upstream):
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/"))
@@ -165,7 +165,7 @@ def test_quitquitquit_drains(start_outrider, simple, port, upstream):
 
 def test_a_signal_behind_quitquitquit_is_the_first_one(start_outrider, simple, port, upstream):
     """A preStop hook drains, then the kubelet sends SIGTERM: what runs is finished all the same."""
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/"))

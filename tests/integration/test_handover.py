@@ -21,7 +21,7 @@ from tests.support.netns import as_user
 from tests.support.outrider import command
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
-from tests.support.upstream import Hold, Send
+from tests.support.upstream import HoldUntil, Send
 
 TOTAL = "http.front.downstream_rq_total"
 
@@ -66,7 +66,7 @@ def test_no_request_is_lost_in_an_upgrade(start_outrider, simple, port, socket_p
 
 def test_what_runs_is_finished_by_the_old_one(start_outrider, simple, port, upstream, socket_path):
     old = generation(start_outrider, simple, socket_path, 0)
-    hold = Hold(threading.Event())
+    hold = HoldUntil(threading.Event())
     upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold"), hold, Send(b"est")]
     with Client(port) as slow, Client(port) as idle:
         slow.send(request("GET", "/"))

@@ -14,7 +14,7 @@ from tests.support.config import bootstrap, cluster, http_listener, route_to, vi
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.quiet import assert_quiet
-from tests.support.upstream import Hold, Wait, reply
+from tests.support.upstream import HoldUntil, Wait, reply
 
 
 def start(start_outrider, port, upstream, **limits):
@@ -33,7 +33,7 @@ def all_at_once(port: int, count: int, then: Callable[[], object] = lambda: None
         return [client.read().status for client in clients]
 
 
-def let_go(hold: Hold, proxy: Outrider, counter: str, refused: int) -> None:
+def let_go(hold: HoldUntil, proxy: Outrider, counter: str, refused: int) -> None:
     """Nothing that runs ends before what is too much has been refused."""
     proxy.wait_for_stat(f"cluster.up.upstream_rq_{counter}", refused)
     hold.let_go.set()
@@ -49,7 +49,7 @@ def test_max_connections_makes_the_others_wait(start_outrider, port, upstream):
 
 
 def test_max_pending_refuses_the_others(start_outrider, port, upstream):
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start(start_outrider, port, upstream, max_connections=1, max_pending_requests=2)
     statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "pending_overflow", 17))
     served = statuses.count(200)
@@ -62,7 +62,7 @@ def test_max_pending_refuses_the_others(start_outrider, port, upstream):
 
 
 def test_max_requests(start_outrider, port, upstream):
-    upstream.script = [hold := Hold(threading.Event()), reply()]
+    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
     proxy = start(start_outrider, port, upstream, max_requests=4)
     statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "active_overflow", 16))
     assert statuses.count(200) >= 4

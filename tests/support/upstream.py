@@ -43,7 +43,12 @@ class Wait(Step):
 
 @dataclass(slots=True, frozen=True)
 class Hold(Step):
-    """Say nothing until the test lets it go on."""
+    """Say nothing until ``Upstream.let_go()``: each call ends one of these."""
+
+
+@dataclass(slots=True, frozen=True)
+class HoldUntil(Step):
+    """Say nothing until the event is set."""
 
     let_go: threading.Event
 
@@ -120,6 +125,7 @@ class Upstream:
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._closing = False
+        self._let_go = 0
         if path:
             self.listener = socket.create_server(path, family=socket.AF_UNIX, backlog=512)
         else:
@@ -131,7 +137,7 @@ class Upstream:
     def reset(self, script: Script | None = None) -> None:
         """Forget what was recorded and end every connection; optionally play another script from now on."""
         with self._changed:
-            self.requests, self.connections = [], 0
+            self.requests, self.connections, self._let_go = [], 0, 0
             if script is not None:
                 self.script = script
             for sock in self._open:
@@ -143,6 +149,12 @@ class Upstream:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout_s):
                 raise AssertionError(f"{len(self.requests)} requests came, not {count}")
             return list(self.requests)
+
+    def let_go(self) -> None:
+        """End one ``Hold``, that of a request which has come or the next one."""
+        with self._changed:
+            self._let_go += 1
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Stop listening, end every connection and thread."""
@@ -227,8 +239,10 @@ class Upstream:
                 wire.sock.sendall(data)
             case Wait(seconds):
                 self._wait(seconds)
-            case Hold(let_go):
-                self._hold(let_go)
+            case HoldUntil(let_go):
+                self._hold_until(let_go)
+            case Hold():
+                return self._hold()
             case Close():
                 return False
             case Reset():
@@ -249,12 +263,20 @@ class Upstream:
             wire.sock.sendall(data)
             wire.more()
 
+    def _hold(self) -> bool:
+        """Whether it was let go, not closed."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._closing or self._let_go, IDLE_S) or self._closing:
+                return False
+            self._let_go -= 1
+            return True
+
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closing or time.monotonic() >= deadline, seconds)
 
-    def _hold(self, let_go: threading.Event) -> None:
+    def _hold_until(self, let_go: threading.Event) -> None:
         deadline = time.monotonic() + IDLE_S
         while not let_go.wait(0.01) and not self._closing and time.monotonic() < deadline:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.client import Client, request
 from tests.support.config import Config, cluster, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
-from tests.support.upstream import Request, Steps, Wait, reply
+from tests.support.upstream import Hold, Request, Steps, reply
 
 
 def one_route(world: World) -> Config:
@@ -46,6 +46,10 @@ def breakers(world: World) -> Config:
     )
 
 
+def first_held(got: Request) -> Steps:
+    return [Hold(), reply()] if got.path.endswith("/first") else [reply()]
+
+
 def overflow(world: World) -> None:
     """The first request runs, the second waits for its connection, the third is one too many."""
     assert world.proxy is not None
@@ -55,12 +59,14 @@ def overflow(world: World) -> None:
         second.send(request("GET", "/second"))
         world.proxy.wait_for_stat("cluster.slow.upstream_rq_pending_active", 1)
         world.talk(request("GET", "/third"))
+        world.upstreams["slow"].let_go()
         world.listen(first)
         world.listen(second)
     with Client(world.front) as first:
         first.send(request("GET", "/busy/first"))
         world.upstreams["busy"].wait_for(1)
         world.talk(request("GET", "/busy/second"))
+        world.upstreams["busy"].let_go()
         world.listen(first)
 
 
@@ -79,7 +85,7 @@ SCENARIOS = [
         title="circuit breakers: pending overflow, request overflow",
         config=breakers,
         drive=overflow,
-        upstreams={"slow": [Wait(0.7), reply()], "busy": [Wait(0.7), reply()]},
+        upstreams={"slow": first_held, "busy": first_held},
         lines=5,
         expect=told(503, 200, 200, 503, 200),
     ),

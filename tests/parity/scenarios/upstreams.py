@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.client import Client, request
 from tests.support.config import Config, address, cluster, file_log, route_to, virtual_host
 from tests.support.parity.scenario import LOGGED, SEPARATOR, Scenario, World, told
-from tests.support.upstream import Close, Request, Steps, Upstream, Wait, reply
+from tests.support.upstream import Close, Hold, Request, Steps, Upstream, reply
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 BALANCERS = "envoy.extensions.load_balancing_policies"
@@ -268,23 +268,26 @@ def limited(world: World) -> Config:
 
 def meet_limits(world: World) -> None:
     world.talk(*[request("GET", path) for path in ("/pool", "/pool", "/pools", "/none")])
-    _while_busy(world, "/high/slow", "cluster.high.upstream_rq_active", "/high", "/default")
-    _while_busy(world, "/host/slow", "cluster.host.upstream_rq_active", "/host")
-
-
-def _while_busy(world: World, slow: str, gauge: str, *paths: str) -> None:
-    """One request runs while others come; those that wait for it are read last."""
     assert world.proxy is not None
     with Client(world.front) as first:
-        first.send(request("GET", slow))
-        world.proxy.wait_for_stat(gauge, 1)
-        for path in paths:
-            world.talk(request("GET", path))
+        first.send(request("GET", "/high/slow"))
+        world.upstreams["up"].wait_for(3)
+        world.talk(request("GET", "/high"))
+        world.talk(request("GET", "/default"))
+        world.upstreams["up"].let_go()
+        world.listen(first)
+    with Client(world.front) as first, Client(world.front) as second:
+        first.send(request("GET", "/host/slow"))
+        world.upstreams["up"].wait_for(5)
+        second.send(request("GET", "/host"))
+        world.proxy.wait_for_stat("cluster.host.upstream_rq_pending_active", 1)
+        world.upstreams["up"].let_go()
+        world.listen(second)
         world.listen(first)
 
 
 def slow_by_path(got: Request) -> Steps:
-    return [Wait(0.6), reply()] if got.path.endswith("/slow") else [reply()]
+    return [Hold(), reply()] if got.path.endswith("/slow") else [reply()]
 
 
 def budgets(world: World) -> Config:
