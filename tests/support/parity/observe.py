@@ -38,6 +38,11 @@ COMPARED = re.compile(
     r"|proxy_proto\.|downstream_cx_proxy_proto_error"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"
 )
+#: clients that are still connected, requests that still run: all of them are over when a scenario is
+BUSY = re.compile(
+    r"^(http\.front\.downstream_rq_active|listener\.(?!admin\.)[^.]+\.[^.]+\.[^.]+\.[^.]+\.downstream_cx_active"
+    r"|cluster\.[^.]+\.upstream_rq_(pending_)?active)$"
+)
 
 
 @dataclass(slots=True)
@@ -138,12 +143,13 @@ def _add_json_line(into: dict[str, str], at: str, line: str, names: Names) -> No
 
 
 def _settled_stats(proxy: ProxyProcess) -> dict[str, int]:
-    """The statistics once no request runs and two readings agree."""
+    """The statistics once nothing runs (``BUSY``: each has its own end to count) and two readings agree."""
     deadline = time.monotonic() + SETTLE_S
     before: dict[str, int] = {}
     while True:
-        now = {name: value for name, value in proxy.stats("?usedonly").items() if COMPARED.match(name)}
-        idle = not now.get("http.front.downstream_rq_active")
+        stats = proxy.stats("?usedonly")
+        now = {name: value for name, value in stats.items() if COMPARED.match(name)}
+        idle = not any(value and BUSY.match(name) for name, value in stats.items())
         if (idle and now == before) or time.monotonic() > deadline:
             return now
         before = now

@@ -200,7 +200,8 @@ class World:
         """The access log once it has so many lines. Raises AssertionError when they do not come."""
         deadline = time.monotonic() + LINES_S
         while True:
-            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            text = self.log.read_text() if self.log.exists() else ""
+            lines = text[: text.rfind("\n") + 1].splitlines()  # the last may still be on its way
             if len(lines) >= count:
                 return lines
             if time.monotonic() > deadline:
