@@ -127,7 +127,7 @@ def stall_by_path(got: Request) -> Steps:
 
 
 def time_out(world: World) -> None:
-    world.talk(request("GET", "/route"), request("GET", "/try"), request("GET", "/idle"))
+    world.talk(request("GET", "/route"), request("GET", "/try"), request("GET", "/idle"), tries=(1, 2, 1))
     world.talk(request("GET", "/started"))
 
 

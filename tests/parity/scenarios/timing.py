@@ -47,7 +47,7 @@ def ask(*asked: tuple[str, Headers]) -> Callable[[World], None]:
 
     def drive(world: World) -> None:
         for path, fields in asked:
-            world.talk(request("GET", path, fields))
+            world.talk(request("GET", path, fields), tries=(1,))
 
     return drive
 

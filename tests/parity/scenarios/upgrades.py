@@ -161,7 +161,7 @@ def not_asked(world: World) -> None:
 
 def times(world: World) -> None:
     listens(world, asks("/idle"))
-    world.talk(asks("/timeout"))
+    world.talk(asks("/timeout"), tries=(1,))
     world.talk(asks("/again/503"))
 
 

@@ -152,19 +152,29 @@ class World:
         self.log.unlink(missing_ok=True)
 
     def talk(
-        self, *requests: bytes, heads: tuple[int, ...] = (), replies: int | None = None, timeout_s: float = 10
+        self,
+        *requests: bytes,
+        heads: tuple[int, ...] = (),
+        replies: int | None = None,
+        timeout_s: float = 10,
+        tries: tuple[int, ...] = (),
     ) -> None:
         """Write requests one after the other on one connection, reading a reply to each.
 
         heads: indices whose reply has no body (HEAD). replies: with one write of pipelined requests, how many follow.
+        tries: what each request becomes at the host "up", which must have read them before the next is written: the
+        proxy's own answer to a request (its time is up) may be here while the host has yet to read it.
         A connection that ends, or stays silent, is written down as such.
         """
+        before = len(self.upstreams["up"].requests) if tries else 0
         with Client(self.front, timeout_s) as client:
             for index, data in enumerate(requests):
                 self.sent += data
                 client.send(data)
                 for _ in range(replies or 1):
                     self.listen(client, index in heads)
+                if tries:
+                    self.upstreams["up"].wait_for(before + sum(tries[: index + 1]))
 
     def listen(self, client: Client, head_only: bool = False, patient: bool = False) -> None:
         """Write down what the client is told next, and after ``connection: close`` whether it is closed.
