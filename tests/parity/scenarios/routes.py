@@ -7,6 +7,7 @@ from tests.support.client import request
 from tests.support.config import Config, cluster, file_log, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import Request, Send, Stall, Steps, reply
+from tests.support.wait import until
 
 QUICK = {"base_interval": "0.001s", "max_interval": "0.001s"}
 
@@ -196,9 +197,13 @@ def ask_mirrored(world: World) -> None:
         request("HEAD", "/head"),
     ]
     copies = [1, 0, 0, 0, 1, 1, 1, 1]
+    proxy = world.proxy
+    assert proxy is not None
     for index, (data, _) in enumerate(zip(asked, copies, strict=True)):
         world.talk(data, heads=(0,) if index == 7 else ())
-        world.upstreams["copy"].wait_for(sum(copies[: index + 1]))  # so that they come in this order
+        # so that they come in this order, each on the connection that the one before has left
+        world.upstreams["copy"].wait_for(sum(copies[: index + 1]))
+        until(lambda: proxy.stats()["cluster.copy.upstream_rq_active"] == 0, "the copy's answer")
 
 
 MIRRORS = [
