@@ -65,11 +65,13 @@ def plain(client: H2Client, authority: str) -> int:
     return client.send_head([(":method", "CONNECT"), (":authority", authority)], end=False)
 
 
-def settle(world: World, client: H2Client, stream: int, wanted: int = 0) -> None:
-    """Write down what a stream shows once it has shown ``wanted`` bytes and nothing more comes."""
+def settle(world: World, client: H2Client, stream: int, wanted: int = 0, ends: bool = False) -> None:
+    """Write down what a stream shows once it has shown ``wanted`` bytes (and its end: ``ends``) and nothing more comes."""
     response = client.streams[stream]
     deadline = time.monotonic() + 5
-    while not (response.status and len(response.body) >= wanted) and response.reset < 0:
+    while response.reset < 0 and not (
+        response.status and len(response.body) >= wanted and (response.ended or not ends)
+    ):
         assert client.pump(deadline), (response, client.closed)
     quiet = time.monotonic() + SETTLE_S
     while client.pump(quiet):
@@ -77,15 +79,19 @@ def settle(world: World, client: H2Client, stream: int, wanted: int = 0) -> None
     world.said.append(response.as_message())
 
 
-def talk(world: World, path: str, *messages: bytes, end: bool = False, reset: bool = False) -> None:
+def talk(
+    world: World, path: str, *messages: bytes, end: bool = False, reset: bool = False, ends: bool = False
+) -> None:
+    """end: the client's, behind the last message; ends: the host says all it has to say, and its end, at once"""
     with H2Client(world.front) as client:
         stream = extended(client, path)
-        settle(world, client, stream)
+        settle(world, client, stream, ends=ends)
         size = 0
         for at, message in enumerate(messages):
-            client.data(stream, message, end=end and at == len(messages) - 1)
+            is_last = end and at == len(messages) - 1
+            client.data(stream, message, end=is_last)
             size += len(message)
-            settle(world, client, stream, size)
+            settle(world, client, stream, size, ends=is_last)
         if reset:
             client.reset(stream)
 
@@ -95,9 +101,9 @@ def from_http2(world: World) -> None:
         talk(world, f"{host}/echo", b"one", b"two")
         talk(world, f"{host}/echo", b"one", reset=True)
     talk(world, "/h2/echo", b"one", end=True)
-    talk(world, "/404")
-    talk(world, "/200")
-    talk(world, "/h1/end")
+    talk(world, "/404", ends=True)
+    talk(world, "/200", ends=True)
+    talk(world, "/h1/end", ends=True)
     with H2Client(world.front) as client:
         stream = extended(client, "/h1/echo", "foo", ("x-named", "1"))
         client.data(stream, b"EARLY")
@@ -105,9 +111,8 @@ def from_http2(world: World) -> None:
 
 
 def http2_host_ends(world: World) -> None:
-    talk(world, "/h2/404")
-    talk(world, "/h2/late")
-    talk(world, "/h2/reset")
+    for path in ("/h2/404", "/h2/late", "/h2/reset"):
+        talk(world, path, ends=True)
 
 
 def to_http2(world: World) -> None:
@@ -125,7 +130,7 @@ def connect_over_http2(world: World) -> None:
     for authority in ("two:1", "one:1", "c.403:1"):
         with H2Client(world.front) as client:
             stream = plain(client, authority)
-            settle(world, client, stream)
+            settle(world, client, stream, ends=authority == "c.403:1")
             if authority != "c.403:1":
                 client.data(stream, b"one")
                 settle(world, client, stream, 3)
@@ -134,7 +139,7 @@ def connect_over_http2(world: World) -> None:
         client.data(stream, b"EARLY")
         settle(world, client, stream, 5)
         client.data(stream, b"!", end=True)
-        settle(world, client, stream, 6)
+        settle(world, client, stream, 6, ends=True)
 
 
 HOSTS: dict[str, Script | Http2] = {"one": first, "two": Http2(ok, second)}
