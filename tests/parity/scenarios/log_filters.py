@@ -23,7 +23,7 @@ def by_path(got: Request) -> Steps:
     if word == "close":
         return [Close()]
     if word == "slow":
-        return [Wait(0.3), reply(200, b"late")]
+        return [Wait(0.6), reply(200, b"late")]
     if word.startswith("grpc"):
         return [reply(200, b"", [("content-type", "application/grpc"), ("grpc-status", word[4:])])]
     return [reply(int(word) if word.isdigit() else 200, b"x", [("x-answer", "yes")])]
@@ -258,7 +258,7 @@ SCENARIOS = [
     scenario("status", "status_code_filter: EQ, GE, LE, NE, a runtime key", {
         "eq": status("EQ", 418), "ge": status("GE", 400), "le": status("LE", 301), "ne": status("NE", 200),
         "key": status("EQ", 200, "log.code")}, ask(*CODES), [200, 301, 418, 503], 1 + 2 + 2 + 3 + 1),
-    scenario("duration", "duration_filter", {"ge": duration("GE", 200), "le": duration("LE", 200), "ne": duration("NE", 9999)},
+    scenario("duration", "duration_filter", {"ge": duration("GE", 400), "le": duration("LE", 400), "ne": duration("NE", 9999)},
              ask("/200", "/slow"), [200, 200], 1 + 1 + 2),
     scenario("header", "header_filter: exact, present, inverted, prefix", {
         "exact": header(string_match={"exact": "one"}), "present": header(present_match=True),

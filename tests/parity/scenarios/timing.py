@@ -67,7 +67,7 @@ BY_HEADER = [
     ),
     ("/stall", [*own("timeout-ms", "100"), ("x-envoy-upstream-rq-timeout-alt-response", "1")]),
     ("/stall", [*own("timeout-ms", "3000"), ("x-envoy-upstream-rq-per-try-timeout-ms", "100")]),
-    ("/fast", [*own("timeout-ms", "100"), ("x-envoy-upstream-rq-per-try-timeout-ms", "3000")]),
+    ("/fast", [*own("timeout-ms", "1000"), ("x-envoy-upstream-rq-per-try-timeout-ms", "3000")]),
 ]
 GRPC: Headers = [("content-type", "application/grpc"), ("te", "trailers")]
 
@@ -123,12 +123,12 @@ SCENARIOS = [
     scenario("headers", "x-envoy-upstream-rq-*: of internal requests alone", [to("/", timeout="0.8s")], ask(*BY_HEADER),
              [504, 200, 200, 200, 504, 204, 504, 200]),
     scenario("route", "timeout of a route: none, its own, the default; what the host is told",
-             [to("/none", timeout="0s"), to("/own", timeout="0.15s"), to("/")],
+             [to("/none", timeout="0s"), to("/own", timeout="0.5s"), to("/")],
              ask(("/none/slow", []), ("/own/stall", []), ("/own/fast", []), ("/default", []), ("/own/drip", [])),
              [200, 504, 200, 200, "closed after 4 bytes"], lines=5),
     scenario("per_try", "per_try_timeout longer than the timeout, with and without retries",
              [to("/longer", timeout="0.2s", retry_policy={"per_try_timeout": "3s"}),
-              to("/alone", timeout="5s", retry_policy={"per_try_timeout": "0.15s"})],
+              to("/alone", timeout="5s", retry_policy={"per_try_timeout": "0.5s"})],
              ask(("/longer/stall", []), ("/alone/stall", []), ("/alone/fast", [])), [504, 504, 200]),
     scenario("idle", "stream_idle_timeout, a route's own",
              [to("/own", timeout="0s", idle_timeout="0.1s"), to("/none", timeout="0s", idle_timeout="0s"), *OPEN],
@@ -144,9 +144,9 @@ SCENARIOS = [
              request_headers_timeout="0.2s"),
     scenario("stream", "max_stream_duration of the connection manager", OPEN,
              ask(("/stall", []), ("/fast", []), ("/drip", [])), [504, 200, "closed after 4 bytes"], lines=3,
-             common_http_protocol_options={"max_stream_duration": "0.2s"}),
+             common_http_protocol_options={"max_stream_duration": "0.5s"}),
     scenario("route_stream", "max_stream_duration of a route",
-             [to("/own", max_stream_duration={"max_stream_duration": "0.2s"}),
+             [to("/own", max_stream_duration={"max_stream_duration": "0.5s"}),
               to("/off", max_stream_duration={"max_stream_duration": "0s"}), *OPEN],
              ask(("/own/stall", []), ("/own/fast", []), ("/off/slow", []), ("/stall", [])), [504, 200, 200, 504],
              common_http_protocol_options={"max_stream_duration": "0.3s"}),
@@ -165,6 +165,6 @@ SCENARIOS = [
     scenario("drain", "a connection idles out", OPEN, then_idle(request("GET", "/")), [200, "closed"],
              common_http_protocol_options={"idle_timeout": "0.2s"}, drain_timeout="0.1s"),
     scenario("duration", "max_connection_duration", OPEN, then_idle(request("GET", "/"), request("GET", "/slow")),
-             [200, 200, "closed", "closed"], common_http_protocol_options={"max_connection_duration": "0.2s"},
+             [200, 200, "closed", "closed"], common_http_protocol_options={"max_connection_duration": "0.3s"},
              drain_timeout="0.1s"),
 ]  # fmt: skip
