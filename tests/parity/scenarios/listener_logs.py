@@ -65,7 +65,9 @@ def unmatched(world: World) -> Config:
 
 
 def connect_in_vain(world: World) -> None:
-    world.talk(request("GET", "/"))
+    """A word of the client's would end in a FIN or in a RST, as it comes before or after the proxy's end."""
+    with Client(world.front) as client:
+        world.said.append("closed" if client.is_closed() else "still open")
     world.wait_for_lines(1)
 
 
@@ -76,6 +78,7 @@ SCENARIOS = [
         config=unmatched,
         drive=connect_in_vain,
         lines=1,
+        expect=told("closed"),
     ),
     Scenario(
         name="listener_log",
