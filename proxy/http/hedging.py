@@ -79,7 +79,7 @@ class Hedging(Tries):
                 request.host.rq_error += 1
                 return True
             is_bad = retry.outcome is LIMIT_EXCEEDED or retry.outcome is OVERFLOWED
-            if is_bad and retry.hedged:
+            if is_bad:
                 stream.upstream = None
         else:
             is_bad = retry.would_retry(headers.status, headers)
@@ -87,6 +87,8 @@ class Hedging(Tries):
             request.host.rq_error += 1
             self._leave(stream, request, hedged, headers.status)
             return True
+        if hedged is None:
+            stream.upstream = request
         self._settle(stream, request, hedged)
         return False
 

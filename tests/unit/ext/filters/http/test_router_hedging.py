@@ -62,12 +62,13 @@ def test_a_bad_answer_waits_for_a_better_one(bad: int) -> None:
         assert talk.client_saw.body == b"better"
 
 
-def test_when_all_are_bad_the_last_one_is_told() -> None:
+@pytest.mark.parametrize("last", [0, 1])
+def test_when_all_are_bad_the_last_one_is_told(last: int) -> None:
     with clean():
         talk = hedged()
         two_tries(talk)
-        talk.upstream(1).replies(503, b"one")
-        talk.upstream(0).replies(500, b"two")
+        talk.upstream(1 - last).replies(503, b"one")
+        talk.upstream(last).replies(500, b"two")
         assert (talk.client_saw.status, talk.client_saw.body) == (500, b"two")
         assert talk.last["flags"] & ResponseFlag.URX
 
