@@ -143,6 +143,7 @@ class TcpUpstream:
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self.sock.getsockname()[1]
         self.requests: list[object] = []  # it knows none
+        self._accepting = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -154,7 +155,9 @@ class TcpUpstream:
 
     def stories(self) -> list[str]:
         """What each connection heard, once all of them are over. Raises what a script raised."""
-        for thread in self.threads:
+        with self._accepting:
+            threads = list(self.threads)
+        for thread in threads:
             thread.join(TIMEOUT_S)
             assert not thread.is_alive(), "a host's script does not end"
         if self.errors:
@@ -168,10 +171,11 @@ class TcpUpstream:
             except OSError:
                 return
             peer = TcpPeer(sock)
-            self.peers.append(peer)
             thread = threading.Thread(target=self._play, args=(peer,), daemon=True)
-            self.threads.append(thread)
-            thread.start()
+            with self._accepting:  # nobody joins it before it runs
+                self.peers.append(peer)
+                self.threads.append(thread)
+                thread.start()
 
     def _play(self, peer: TcpPeer) -> None:
         try:
