@@ -93,16 +93,25 @@ class Tries(Filter):
     def _next_host(stream: ActiveStream, cluster: Cluster) -> Host | None:
         """The host of a retry: chosen again while the policy would rather have another."""
         retry = stream.retry
-        host = cluster.choose_host(stream)
-        if retry is None or not retry.policy.host_predicates:
-            return host
+        if retry is None or not (retry.policy.host_predicates or retry.policy.leaves_priorities_after):
+            return cluster.choose_host(stream)
         if stream.upstream_host is not None:
             retry.tried.append(stream.upstream_host)
+            retry.attempted.append(stream.upstream_host)
+        leaves = retry.leaves_priorities()
+        host = Tries._choose(stream, cluster, retry, leaves)
         for _ in range(retry.policy.host_attempts):
             if host is None or not retry.rejects(host):
                 break
-            host = cluster.choose_host(stream)
+            host = Tries._choose(stream, cluster, retry, leaves)
         return host
+
+    @staticmethod
+    def _choose(stream: ActiveStream, cluster: Cluster, retry: RetryState, leaves: bool) -> Host | None:
+        host = cluster.choose_elsewhere(stream, retry.tried_priorities) if leaves else None
+        if host is None and leaves:
+            retry.begin_priorities_anew()
+        return cluster.choose_host(stream) if host is None else host
 
     def _keep_for_retry(self, stream: ActiveStream, data: bytes) -> None:
         """A retry must send the body again; one that does not fit the buffer is not retried (as Envoy)."""

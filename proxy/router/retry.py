@@ -26,6 +26,7 @@ from proxy.router.retry_hosts import (
     RateLimitedBackOff,
     compile_host_predicate,
     compile_rate_limited,
+    compile_retry_priority,
 )
 from proxy.router.timeouts import PER_TRY_TIMEOUT, unsigned
 from proxy.runtime.runtime import Runtime
@@ -146,6 +147,7 @@ class RetryPolicy:
     ``base_interval_s`` and ``max_interval_s`` 0.0 where the runtime's is meant, and ten times the base.
 
     host_predicates: a host that one of them rejects is chosen anew, ``host_attempts`` times at most
+    leaves_priorities_after: each time so many tries have been made, retries leave the priorities they had; 0: they do not
     """
 
     __slots__ = (
@@ -153,6 +155,7 @@ class RetryPolicy:
         "host_attempts",
         "host_predicates",
         "knobs",
+        "leaves_priorities_after",
         "max_interval_s",
         "num_retries",
         "per_try_idle_timeout_s",
@@ -172,6 +175,7 @@ class RetryPolicy:
         self.per_try_idle_timeout_s = 0.0
         self.host_predicates: tuple[HostPredicate, ...] = ()
         self.host_attempts = 1
+        self.leaves_priorities_after = 0
         self.rate_limited: RateLimitedBackOff | None = None
         self.base_interval_s = 0.0
         self.max_interval_s = 0.0
@@ -199,7 +203,7 @@ def parse_retry_on(text: str, words: dict[str, int]) -> tuple[int, list[str]]:
 
 @reads("envoy.config.route.v3.RetryPolicy")
 def compile_retry_policy(reader: Reader, knobs: RetryKnobs | None = None) -> RetryPolicy:
-    """envoy.config.route.v3.RetryPolicy; other priorities, option predicates and anew chosen clusters are refused."""
+    """envoy.config.route.v3.RetryPolicy; option predicates and anew chosen clusters are refused."""
     policy = RetryPolicy(knobs=knobs)
     policy.retry_on, unknown = parse_retry_on(reader.text("retry_on"), _HTTP_WORDS | _GRPC_WORDS)
     if unknown:
@@ -218,7 +222,8 @@ def compile_retry_policy(reader: Reader, knobs: RetryKnobs | None = None) -> Ret
     policy.host_attempts = reader.number("host_selection_retry_max_attempts") or 1
     limited = reader.sub("rate_limited_retry_back_off")
     policy.rate_limited = compile_rate_limited(limited) if limited is not None else None
-    reader.unsupported("retry_priority", "retries at other priorities are not supported yet")
+    priority = reader.sub("retry_priority")
+    policy.leaves_priorities_after = compile_retry_priority(priority) if priority is not None else 0
     reader.unsupported("retry_options_predicates", "no predicate for the options of a retry is known")
     reader.unsupported("refresh_cluster_on_retry", "a retry stays with the cluster of the first try")
     back_off = reader.sub("retry_back_off")
@@ -256,6 +261,7 @@ class RetryState:
         "_max_interval_s",
         "_random",
         "_resources",
+        "attempted",
         "hard_deadline",
         "hedged",
         "outcome",
@@ -264,6 +270,7 @@ class RetryState:
         "retry_on",
         "succeeded",
         "tried",
+        "tried_priorities",
         "unsent",
     )
 
@@ -276,6 +283,8 @@ class RetryState:
         self.outcome = UNDECIDED
         self.succeeded = False
         self.tried: list[Host] = []  # kept only where a host predicate asks
+        self.attempted: list[Host] = []  # and where retry_priority does, since all priorities had been tried
+        self.tried_priorities: set[int] = set()
         self.unsent = 0  # tries before this one that found no connection
         self.hard_deadline = 0.0  # of the try that runs: its timeout's, where it has an idle timeout as well
         self.hedged: list[Hedged] | None = None
@@ -357,6 +366,20 @@ class RetryState:
     def rejects(self, host: Host) -> bool:
         """Whether another host would be better for this retry."""
         return any(rejects(host, self.tried) for rejects in self.policy.host_predicates)
+
+    def leaves_priorities(self) -> bool:
+        """Whether the next try has to leave ``tried_priorities`` (PreviousPrioritiesRetryPriority)."""
+        after = self.policy.leaves_priorities_after
+        if not after or len(self.attempted) < after:
+            return False
+        if len(self.attempted) % after == 0:
+            self.tried_priorities |= {host.priority for host in self.attempted}
+        return True
+
+    def begin_priorities_anew(self) -> None:
+        """All of them have been tried."""
+        self.attempted.clear()
+        self.tried_priorities.clear()
 
     def rate_limited_delay(self, response_headers: ResponseHeaders, wall_s: float) -> float | None:
         """The back-off in seconds that the response itself asks for: one to one and a half times what it says."""

@@ -1,6 +1,6 @@
 """Which host a retry should rather not go to, and how long a host asked to be left alone.
 
-Source: envoy.config.route.v3.RetryPolicy: retry_host_predicate, rate_limited_retry_back_off.
+Source: envoy.config.route.v3.RetryPolicy: retry_host_predicate, retry_priority, rate_limited_retry_back_off.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _EXTENSIONS: Final = "envoy.extensions.retry.host."
 PREVIOUS_HOSTS: Final = f"{_EXTENSIONS}previous_hosts.v3.PreviousHostsPredicate"
 OMIT_CANARY_HOSTS: Final = f"{_EXTENSIONS}omit_canary_hosts.v3.OmitCanaryHostsPredicate"
 OMIT_HOST_METADATA: Final = f"{_EXTENSIONS}omit_host_metadata.v3.OmitHostMetadataConfig"
+PREVIOUS_PRIORITIES: Final = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
 _LOAD_BALANCER: Final = "envoy.lb"
 _DEFAULT_MAX_INTERVAL_S: Final = 300.0
 
@@ -70,6 +71,26 @@ def compile_host_predicate(reader: Reader) -> HostPredicate | None:
 def _compile_labels(reader: Reader) -> HostPredicate:
     metadata = compile_metadata(reader.sub("metadata_match"))
     return has_labels(metadata.get(_LOAD_BALANCER, {}))
+
+
+@reads("envoy.config.route.v3.RetryPolicy.RetryPriority")
+def compile_retry_priority(reader: Reader) -> int:
+    """After how many tries a retry leaves the priorities that were tried; 0 (and a finding) for what is not known."""
+    name = reader.text("name")
+    config = reader.any("typed_config")
+    if config is None:
+        if reader.which("config_type") is None:
+            reader.fail("typed_config", f"is missing: the retry priority {name} is chosen by its type")
+        return 0
+    if config.type_name == PREVIOUS_PRIORITIES:
+        return _compile_previous(config)
+    reader.unsupported("typed_config", f"{config.type_name} is not supported")
+    return 0
+
+
+@reads("envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig")
+def _compile_previous(reader: Reader) -> int:
+    return reader.number("update_frequency")
 
 
 class ResetHeader(NamedTuple):

@@ -38,6 +38,7 @@ from proxy.upstream.transport_socket import TransportSockets, compile_transport_
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
+    from proxy.base.stream_info import StreamInfo
     from proxy.stats.store import Scope
     from proxy.upstream.context import UpstreamContext
     from proxy.upstream.dns import ResolverOptions
@@ -213,6 +214,10 @@ class Cluster:
         host.pools = (make_pool(self, host, 0), make_pool(self, host, 1))
         host.pool = host.pools[0]
         return host
+
+    def choose_elsewhere(self, stream: StreamInfo | None, tried: set[int]) -> Host | None:
+        """The host of a retry in another priority than those tried; None where there is none (``choose_host`` then)."""
+        return None if self.original_dst is not None else self._selector.choose_elsewhere(stream, tried)
 
     def update_hosts(self, hosts: list[Host], changed: int = 1) -> None:
         """The hosts from now on. Those that are no longer among them drain: their streams finish, no new ones come.

@@ -90,6 +90,21 @@ def priority_loads(priorities: Sequence[HostLists], policy: BalancingPolicy) -> 
     return loads
 
 
+def elsewhere(
+    priorities: Sequence[HostLists], policy: BalancingPolicy, tried: set[int]
+) -> list[PriorityLoad]:
+    """Traffic by priority when some take none; empty when the others cannot take any."""
+    loads = [PriorityLoad() for _ in priorities]
+    healthy, degraded = [], []
+    for priority, lists in enumerate(priorities):
+        counted = 0 if priority in tried else lists.counted
+        healthy.append(_availability(len(lists.healthy), counted, policy))
+        degraded.append(_availability(len(lists.degraded), counted, policy))
+    total = min(100, sum(healthy) + sum(degraded))
+    _distribute(loads, healthy, degraded, total)
+    return loads if total else []
+
+
 def _availability(count: int, counted: int, policy: BalancingPolicy) -> int:
     return min(100, policy.overprovisioning_percent * count // counted) if counted else 0
 
@@ -137,7 +152,17 @@ class HostSelector:
     """Keeps a balancer per list and says how to choose among them: ``choose_host`` is to be taken anew after each
     ``update`` (when one list takes everything it is that balancer's own method)."""
 
-    __slots__ = ("_balancers", "_ids", "_make", "_policy", "_stats", "_targets", "choose_host")
+    __slots__ = (
+        "_balancers",
+        "_ids",
+        "_in_panic",
+        "_make",
+        "_policy",
+        "_priorities",
+        "_stats",
+        "_targets",
+        "choose_host",
+    )
 
     choose_host: Chooser
 
@@ -150,6 +175,8 @@ class HostSelector:
         self._ids = ids
         self._balancers: dict[tuple[int, str], LoadBalancer] = {}
         self._targets: list[tuple[int, LoadBalancer, bool]] = []  # (percent up to here, balancer, in panic)
+        self._priorities: list[HostLists] = []
+        self._in_panic: list[bool] = []
         self.choose_host = self._choose_before_update
 
     def set_policy(self, policy: BalancingPolicy) -> None:
@@ -163,10 +190,13 @@ class HostSelector:
             HostLists.of([host for host in hosts if host.priority == priority])
             for priority in range(highest + 1)
         ]
+        self._priorities = priorities
+        self._in_panic = []
         self._targets = []
         chosen: list[Host] = []
         reached = 0
         for priority, load in enumerate(priority_loads(priorities, self._policy)):
+            self._in_panic.append(load.panic)
             lists = priorities[priority]
             first = ("all", lists.all) if load.panic else ("healthy", lists.healthy)
             for (name, chosen_here), share in (
@@ -179,6 +209,25 @@ class HostSelector:
                     self._targets.append((reached, self._balancer(priority, name, chosen), load.panic))
         only = len(self._targets) == 1 and bool(chosen) and not self._targets[0][2]
         self.choose_host = self._targets[0][1].choose_host if only else self._choose_by_load
+
+    def choose_elsewhere(self, stream: StreamInfo | None, tried: set[int]) -> Host | None:
+        """A host of another priority than those that were tried; None where no other one can take anything.
+
+        Source: Envoy's previous_priorities (PreviousPrioritiesRetryPriority::adjustForAttemptedPriorities).
+        """
+        loads = elsewhere(self._priorities, self._policy, tried)
+        at = self._ids.random() * 100
+        reached = 0
+        for priority, load in enumerate(loads):
+            lists = self._priorities[priority]
+            name, hosts = ("all", lists.all) if self._in_panic[priority] else ("healthy", lists.healthy)
+            reached += load.healthy
+            if at < reached:
+                return self._balancer(priority, name, hosts).choose_host(stream)
+            reached += load.degraded
+            if at < reached:
+                return self._balancer(priority, "degraded", lists.degraded).choose_host(stream)
+        return None
 
     def _choose_before_update(self, stream: StreamInfo | None) -> Host | None:
         """While the hosts are not known: as among none."""

@@ -204,7 +204,7 @@ def test_refusals_and_warnings() -> None:
     assert ["bogus" in warning.message for warning in reader.errors.warnings] == [True]
     reader = reader_of(f"{ROUTES}.RetryPolicy", {"retry_priority": {"name": "previous"}, "retry_on": "5xx"})
     compile_retry_policy(reader)
-    assert [finding.path for finding in reader.errors.findings] == ["retry_priority"]
+    assert [finding.path for finding in reader.errors.findings] == ["retry_priority.typed_config"]
 
 
 def test_headers_of_an_internal_request_are_consumed() -> None:

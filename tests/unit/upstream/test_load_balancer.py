@@ -138,3 +138,24 @@ def test_a_panic_may_find_nobody() -> None:
     assert shares(world, 10, load_assignment=hosts("huu"), common_lb_config=common) == {None: 1.0}
     assert world.value("lb_healthy_panic") == 10
     assert world.value("upstream_cx_none_healthy") == 10
+
+
+@pytest.mark.parametrize(
+    ("priorities", "tried", "expected"),
+    [
+        (("hh", "h", "h"), {0}, {2: 1.0}),
+        (("hh", "h", "h"), {0, 1}, {3: 1.0}),
+        (("h", "huuu", "hh"), {0}, {1: 0.35, 5: 0.325, 6: 0.325}),  # as if the first one were not there
+        (("h", "d"), {0}, {1: 1.0}),
+        (("h", "h"), set(), {0: 1.0}),
+        (("h", "u"), {0}, {None: 1.0}),  # nobody there can take anything
+        (("h",), {0}, {None: 1.0}),
+    ],
+)
+def test_a_retry_elsewhere(
+    priorities: tuple[str, ...], tried: set[int], expected: dict[int | None, float]
+) -> None:
+    cluster = World().cluster(load_assignment=hosts(*priorities))
+    chosen = Counter(cluster.choose_elsewhere(None, tried) for _ in range(4000))
+    found = {host.port if host else None: number / 4000 for host, number in chosen.items()}
+    assert found == pytest.approx(expected, abs=0.04)
