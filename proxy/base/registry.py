@@ -10,6 +10,8 @@ Line = tuple[
     str, str, str
 ]  # (Envoy's extension name, full name of its configuration message, "module:Class")
 
+#: How Envoy's names of tracers begin: asked by the bootstrap, which need not load any, and by connection managers.
+TRACERS: Final = "envoy.tracers."
 #: Whose names tell the family: "envoy.tracers.zipkin", "outrider.tracers.python".
 OWNERS: Final = ("envoy", "outrider")
 

@@ -53,38 +53,14 @@ _AT: Final = 64
 
 #: Names that have a bit of their own in ``Line.mark``, so that one operation sees a repetition. The names that come
 #: first get the bits that are left of a machine word; there are none for later ones (``repeats``).
-COMMON: Final = (
-    *(
-        b"accept",
-        b"accept-encoding",
-        b"accept-language",
-        b"accept-ranges",
-        b"authorization",
-        b"cache-control",
-    ),
-    *(b"connection", b"content-encoding", b"content-length", b"content-type", b"cookie", b"date", b"etag"),
-    *(
-        b"expect",
-        b"expires",
-        b"host",
-        b"if-modified-since",
-        b"if-none-match",
-        b"keep-alive",
-        b"last-modified",
-    ),
-    *(
-        b"location",
-        b"origin",
-        b"pragma",
-        b"range",
-        b"referer",
-        b"server",
-        b"set-cookie",
-        b"te",
-        b"traceparent",
-    ),
-    *(b"tracestate", b"transfer-encoding", b"upgrade", b"user-agent", b"vary", b"via", b"x-forwarded-for"),
-    *(b"x-forwarded-proto", b"x-request-id"),
+COMMON: Final = tuple(
+    (
+        b"accept accept-encoding accept-language accept-ranges authorization cache-control connection "
+        b"content-encoding content-length content-type cookie date etag expect expires host if-modified-since "
+        b"if-none-match keep-alive last-modified location origin pragma range referer server set-cookie te "
+        b"traceparent tracestate transfer-encoding upgrade user-agent vary via x-forwarded-for "
+        b"x-forwarded-proto x-request-id"
+    ).split()
 )
 MOST_MARKS: Final = 62
 _MARKS: Final = {name: 1 << at for at, name in enumerate(COMMON)}

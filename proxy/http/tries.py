@@ -72,6 +72,14 @@ class Tries(Filter):
         assert route is not None and route.forward is not None
         return wants_hedging(route.forward.hedges, headers, stream.internal)
 
+    @staticmethod
+    def _set_idle_timeout(stream: ActiveStream, idle_timeout_s: float) -> None:
+        """The route's own stream idle timeout; 0 turns it off."""
+        stream.idle_timeout_s = idle_timeout_s or inf
+        stream.idle_deadline = stream.started_at + stream.idle_timeout_s
+        if stream.idle_deadline < stream.connection.due:
+            stream.connection.watch(stream.idle_deadline)
+
     def _arm_try(self, stream: ActiveStream) -> None:
         """The try has been sent whole: its own timeout runs."""
         if stream.per_try_timeout_s:

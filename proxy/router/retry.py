@@ -250,7 +250,8 @@ class RetryState:
 
     Each ``should_*`` answers with the back-off in seconds (0.0 is possible) or None, and says why in ``outcome``.
     While a retry is under way one unit of the breaker is held; ``finish()`` gives it back and must be called once
-    the request is over. hedged: see ``http.hedging``. ``succeeded`` is True when the last decision ended a retry (upstream_rq_retry_success).
+    the request is over. ``succeeded`` is True when the last decision ended a retry (upstream_rq_retry_success).
+    hedged: see ``http.hedging``
     """
 
     __slots__ = (

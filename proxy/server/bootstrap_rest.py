@@ -4,9 +4,8 @@ accepted with a warning that says why it has no effect here (contract/envoy.md 1
 from __future__ import annotations
 
 from proxy.api.reader import Reader, reads
-from proxy.base.registry import Registry
+from proxy.base.registry import TRACERS, Registry
 
-TRACERS = "envoy.tracers."  # as tracing.tracer has it, which the start of a plain process need not import
 BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 INTERNAL_LISTENER = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 #: bootstrap extensions that serve something else that is refused where it is used → why they have no effect

@@ -127,8 +127,13 @@ class Supervisor:
                 self._keep(receive_sockets(ours, b"")[0])
                 ours.recv(1)  # until it ends
             except EOFError:
-                pass  # it has ended without ever serving
-            except OSError as error:
+                log.debug("a worker has ended without ever serving")
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+            ) as error:  # the latter: what is no list of sockets
                 log.warning("a worker: %s", error)
             return self._worker.wait()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.base.registry import TRACERS
 from proxy.tracing.propagation import Propagation
 from proxy.tracing.route_tracing import RouteTracing
 from proxy.tracing.runtime_rates import follow_runtime
 from proxy.tracing.sampler import Rates, Sampler
 from proxy.tracing.tags import compile_custom_tags
-from proxy.tracing.tracer import TRACERS, Tracer
+from proxy.tracing.tracer import Tracer
 from proxy.tracing.tracing import DEFAULT_MAX_PATH_TAG_LENGTH, HttpTracing
 
 if TYPE_CHECKING:

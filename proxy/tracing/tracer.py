@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 #: Tracer.root_ids. NARROW, WIDE: a trace id of 64 or 128 bits; the root's span id is its lower half, as in Zipkin.
 #: APART: 128 bits, and a span id of its own. NARROW_DATED, WIDE_DATED: the trace id begins with the epoch's seconds.
-TRACERS: Final = "envoy.tracers."
 SAMPLERS: Final = "envoy.tracers.opentelemetry.samplers."
 
 NARROW: Final = 0

@@ -185,14 +185,6 @@ class Router(Hedging, Owner):
         self._expect_timeout(stream, headers, 0.0)
         limits.tell_host(headers, stream.per_try_timeout_s or stream.timeout_s)
 
-    @staticmethod
-    def _set_idle_timeout(stream: ActiveStream, idle_timeout_s: float) -> None:
-        """The route's own stream idle timeout; 0 turns it off."""
-        stream.idle_timeout_s = idle_timeout_s or inf
-        stream.idle_deadline = stream.started_at + stream.idle_timeout_s
-        if stream.idle_deadline < stream.connection.due:
-            stream.connection.watch(stream.idle_deadline)
-
     def _request_complete(self, stream: ActiveStream) -> None:
         """The request has come whole: now the route's timeout runs (Envoy's onRequestComplete)."""
         if stream.timeout_s:
