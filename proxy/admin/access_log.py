@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
     import h11
 
-    from proxy.admin.connection import AdminConnection
+    from proxy.admin.messages import Messages
 
 HOST = b"host"
 
 
 def log_request(
-    connection: AdminConnection,
+    messages: Messages,
     request: h11.Request,
     status: int,
     headers: Iterable[tuple[str, str]],
     sent: int,
 ) -> None:
     """Write the lines of a request that has been answered. sent: bytes of the response's body"""
-    transport, clock = connection.transport, connection.server.clock
+    transport, clock = messages.connection.transport, messages.server.clock
     if transport is None:
         return
     local, peer = (address_text(transport.get_extra_info(name)) for name in ("sockname", "peername"))
     now = clock.monotonic()
-    info = ConnectionInfo(0, peer, local, connection.began_at)
-    stream = StreamInfo(info, clock.wall() - (now - connection.began_at), connection.began_at)
+    info = ConnectionInfo(0, peer, local, messages.began_at)
+    stream = StreamInfo(info, clock.wall() - (now - messages.began_at), messages.began_at)
     fields = list(request.headers)
     authority = next((value for name, value in fields if name == HOST), b"")
     others = [(name, value) for name, value in fields if name != HOST]
@@ -40,8 +40,8 @@ def log_request(
     answer = [(name.encode(), value.encode()) for name, value in headers]
     stream.response_headers = ResponseHeaders(status, answer)
     stream.status = status
-    stream.bytes_received, stream.bytes_sent = len(connection.body), sent
-    stream.rx_headers_end_at = stream.rx_end_at = connection.began_at
+    stream.bytes_received, stream.bytes_sent = len(messages.body), sent
+    stream.rx_headers_end_at = stream.rx_end_at = messages.began_at
     stream.tx_start_at = stream.tx_end_at = stream.ended_at = now
-    for access_log in connection.server.access_logs:
+    for access_log in messages.server.access_logs:
         access_log.log(stream)

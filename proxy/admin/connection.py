@@ -1,43 +1,46 @@
-"""One connection to the admin server, or to another of its kind (serving.py).
+"""One connection to the admin server, or to another of its kind (serving.py): its life, and everything that bounds it.
 
-Bounds: request head 16 KiB, body 64 KiB (the server's own limit), one timer for everything (a request must be complete, and a reply must have
-been taken, within IDLE_S of the last one), replies wait while the client does not read.
+Requests are read by messages.py, with h11. The first of them may be a plain GET of /ready, which is what is asked while
+a process starts: that one is answered without h11, whose import takes as long as a twentieth of the start.
+
+Bounds: one timer for everything (a request must be complete, and a reply must have been taken, within IDLE_S of the
+last one), replies wait while the client does not read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 
-import h11
-
-from proxy.admin.access_log import log_request
-from proxy.admin.state import Params, Reply, Request
-from proxy.base.http_date import http_date
+from proxy.admin.state import reply_headers
 
 if TYPE_CHECKING:
+    from proxy.admin.messages import Messages
     from proxy.admin.serving import HttpServer
 
-HEAD_LIMIT = 16 * 1024
 IDLE_S = 60.0
-
-log = logging.getLogger("admin")
+#: GET /ready as probes and scripts ask; what bears on how a message is read or the connection goes on is no part of it
+_READY: Final = (
+    rb"GET /ready HTTP/1\.1\r\n((?:(?!(?i:connection|content-length|expect|te|trailer|transfer-encoding|upgrade):)"
+    rb"[A-Za-z-]+: [!-~]+(?: [!-~]+)*\r\n)*)((?i:connection: close)\r\n)?\r\n"
+)
 
 
 class AdminConnection(asyncio.Protocol):
-    """Reads requests with h11 and writes the server's replies."""
+    """messages: None until there is something to read that is no plain GET of /ready"""
 
     def __init__(self, server: HttpServer) -> None:
         self.server = server
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         self.transport: asyncio.Transport | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.request: h11.Request | None = None
-        self.body = b""
-        self.began_at = 0.0
+        self.messages: Messages | None = None
         self.paused = False  # the client does not read: stop answering
+
+    @property
+    def answers(self) -> bool:
+        """Whether another request would be answered now."""
+        return self.transport is not None and not self.transport.is_closing() and not self.paused
 
     # -- asyncio
 
@@ -54,21 +57,21 @@ class AdminConnection(asyncio.Protocol):
             return
         server.connections.add(self)
         server.stats.connected()
-        self._rearm()
+        self.rearm()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests; several may come at once."""
         self.server.stats.rx_bytes.value += len(data)
         if self.transport is None or self.transport.is_closing():
             return
-        self.http.receive_data(data)
-        self._serve()
+        if self.messages is None and self._answer_ready(data):
+            return
+        self._read(data)
 
     def eof_received(self) -> bool:
         """The client will send no more: answer what is complete, then close."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.http.receive_data(b"")
-            self._serve()
+        if self.messages is not None and self.transport is not None and not self.transport.is_closing():
+            self.messages.receive(b"")
         return False
 
     def pause_writing(self) -> None:
@@ -82,7 +85,8 @@ class AdminConnection(asyncio.Protocol):
         self.paused = False
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
-            self._serve()
+            if self.messages is not None:
+                self.messages.serve()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -92,116 +96,72 @@ class AdminConnection(asyncio.Protocol):
         if self in self.server.connections:
             self.server.connections.discard(self)
             self.server.stats.disconnected()
-        if self.request is not None:
-            self.server.stats.rq_active.value -= 1
-            self.request = None
+        if self.messages is not None:
+            self.messages.lose()
         self.transport = None
+
+    # -- what the messages need
+
+    def rearm(self) -> None:
+        """Count the time to the next request from now."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = asyncio.get_running_loop().call_later(IDLE_S, self._expire)
+
+    def write(self, reply: bytes, status: int) -> None:
+        """Write a reply, and count it."""
+        self.server.stats.tx_bytes.value += len(reply)
+        self.server.stats.replied(status)
+        if self.transport is not None:
+            self.transport.write(reply)
 
     def close(self) -> None:
         """Close once everything written is sent; IDLE_S bounds that too."""
         if self.transport is not None:
             self.transport.close()
 
-    # -- requests
-
-    def _rearm(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = asyncio.get_running_loop().call_later(IDLE_S, self._expire)
-
     def _expire(self) -> None:
         self.server.stats.idle_timeout.value += 1
         if self.transport is not None:
             self.transport.abort()
 
-    def _serve(self) -> None:
-        """Answer every complete request that has arrived."""
-        while self.transport is not None and not self.transport.is_closing() and not self.paused:
-            try:
-                event = self.http.next_event()
-            except h11.RemoteProtocolError as error:
-                self._refuse(error.error_status_hint, str(error))
-                return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                return
-            if isinstance(event, h11.Request):
-                self._begin(event)
-            elif isinstance(event, h11.Data):
-                self.body += event.data
-                if len(self.body) > self.server.body_limit:
-                    self._refuse(413, "Payload Too Large")
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self._answer()
-            elif isinstance(event, h11.ConnectionClosed):
-                self.close()
-                return
+    def _read(self, data: bytes) -> None:
+        if self.messages is None:
+            from proxy.admin.messages import (
+                Messages,
+            )  # with h11: not for being ready, see server.main.import_later
 
-    def _begin(self, request: h11.Request) -> None:
-        self.request = request
-        self.body = b""
-        self.began_at = self.server.clock.monotonic()
-        self.server.stats.rq_total.value += 1
-        self.server.stats.rq_active.value += 1
+            self.messages = Messages(self)
+        self.messages.receive(data)
 
-    def _answer(self) -> None:
-        assert self.request is not None, "h11 ends no message that it did not begin"
-        head = self.request
-        target = head.target.decode("latin-1")
-        path, _, query = target.partition("?")
-        kind = next((value for name, value in head.headers if name == b"content-type"), b"").decode("latin-1")
-        request = Request(head.method.decode("latin-1"), path, Params.parse(query), self.body, kind)
-        refusal = self.server.refusal(head.method, head.headers)
-        if refusal:
-            reply = Reply(refusal, 403)
-        else:
-            reply = self._ask(request)
-        self._write(reply)
-        if self.http.our_state is h11.MUST_CLOSE:
+    # -- GET /ready
+
+    def _answer_ready(self, data: bytes) -> bool:
+        """Answer these bytes if they are one plain GET of /ready and no more; whether they were. The answer is what
+        messages.py would write."""
+        server = self.server
+        found = None if self.paused or server.access_logs else re.fullmatch(_READY, data)
+        if found is None:
+            return False
+        lines = [line.partition(b": ") for line in found[1].split(b"\r\n")[:-1]]
+        headers = [(name.lower(), value) for name, _, value in lines]
+        if [name for name, _ in headers].count(b"host") != 1 or server.refusal(b"GET", headers):
+            return False
+        reply = server.readiness()
+        if reply is None:
+            return False
+        server.stats.rq_total.value += 1
+        fields = [*reply_headers(reply, server.clock.wall()), ("Transfer-Encoding", "chunked")]
+        if found[2]:
+            fields.append(("Connection", "close"))
+        phrase = "OK" if reply.status == 200 else "Service Unavailable"
+        head = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        text = (
+            f"HTTP/1.1 {reply.status} {phrase}\r\n{head}\r\n{len(reply.body):x}\r\n{reply.body}\r\n0\r\n\r\n"
+        )
+        self.write(text.encode(), reply.status)
+        if found[2]:
             self.close()
-        elif self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
-            self.http.start_next_cycle()
-            self._rearm()
-
-    def _ask(self, request: Request) -> Reply:
-        try:
-            return self.server.answer(request)
-        except Exception:  # the fence: a broken page must not end the process, and must not hide either
-            log.exception("admin request %s %s failed", request.method, request.path)
-            return Reply("internal error, see the log\n", 500)
-
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer what is no request of ours to serve, and close."""
-        self.server.stats.protocol_error.value += 1
-        if self.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._write(Reply(reason, status), close=True)
-        self.close()
-
-    def _write(self, reply: Reply, close: bool = False) -> None:
-        headers = [
-            ("content-type", reply.content_type),
-            ("cache-control", "no-cache, max-age=0"),
-            ("x-content-type-options", "nosniff"),
-            *reply.headers,
-            ("date", http_date(self.server.clock.wall())),
-            ("server", "envoy"),
-        ]
-        if close:
-            headers.append(("connection", "close"))
-        send = self.http.send
-        phrase = HTTPStatus(reply.status).phrase
-        head = send(h11.Response(status_code=reply.status, headers=headers, reason=phrase)) or b""
-        wants_body = reply.body and (self.request is None or self.request.method != b"HEAD")
-        body = send(h11.Data(data=reply.body.encode())) or b"" if wants_body else b""
-        output = head + body + (send(h11.EndOfMessage()) or b"")
-        stats = self.server.stats
-        stats.tx_bytes.value += len(output)
-        stats.replied(reply.status)
-        if self.request is not None:
-            if self.server.access_logs:
-                size = len(reply.body.encode()) if wants_body else 0
-                log_request(self, self.request, reply.status, headers, size)
-            self.request = None
-            stats.rq_active.value -= 1
-        if self.transport is not None:
-            self.transport.write(output)
+        else:
+            self.rearm()
+        return True

@@ -49,14 +49,18 @@ class AdminServer(HttpServer):
         """See guard.py."""
         return self.guard.refusal(method, headers)
 
+    def readiness(self) -> Reply | None:
+        """See HttpServer."""
+        if self.allow_path is not None and not self.allow_path(ready.ENDPOINT.path):
+            return None
+        return ready.answer(self.state)
+
     def answer(self, request: Request) -> Reply:
         """The reply to one request that the guard let through. Never raises."""
         if self.allow_path is not None and not self.allow_path(request.path):
             return Reply(f"request to path {request.path} not allowed", 403)
         if self.before_stats is not None and request.path.startswith(("/stats", "/clusters")):
             self.before_stats()
-        if request.path == ready.ENDPOINT.path:
-            return ready.answer(self.state, request)
         from proxy.admin.pages import dispatch  # see server.main.import_later
 
         return dispatch(self.state, request)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from proxy.admin.connection import AdminConnection
 from proxy.admin.names import AdminStats
 from proxy.admin.state import Reply, Request
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import ssl
 
     from proxy.access_log.access_log import AccessLog
-    from proxy.admin.connection import AdminConnection
     from proxy.base.clock import Clock
 
 MAX_CONNECTIONS = 100
@@ -69,10 +69,6 @@ class HttpServer:
         return bound[0], bound[1]
 
     def _accept(self) -> AdminConnection:
-        from proxy.admin.connection import (
-            AdminConnection,  # with h11: not for being ready, see server.main.import_later
-        )
-
         return AdminConnection(self)
 
     def stop(self) -> None:
@@ -93,6 +89,10 @@ class HttpServer:
     def refusal(self, method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str:
         """Why a request with these (lower-case) headers is refused; "" when it may pass."""
         return ""
+
+    def readiness(self) -> Reply | None:
+        """The reply to GET /ready, 200 or 503; None: it is a request as others are."""
+        return None
 
     def answer(self, request: Request) -> Reply:
         """The reply to one request that was not refused."""

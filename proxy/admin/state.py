@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
+from proxy.base.http_date import http_date
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
@@ -220,6 +222,18 @@ OK = Reply("OK\n")
 def json_reply(value: Any, status: int = 200) -> Reply:
     """JSON laid out as Envoy does: one blank per level, a line feed at the end."""
     return Reply(json.dumps(value, indent=1, ensure_ascii=False) + "\n", status, JSON)
+
+
+def reply_headers(reply: Reply, wall_s: float) -> list[tuple[str, str]]:
+    """The headers of a reply, but for what says where it ends. wall_s: now"""
+    return [
+        ("content-type", reply.content_type),
+        ("cache-control", "no-cache, max-age=0"),
+        ("x-content-type-options", "nosniff"),
+        *reply.headers,
+        ("date", http_date(wall_s)),
+        ("server", "envoy"),
+    ]
 
 
 class Endpoint(NamedTuple):

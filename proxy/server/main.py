@@ -393,7 +393,7 @@ def import_later(parts: Parts) -> None:
         import proxy.xds.control_plane
         import proxy.xds.file
     if parts.admin is not None:
-        import proxy.admin.connection
+        import proxy.admin.messages
         import proxy.admin.pages  # noqa: F401
     gc.freeze()
 

@@ -6,7 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-import proxy.admin.connection  # noqa: F401  # here, and not when somebody asks
+import proxy.admin.messages  # noqa: F401  # here, and not when somebody asks
 from proxy.admin.names import AdminStats
 from proxy.admin.prometheus import page
 from proxy.admin.serving import HttpServer

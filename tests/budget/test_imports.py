@@ -38,7 +38,7 @@ NEVER_PLAIN = (
 ONCE_READY = (
     "ngh2",
     "h11",
-    "proxy.admin.connection",
+    "proxy.admin.messages",
     "proxy.admin.pages",
     "proxy.network.downstream_http2",
     "proxy.network.upstream_http2",

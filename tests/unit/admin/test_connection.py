@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.admin.connection import HEAD_LIMIT, IDLE_S, AdminConnection
+from proxy.admin.connection import IDLE_S, AdminConnection
+from proxy.admin.messages import HEAD_LIMIT
 from proxy.admin.server import AdminServer
 from proxy.admin.serving import BODY_LIMIT
 from tests.unit.admin.fake import FakeState
@@ -84,6 +85,55 @@ def test_a_reply_looks_like_envoys() -> None:
         assert not transport.closing
 
     talk(script)
+
+
+#: heads of GET /ready, and whether they are answered without h11
+READY_HEADS = [
+    (b"host: localhost\r\n", True),
+    (b"Host: 127.0.0.1:15000\r\nUser-Agent: kube-probe/1.33\r\nAccept: */*\r\nConnection: close\r\n", True),
+    (b"Host: 127.0.0.1:15000\r\nAccept-Encoding: identity\r\n", True),
+    (b"Connection: close\r\nHost: localhost\r\n", False),
+    (b"host: localhost\r\nconnection: keep-alive\r\n", False),
+    (b"host: evil.example\r\n", False),
+    (b"host: localhost\r\nhost: localhost\r\n", False),
+    (b"", False),
+    (b"host: localhost\r\nexpect: 100-continue\r\n", False),
+    (b"host: localhost\r\nContent-Length: 0\r\n", False),
+    (b"host: localhost\r\ntransfer-encoding: chunked\r\n", False),
+    (b"host: localhost\r\nx:  two blanks\r\n", False),
+    (b"host: localhost\r\n folded\r\n", False),
+]
+
+
+@pytest.mark.parametrize("state", ["LIVE", "PRE_INITIALIZING"])
+@pytest.mark.parametrize("head, plain", READY_HEADS)
+def test_ready_is_answered_alike_with_and_without_h11(head: bytes, plain: bool, state: str) -> None:
+    data = b"GET /ready HTTP/1.1\r\n" + head + b"\r\n"
+
+    def script(it: Talk) -> None:
+        it.state.state = state
+        names = [name for name in it.state.store.counters if "downstream_" in name]
+        quick, transport = it.connect()
+        quick.data_received(data)
+        assert (quick.messages is None) is plain
+        counted = {name: it.value(name) for name in names}
+        slow, other = it.connect()
+        slow._read(data)
+        # h11 writes the names that it adds with capitals in one version and without in another
+        assert transport.written.lower() == other.written.lower() and transport.closing == other.closing
+        twice = {name for name in names if it.value(name) != 2 * counted[name]}
+        assert {name for name in twice if "cx_rx_bytes" not in name} == set()
+
+    talk(script)
+
+
+def test_ready_is_no_path_when_it_may_not_be_asked_for() -> None:
+    def script(it: Talk) -> None:
+        connection, transport = it.connect()
+        connection.data_received(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert transport.written.startswith(b"HTTP/1.1 403 ")
+
+    talk(script, allow_path=lambda path: path == "/stats")
 
 
 def test_requests_may_come_in_any_pieces_and_several_at_once() -> None:
