@@ -1,20 +1,24 @@
 """``outrider run``: Envoy's command line, every flag of it, and a way to run without a file.
 
-argparse, not click: this is the entry whose start-up time counts, in every pod (design: 16 ms against 54).
+Flags by a table, not by click: this is the entry whose start-up time counts, in every pod (docs/decisions/0005).
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import sys
-from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from proxy.base.errors import ConfigRefused
 from proxy.cli.findings import print_findings
+from proxy.cli.flags import Flag, argument_parser, read_plain
 from proxy.cli.quick import quick_bootstrap
 from proxy.server.options import DEFAULTS, Options
+
+if TYPE_CHECKING:
+    import argparse
 
 #: Flags that Envoy takes and that mean nothing here: accepted with one warning. (name, takes a value)
 MEANINGLESS = (
@@ -43,6 +47,13 @@ QUIET = frozenset(
 )
 
 
+def _wrong(message: str) -> Exception:
+    """What argparse shows as it is."""
+    import argparse
+
+    return argparse.ArgumentTypeError(message)
+
+
 def seconds(text: str) -> float:
     """A flag's time, fractions allowed. Raises argparse.ArgumentTypeError."""
     try:
@@ -50,7 +61,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= MAX_SECONDS:  # nor nan
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise _wrong(f"{text!r} is no number of seconds")
     return value
 
 
@@ -59,7 +70,7 @@ def utf8(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:  # Python hands on other bytes as surrogates
-        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
+        raise _wrong(f"{text!r} is not UTF-8") from None
     return text
 
 
@@ -67,93 +78,122 @@ def stats_tag(text: str) -> str:
     """``name:value``. Raises argparse.ArgumentTypeError in Envoy's words."""
     utf8(text)
     if not all(text.partition(":")):
-        raise argparse.ArgumentTypeError(f"misformatted stats-tag '{text}'")
+        raise _wrong(f"misformatted stats-tag '{text}'")
     return text
 
 
-def parser() -> argparse.ArgumentParser:
-    """Envoy's flags by Envoy's names (``envoy --help``, 1.40), and ours at the end."""
-    p = argparse.ArgumentParser(
-        prog="outrider run",
-        description="Serve an Envoy v3 bootstrap.",
-        allow_abbrev=False,
-        formatter_class=partial(argparse.HelpFormatter, width=80),  # until help is written, see below
-    )
-    add = p.add_argument
-    add("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON")
-    add("--config-yaml", metavar="TEXT", help="YAML merged over the file")
-    add(
-        "--mode", choices=("serve", "validate", "init_only"), default="serve", help="validate: check and exit"
-    )
-    add("--concurrency", type=int, default=1, metavar="N", help="worker processes; only 1 is built")
-    add("-l", "--log-level", default="info", help="trace, debug, info, warning, error, critical or off")
-    add("--component-log-level", default="", metavar="A:LEVEL,B:LEVEL")
-    add("--log-format", default=DEFAULTS.log_format, metavar="FORMAT", help="Envoy's (spdlog's) pattern")
-    add("--log-path", metavar="FILE", help="log there and not to standard error")
-    add(
+#: Envoy's flags by Envoy's names (``envoy --help``, 1.40), and ours at the end
+FLAGS = (
+    Flag("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON"),
+    Flag("--config-yaml", metavar="TEXT", help="YAML merged over the file"),
+    Flag(
+        "--mode",
+        choices=("serve", "validate", "init_only"),
+        default="serve",
+        help="validate: check and exit",
+    ),
+    Flag("--concurrency", convert=int, default=1, metavar="N", help="worker processes; only 1 is built"),
+    Flag("-l", "--log-level", default="info", help="trace, debug, info, warning, error, critical or off"),
+    Flag("--component-log-level", default="", metavar="A:LEVEL,B:LEVEL"),
+    Flag("--log-format", default=DEFAULTS.log_format, metavar="FORMAT", help="Envoy's (spdlog's) pattern"),
+    Flag("--log-path", metavar="FILE", help="log there and not to standard error"),
+    Flag(
         "--service-cluster",
-        type=utf8,
+        convert=utf8,
         default="",
         metavar="NAME",
         help="node.cluster, before the bootstrap's",
-    )
-    add("--service-node", type=utf8, default="", metavar="ID", help="node.id, before the bootstrap's")
-    add(
+    ),
+    Flag("--service-node", convert=utf8, default="", metavar="ID", help="node.id, before the bootstrap's"),
+    Flag(
         "--service-zone",
-        type=utf8,
+        convert=utf8,
         default="",
         metavar="ZONE",
         help="node.locality.zone, before the bootstrap's",
-    )
-    add("--drain-time-s", type=seconds, default=DEFAULTS.drain_time_s, metavar="S",
-        help="how long SIGTERM waits for requests in flight (25)")  # fmt: skip
-    add("--drain-listen-s", type=seconds, default=DEFAULTS.drain_listen_s, metavar="S",
-        help="how long listeners still accept after SIGTERM (0)")  # fmt: skip
-    add("--exit-on-zero-active-connections", dest="exit_on_zero", action="store_true",
-        help="accept after SIGTERM until nobody is connected")  # fmt: skip
-    add("--drain-strategy", choices=("gradual", "immediate"), default="gradual")
-    add("--parent-shutdown-time-s", type=seconds, default=DEFAULTS.parent_shutdown_time_s, metavar="S")
-    add("--file-flush-interval-msec", type=int, default=10_000, metavar="MS", help="access-log files")
-    add("--file-flush-min-size-kb", type=int, default=64, metavar="KB", help="access-log files")
-    add("--admin-address-path", metavar="FILE", help="write the admin address there")
-    add("--local-address-ip-version", choices=("v4", "v6"), default="v4")
-    add("--allow-unknown-static-fields", "--allow-unknown-fields", action="store_true",
-        help="unknown fields are warnings")  # fmt: skip
-    add("--reject-unknown-dynamic-fields", action="store_true",
-        help="unknown fields refuse an update of what comes while we run")  # fmt: skip
-    add("--expand-env", action="store_true",
-        help="replace ${NAME} and ${NAME:-default} in values of the bootstrap")  # fmt: skip
-    add("--restart-epoch", type=int, metavar="N",
-        help="0: a successor may take over; more: take over from the process that runs")  # fmt: skip
-    add("--base-id", type=int, default=0, metavar="N", help="which process to take over from")
-    add("--socket-path", type=utf8, default=SOCKET_PATH, metavar="PATH", help="where successors ask")
-    add("--skip-hot-restart-on-no-parent", action="store_true", help="nobody to take over from is no error")
-    add("--supervise", action="store_true", help="replace the serving process when it dies")
-    add("--supervised", default="", help=argparse.SUPPRESS)
-    add(
+    ),
+    Flag(
+        "--drain-time-s",
+        convert=seconds,
+        default=DEFAULTS.drain_time_s,
+        metavar="S",
+        help="how long SIGTERM waits for requests in flight (25)",
+    ),
+    Flag(
+        "--drain-listen-s",
+        convert=seconds,
+        default=DEFAULTS.drain_listen_s,
+        metavar="S",
+        help="how long listeners still accept after SIGTERM (0)",
+    ),
+    Flag(
+        "--exit-on-zero-active-connections",
+        dest="exit_on_zero",
+        convert=None,
+        help="accept after SIGTERM until nobody is connected",
+    ),
+    Flag("--drain-strategy", choices=("gradual", "immediate"), default="gradual"),
+    Flag("--parent-shutdown-time-s", convert=seconds, default=DEFAULTS.parent_shutdown_time_s, metavar="S"),
+    Flag("--file-flush-interval-msec", convert=int, default=10_000, metavar="MS", help="access-log files"),
+    Flag("--file-flush-min-size-kb", convert=int, default=64, metavar="KB", help="access-log files"),
+    Flag("--admin-address-path", metavar="FILE", help="write the admin address there"),
+    Flag("--local-address-ip-version", choices=("v4", "v6"), default="v4"),
+    Flag(
+        "--allow-unknown-static-fields",
+        "--allow-unknown-fields",
+        convert=None,
+        help="unknown fields are warnings",
+    ),
+    Flag(
+        "--reject-unknown-dynamic-fields",
+        convert=None,
+        help="unknown fields refuse an update of what comes while we run",
+    ),
+    Flag(
+        "--expand-env",
+        convert=None,
+        help="replace ${NAME} and ${NAME:-default} in values of the bootstrap",
+    ),
+    Flag(
+        "--restart-epoch",
+        convert=int,
+        metavar="N",
+        help="0: a successor may take over; more: take over from the process that runs",
+    ),
+    Flag("--base-id", convert=int, default=0, metavar="N", help="which process to take over from"),
+    Flag("--socket-path", convert=utf8, default=SOCKET_PATH, metavar="PATH", help="where successors ask"),
+    Flag("--skip-hot-restart-on-no-parent", convert=None, help="nobody to take over from is no error"),
+    Flag("--supervise", convert=None, help="replace the serving process when it dies"),
+    Flag("--supervised", default="", help=None),
+    Flag(
         "--stats-tag",
-        dest="stats_tag",
-        type=stats_tag,
-        action="append",
-        default=[],
+        convert=stats_tag,
+        repeats=True,
         metavar="NAME:VALUE",
         help="a tag for every stat",
-    )
-    for name, takes_value in MEANINGLESS:
-        if takes_value:
-            add(name, metavar="X", help=argparse.SUPPRESS)
-        else:
-            add(name, action="store_true", help=argparse.SUPPRESS)
-    add("--listen", metavar="[IP:]PORT", help="no file: listen there ...")
-    add("--upstream", metavar="URL", help="... and forward to http://host:port")
-    add("--admin", metavar="[IP:]PORT", help="no file: the admin interface (127.0.0.1 unless an IP is given)")
-    add("--zipkin", metavar="URL", help="no file: report spans to http://host:port")
-    # Each flag that is added asks for a formatter, and the usual one imports shutil and asks how wide the terminal is.
-    p.formatter_class = argparse.HelpFormatter
-    return p
+    ),
+    *(Flag(name, convert=str if takes else None, metavar="X", help=None) for name, takes in MEANINGLESS),
+    Flag("--listen", metavar="[IP:]PORT", help="no file: listen there ..."),
+    Flag("--upstream", metavar="URL", help="... and forward to http://host:port"),
+    Flag(
+        "--admin", metavar="[IP:]PORT", help="no file: the admin interface (127.0.0.1 unless an IP is given)"
+    ),
+    Flag("--zipkin", metavar="URL", help="no file: report spans to http://host:port"),
+)
 
 
-def to_options(args: argparse.Namespace) -> Options:
+def parser() -> argparse.ArgumentParser:
+    """For help, for what is wrong, and for what is written in another way than most do."""
+    return argument_parser(FLAGS, "outrider run", "Serve an Envoy v3 bootstrap.")
+
+
+def read_flags(arguments: list[str]) -> SimpleNamespace:
+    """The values of all flags. Exits with 2 and a message as argparse does."""
+    plain = read_plain(FLAGS, arguments)
+    return plain if plain is not None else SimpleNamespace(**vars(parser().parse_args(arguments)))
+
+
+def to_options(args: SimpleNamespace) -> Options:
     """The parsed flags as ``server.options.Options``."""
     return Options(
         config_path=args.config_path,
@@ -190,7 +230,7 @@ def to_options(args: argparse.Namespace) -> Options:
     )
 
 
-def command_line_options(args: argparse.Namespace) -> dict[str, object]:
+def command_line_options(args: SimpleNamespace) -> dict[str, object]:
     """As /server_info shows them (envoy.admin.v3.CommandLineOptions in JSON)."""
     return {
         "base_id": str(args.base_id),
@@ -218,7 +258,7 @@ def command_line_options(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _without_file(args: argparse.Namespace) -> str | None:
+def _without_file(args: SimpleNamespace) -> str | None:
     """What is wrong with --listen and --upstream; otherwise puts their bootstrap in the place of a file."""
     given = [name for name in ("listen", "upstream", "admin", "zipkin") if getattr(args, name) is not None]
     if not given:
@@ -239,7 +279,7 @@ def _without_file(args: argparse.Namespace) -> str | None:
     return None
 
 
-def _warn_of_meaningless(args: argparse.Namespace) -> None:
+def _warn_of_meaningless(args: SimpleNamespace) -> None:
     given = [
         name
         for name, _ in MEANINGLESS
@@ -267,7 +307,7 @@ def _supervise() -> int:
 
 def main(arguments: list[str]) -> int:
     """Serve, or validate with --mode validate. Exit codes: 0 well, 1 refused or failed, 2 bad command line."""
-    args = parser().parse_args(arguments)
+    args = read_flags(arguments)
     problem = _without_file(args)
     if problem is not None:
         sys.stderr.write(f"outrider run: {problem}\n")

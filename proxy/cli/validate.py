@@ -1,40 +1,44 @@
 """``outrider validate -c FILE``: everything that is wrong with a bootstrap, at once. Exit code 1 when it is refused.
 
-argparse, as ``outrider run`` (docs/decisions/0005): click would be a tenth of what checking a small bootstrap takes.
+Flags as ``outrider run`` reads them (docs/decisions/0005): click would be a tenth of what checking a small bootstrap takes.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
-from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from proxy.cli.findings import as_json, print_findings
+from proxy.cli.flags import Flag, argument_parser, read_plain
 from proxy.server.options import Options
+
+if TYPE_CHECKING:
+    import argparse
+
+
+FLAGS = (
+    Flag("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON"),
+    Flag("--config-yaml", metavar="TEXT", help="YAML merged over the file"),
+    Flag("--allow-unknown-static-fields", convert=None, help="unknown fields are warnings"),
+    Flag("--expand-env", convert=None, help="replace ${NAME} and ${NAME:-default} in values"),
+    Flag("--format", choices=("text", "json"), default="text", help="json: one object on stdout"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The verb's own flags."""
-    p = argparse.ArgumentParser(
-        prog="outrider validate",
-        description="Check a bootstrap: syntax, schema, rules, and whether outrider supports what it asks for.",
-        allow_abbrev=False,
-        formatter_class=partial(
-            argparse.HelpFormatter, width=100
-        ),  # the usual one imports shutil, to ask the terminal
+    """The verb's own flags, and the file without a flag."""
+    p = argument_parser(
+        FLAGS,
+        "outrider validate",
+        "Check a bootstrap: syntax, schema, rules, and whether outrider supports what it asks for.",
     )
-    add = p.add_argument
-    add("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON")
-    add("--config-yaml", metavar="TEXT", help="YAML merged over the file")
-    add("--allow-unknown-static-fields", action="store_true", help="unknown fields are warnings")
-    add("--expand-env", action="store_true", help="replace ${NAME} and ${NAME:-default} in values")
-    add("--format", choices=("text", "json"), default="text", help="json: one object on stdout")
-    add("file", nargs="?", metavar="FILE", help="the same as -c FILE")
+    p.add_argument("file", nargs="?", metavar="FILE", help="the same as -c FILE")
     return p
 
 
-def check(args: argparse.Namespace) -> int:
+def check(args: SimpleNamespace) -> int:
     """Validate and say what was found; the exit code."""
     gc.disable()  # nothing outlives this process
     from proxy.server.validate import validate
@@ -60,8 +64,12 @@ def check(args: argparse.Namespace) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the verb; the exit code: 0 well, 1 refused, 2 bad command line."""
+    plain = read_plain(FLAGS, arguments)
+    if plain is not None and plain.config_path is not None:
+        plain.file = None
+        return check(plain)
     p = parser()
-    args = p.parse_args(arguments)
+    args = SimpleNamespace(**vars(p.parse_args(arguments)))
     if args.config_path is not None and args.file is not None:
         p.error("name one FILE, with or without -c")
     if args.config_path is None and args.file is None and args.config_yaml is None:

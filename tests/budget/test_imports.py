@@ -24,6 +24,7 @@ NEVER_PLAIN = (
     *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
     "proxy.ext.filters.http.python",
     *("proxy.server.handover", "proxy.server.supervisor"),
+    *("argparse", "gettext"),  # where the flags are plain
     *("orjson", "uuid", "email", "html", "ctypes", "shutil", "google.protobuf.json_format"),
     # protobuf's implementation in pure Python, which most of its public modules import
     *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
