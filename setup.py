@@ -7,10 +7,16 @@ library beside an edited source wins over it silently. ``make native`` builds in
 
 from __future__ import annotations
 
+import importlib.util
+import marshal
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOMS = [
     "base",
@@ -24,10 +30,22 @@ ROOMS = [
     "stats",
     "network",
     "ext",
+    # what reads the configuration: a start with a hundred clusters spends a fifth of its time there
+    "api",
+    "listener",
+    "runtime",
 ]
 #: What stays interpreted: it runs at configuration time only, and mypyc 2.4 makes a crash of dataclasses whose fields
 #: are of types imported under TYPE_CHECKING. And what calls an operator's own Python.
 INTERPRETED = {
+    "proxy/api/json_scan.py",  # a literal of surrogates
+    "proxy/api/rules.py",  # a star in a tuple
+    "proxy/api/schema/build.py",  # when the schema is made
+    "proxy/api/support.py",  # these five: when docs/support.md is made
+    "proxy/api/support_found.py",
+    "proxy/api/support_run.py",
+    "proxy/api/support_scan.py",
+    "proxy/api/support_sources.py",
     "proxy/access_log/log_format.py",
     "proxy/ext/filters/http/python/context.py",
     "proxy/ext/filters/http/python/course.py",
@@ -62,16 +80,91 @@ def sources() -> list[str]:
     return sorted(str(path) for path in found if str(path) not in INTERPRETED)
 
 
-if os.environ.get("OUTRIDER_COMPILE") == "1":
+def module_name(path: Path | str) -> str:
+    parts = Path(path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+# --- the archive: proxy/built.py reads it ------------------------------------------------------------------------------
+
+
+def bytecode(path: Path, shown: str) -> bytes:
+    """A module's .pyc, not to be checked against its source (PEP 552)."""
+    code = compile(path.read_bytes(), shown, "exec", dont_inherit=True, optimize=0)
+    return importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code)
+
+
+def write_archive(root: Path, compiled: list[str]) -> None:
+    """Write the archive of the package below ``root``; compiled: the modules that are in the library."""
+    from proxy.built import LENGTH_BYTES, NAME
+
+    index: dict[str, tuple[int, int, bool]] = {}
+    codes = b""
+    for path in sorted(Path(root, "proxy").rglob("*.py")):
+        shown = path.relative_to(root)
+        name = module_name(shown)
+        code = b"" if str(shown) in compiled else bytecode(path, str(shown))
+        index[name] = (len(codes), len(code), path.name == "__init__.py")
+        codes += code
+    head = marshal.dumps(index)
+    Path(root, "proxy", NAME).write_bytes(len(head).to_bytes(LENGTH_BYTES, "little") + head + codes)
+
+
+class BuildPy(build_py):
+    """Puts the archive beside the package."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            write_archive(Path(self.build_lib), COMPILED)
+
+
+class BuildExt(build_ext):
+    """The same for a build in place (never of a checkout that is worked on)."""
+
+    def run(self) -> None:
+        super().run()
+        if self.inplace:
+            write_archive(Path(), COMPILED)
+
+
+# --- the native build --------------------------------------------------------------------------------------------------
+
+
+def one_library(extensions: list[Any]) -> list[Any]:
+    """mypyc makes the library, and a library more for each module, which starts it. Instead of these the first one gets
+    a file with all the start functions."""
+    library, *starters = extensions
+    assert library.name == "outrider__mypyc" and len(starters) == len(COMPILED), "mypyc has changed"
+    lines = ["#include <Python.h>", ""]
+    for path in COMPILED:
+        start = module_name(path).replace(".", "___")
+        lines += [
+            f"PyObject *CPyInit_{start}(void);",
+            f"PyMODINIT_FUNC PyInit_{start}(void) {{ return CPyInit_{start}(); }}",
+        ]
+    file = Path("build", "starters.c")
+    file.write_text("\n".join(lines) + "\n")
+    library.sources.append(str(file))
+    return [library]
+
+
+COMPILED = sources() if os.environ.get("OUTRIDER_COMPILE") == "1" else []
+commands: dict[str, Any] = {"build_py": BuildPy, "build_ext": BuildExt}
+sys.path.insert(0, str(Path(__file__).parent))
+if COMPILED:
     from mypyc.build import mypycify
 
     setup(
-        ext_modules=mypycify(
-            ["--explicit-package-bases", *sources()],
-            opt_level=os.environ.get("OUTRIDER_OPT", "1"),
-            multi_file=True,  # one C file a module: gcc needs far less memory
-            group_name="outrider",
-        )
+        cmdclass=commands,
+        ext_modules=one_library(
+            mypycify(
+                ["--explicit-package-bases", *COMPILED],
+                opt_level=os.environ.get("OUTRIDER_OPT", "1"),
+                multi_file=True,  # one C file a module: gcc needs far less memory
+                group_name="outrider",
+            )
+        ),
     )
 else:
-    setup()
+    setup(cmdclass=commands)

@@ -165,10 +165,12 @@ class Reader:
             if field not in self._fields:
                 raise self._unknown(field)
             return None
-        child: Reader | None = self._read.get(field, _NO_CHILD)
-        if child is _NO_CHILD:
-            child = self._child(self._fields[field].is_any, value, field)
-            self._read[field] = child
+        known: Any = self._read.get(field, _NO_CHILD)
+        if known is not _NO_CHILD:
+            read: Reader | None = known
+            return read
+        child = self._child(self._fields[field].is_any, value, field)
+        self._read[field] = child
         return child
 
     def any(self, field: str) -> Reader | None:
@@ -197,11 +199,14 @@ class Reader:
             if field not in self._fields:
                 raise self._unknown(field)
             return []
-        children: list[Reader] = self._read.get(field, _NO_CHILD)
-        if children is _NO_CHILD:
-            is_any = self._fields[field].is_any
-            made = [self._child(is_any, value, f"{field}[{index}]") for index, value in enumerate(values)]
-            children = self._read[field] = [child for child in made if child is not None]
+        known: Any = self._read.get(field, _NO_CHILD)
+        if known is not _NO_CHILD:
+            read: list[Reader] = known
+            return read
+        is_any = self._fields[field].is_any
+        made = [self._child(is_any, value, f"{field}[{index}]") for index, value in enumerate(values)]
+        children = [child for child in made if child is not None]
+        self._read[field] = children
         return children
 
     def entries(self, field: str) -> dict[Any, Any]:
@@ -211,10 +216,13 @@ class Reader:
             if field not in self._fields:
                 raise self._unknown(field)
             return {}
-        entries: dict[Any, Any] = self._read.get(field, _NO_CHILD)
-        if entries is _NO_CHILD:
-            value_field = message_type(self._fields[field].descriptor).fields_by_name["value"]
-            entries = self._read[field] = dict(self._entries(field, values, value_field))
+        known: Any = self._read.get(field, _NO_CHILD)
+        if known is not _NO_CHILD:
+            read: dict[Any, Any] = known
+            return read
+        value_field = message_type(self._fields[field].descriptor).fields_by_name["value"]
+        entries = dict(self._entries(field, values, value_field))
+        self._read[field] = entries
         return entries
 
     def _entries(self, field: str, items: Any, value_field: FieldDescriptor) -> Iterator[tuple[Any, Any]]:
