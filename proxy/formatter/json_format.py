@@ -18,9 +18,10 @@ from proxy.formatter.syntax import Command, parse
 from proxy.formatter.text import text_slots
 from proxy.formatter.values import dumps, json_of
 
-#: stands for a missing value until the line is put together; no value on the wire is this
-_MISSING: Final = b"\0"
-_QUOTED_MISSING: Final = b'"\0"'
+#: Stands for a missing value until the line is put together. It is this object that means so, not these bytes, which a
+#: peer may have sent; two of them, as CPython has one object for all of a single byte.
+_MISSING: Final = b"\0\0"
+_QUOTED_MISSING: Final = b'"\0\0"'
 
 
 class JsonFormatter:
@@ -40,8 +41,11 @@ class JsonFormatter:
         special = b"".join(compress(values, self._quoted)).translate(None, PLAIN_JSON)
         if not special:
             return line
-        missing = special.count(_MISSING)
-        if len(special) > missing or values.count(_MISSING) < missing:
+        left = len(special)
+        for value in values:
+            if value is _MISSING:
+                left -= len(_MISSING)
+        if left:
             return self._with_care(values)
         return line.replace(_QUOTED_MISSING, b"null")
 

@@ -14,6 +14,7 @@ from tests.support.parity.scenario import SEPARATOR, Scenario, World, told
 from tests.support.upstream import Close, Request, Reset, Send, Stall, Steps, Wait, chunked, reply
 
 METADATA = {"filter_metadata": {"own": {"word": "here", "number": 3, "deep": {"list": [1, "a", None, True]}}}}
+METADATA["filter_metadata"]["nul"] = {"one": "\0", "two": "\0\0"}
 KEYS = ("own", "own:word", "own:number", "own:deep", "own:none", "none:word")
 _WITH_ARGUMENTS = """
 START_TIME(%Y) START_TIME_LOCAL(%Y) RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)
@@ -59,6 +60,8 @@ COALESCE = '%COALESCE({"operators":["ROUTE_NAME","TRACE_ID","PROTOCOL"]})%'
 JSON = {operator.replace("%", ""): f"%{operator}%" for operator in LOGGED} | {
     "COALESCE": COALESCE,
     "two": "%PROTOCOL% %TRACE_ID%",
+    **{f"nul_{key}": f"%METADATA(ROUTE:nul:{key})%" for key in ("one", "two")},
+    **{f"nul_{key}_within": f"<%METADATA(ROUTE:nul:{key})%>" for key in ("one", "two")},
 }
 REQUESTS = 27
 RETRY = {"retry_on": "5xx,reset,connect-failure", "num_retries": 1}

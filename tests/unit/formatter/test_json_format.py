@@ -54,7 +54,9 @@ def test_metadata_keeps_its_type(stream: StreamInfo) -> None:
         assert json.loads(compile_json_format(struct, omit_empty=omit).format(stream)) == wanted
 
 
-@pytest.mark.parametrize("path", [b'/"', b"/\\", b"/\x00", b'/"\x00"', b"/\xff", b"/null", b'"'])
+@pytest.mark.parametrize(
+    "path", [b'/"', b"/\\", b"/\x00", b"\x00", b"\x00\x00", b'/"\x00"', b"/\xff", b"/null", b'"']
+)
 def test_hostile_paths(stream: StreamInfo, path: bytes) -> None:
     assert stream.request_headers is not None
     stream.request_headers.path = path
@@ -62,6 +64,14 @@ def test_hostile_paths(stream: StreamInfo, path: bytes) -> None:
         stream
     )
     assert json.loads(line) == {"p": path.decode("latin-1"), "q": None, "r": "HTTP/1.1"}
+
+
+@pytest.mark.parametrize("value", [b"\x00", b"\x00\x00"])
+def test_a_nul_within_text(stream: StreamInfo, value: bytes) -> None:
+    assert stream.request_headers is not None
+    stream.request_headers.path = value
+    line = compile_json_format({"p": "<%REQ(:path)%>", "q": "%REQ(none)%"}).format_bytes(stream)
+    assert json.loads(line) == {"p": f"<{value.decode()}>", "q": None}
 
 
 def test_percent_signs_in_keys_and_constants(stream: StreamInfo) -> None:
