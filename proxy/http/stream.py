@@ -398,10 +398,14 @@ class ActiveStream(StreamState, StreamDecoder):
         """The client reads too slowly: take no more from upstream."""
         if self.upstream is not None:
             self.upstream.hold_reading()
-            self.hcm.stats.downstream_flow_control_paused_reading_total.value += 1
+        if self.retry is not None and self.retry.hedged:
+            for hedged in self.retry.hedged:
+                hedged.request.hold_reading()
 
     def on_write_unblocked(self) -> None:
         """The client has caught up."""
         if self.upstream is not None:
             self.upstream.release_reading()
-            self.hcm.stats.downstream_flow_control_resumed_reading_total.value += 1
+        if self.retry is not None and self.retry.hedged:
+            for hedged in self.retry.hedged:
+                hedged.request.release_reading()

@@ -152,11 +152,15 @@ class DownstreamConnection(HttpConnection, ServerSink):
 
     def hold_reading(self) -> None:
         """A stream cannot take more request bytes."""
-        self._hold(HOLD_STREAM)
+        if not self.held & HOLD_STREAM:
+            self.hcm.stats.downstream_flow_control_paused_reading_total.value += 1
+            self._hold(HOLD_STREAM)
 
     def release_reading(self) -> None:
         """The stream can take request bytes again."""
-        self._release(HOLD_STREAM)
+        if self.held & HOLD_STREAM:
+            self.hcm.stats.downstream_flow_control_resumed_reading_total.value += 1
+            self._release(HOLD_STREAM)
 
     # -- between requests ----------------------------------------------------------------------------------------
 

@@ -57,11 +57,14 @@ class DownstreamStream(StreamConnection, StreamWatcher):
 
     def hold_reading(self) -> None:
         """The request can take no more: the client is stopped by its window."""
-        self.own.hold()
+        if not self.own.held:
+            self.connection.hcm.stats.downstream_flow_control_paused_reading_total.value += 1
+            self.own.hold()
 
     def release_reading(self) -> None:
         """It can again."""
         if self.own.held:
+            self.connection.hcm.stats.downstream_flow_control_resumed_reading_total.value += 1
             self.own.release()
             self.connection.touch()
 

@@ -137,6 +137,7 @@ def test_a_client_that_does_not_read(start_outrider, port, size, reads_all):
             if reads_all:
                 assert download(client, size) == expected(size)
                 assert rss_bytes(proxy.pid) - before < GROWTH
+            assert proxy.stats()["http.front.downstream_flow_control_paused_reading_total"] == 0
         assert_quiet(proxy)
 
 
@@ -165,6 +166,8 @@ def test_an_upstream_that_does_not_read(start_outrider, port, size, reads_all):
             took = settled(lambda: sent[0])
             assert took < 60 * MIB, f"{took} bytes were taken for somebody who reads none"
             assert rss_bytes(proxy.pid) - before < GROWTH
+            assert proxy.stats()["http.front.downstream_flow_control_paused_reading_total"] >= 1
+            assert proxy.stats()["cluster.up.upstream_flow_control_paused_reading_total"] == 0
             if reads_all:
                 hose.reads.set()
                 client.wire.timeout_s = 50

@@ -96,6 +96,38 @@ def test_a_retry_that_finds_no_connection_leaves_the_first_try() -> None:
         assert talk.client_saw.body == b"first"
 
 
+@pytest.mark.parametrize("winner", [1, 2])
+def test_a_client_that_reads_again_is_answered_by_whichever_try_is_first(winner: int) -> None:
+    """Both tries begin while the client has an earlier response to read, so neither host's answer is read."""
+    with clean():
+        talk = hedged(retry_on="5xx,reset")
+        client = talk.connects()
+        client.stalls()
+        client(GET)
+        talk.upstream(0).replies(200, b"x" * (4 << 20))
+        talk.upstream(0).closes()
+        client(GET)
+        talk.waits(1.1)
+        talk.waits(0.1)
+        assert talk.upstreams == 3
+        assert not talk.upstream(1).pipe.reading and not talk.upstream(2).pipe.reading
+        client.reads()
+        talk.upstream(winner).replies(200, b"won")
+        assert client.responses()[1].body == b"won"
+
+
+def test_a_client_that_stops_reading_holds_every_try() -> None:
+    with clean():
+        talk = hedged()
+        two_tries(talk)
+        stream = talk.client.pipe.protocol
+        stream.pause_writing()
+        assert not talk.upstream(0).pipe.reading and not talk.upstream(1).pipe.reading
+        stream.resume_writing()
+        assert talk.upstream(0).pipe.reading and talk.upstream(1).pipe.reading
+        talk.upstream(0).replies(200)
+
+
 def test_time_is_up_for_all_of_them() -> None:
     with clean():
         talk = hedged()
