@@ -38,8 +38,10 @@ GENERATION: Final = 512
 LONGEST: Final = 128
 # Lines that are not kept: ids of requests, what their senders would not have lie about, upgrades and framing.
 PASSING: Final = REQUEST_ID | TRACE | CLIENT_TRACE_ID | CLIENT_CERT | UPGRADE | TRANSFER_ENCODING
-#: Of a lower-case name: what it stands for is, or may be, a secret. It is no pity about the others.
+#: Of a lower-case name: what it stands for is, or may be, a secret. It is no pity about the others, but for one.
 SECRET: Final = re.compile(rb"auth|cookie|credential|jwt|key|passw|secret|session|sign|token")
+#: Fetch standard: "true", on every response to a script of another origin
+_NO_SECRET: Final = b"access-control-allow-credentials"
 # In a query, where names are shorter.
 _SECRET_QUERY: Final = re.compile(SECRET.pattern + rb"|\bcode=|\bpass=|\bpwd=|\bsid=|\bsig=")
 
@@ -77,7 +79,8 @@ def name_of(name: bytes) -> tuple[bytes, int, bool]:
         return found
     lower = name.lower()
     bits = KNOWN.get(lower, 0)
-    entry = (lower, bits, not bits & PASSING and SECRET.search(lower) is None)
+    is_secret = lower != _NO_SECRET and SECRET.search(lower) is not None
+    entry = (lower, bits, not bits & PASSING and not is_secret)
     if len(NAMES) < 1024 and len(name) <= 64:
         NAMES[name] = entry
         if len(_MARKS) < MOST_MARKS:

@@ -260,6 +260,7 @@ def reader() -> Reader:
             b"X-Api-Key: 1",
             b"X-Amz-Security-Token: 1",
             b"X-CSRFToken: 1",
+            b"X-Access-Control-Allow-Credentials: true",
             b"x-forwarded-CLIENT-cert: By=a",
         ),
         *(
@@ -274,6 +275,12 @@ def reader() -> Reader:
 def test_what_is_not_kept(reader: Reader, line: bytes) -> None:
     entries = met(reader, line, b"Accept: */*")
     assert UNKNOWN not in entries and list(reader.recent) == [b"Accept: */*"]
+
+
+@pytest.mark.parametrize("line", [b"Access-Control-Allow-Credentials: true", b"X-Zipcode: 1", b"X-Tom: cat"])
+def test_what_is_kept(reader: Reader, line: bytes) -> None:
+    met(reader, line)
+    assert list(reader.recent) == [line]
 
 
 def test_what_is_asked_for_stays_and_the_rest_is_forgotten(reader: Reader) -> None:
