@@ -21,9 +21,10 @@ INLINE: Final = "<inline>"
 #: (GeneralName tag, matcher of the name's exact bytes)
 SanMatcher = tuple[int, Callable[[bytes], bool]]
 _MOST_SESSIONS: Final = 64  # names whose sessions are kept for resumption
-_MOST_PEERS: Final = (
-    256  # certificates of peers that are kept as read: they come again, and reading one takes 75 us
-)
+#: certificates of peers that are kept as read: they come again, and reading one takes 75 us
+_MOST_PEERS: Final = 256
+#: of DER, over all of them; what is read of a certificate (names, for the most part) is about as much again
+_MOST_PEER_BYTES: Final = 1 << 20
 
 
 class TlsRefused(Exception):
@@ -114,6 +115,7 @@ class TlsSide:
     """
 
     __slots__ = (
+        "_peer_bytes",
         "_peers",
         "chains",
         "checks_sni",
@@ -158,6 +160,7 @@ class TlsSide:
         self.sessions: dict[str, Any] | None = None
         self.release: Callable[[], None] | None = None
         self._peers: dict[bytes, Certificate] = {}
+        self._peer_bytes = 0
 
     def renew(self, context: ssl.SSLContext, rules: PeerRules) -> None:
         """Other certificates or roots, for handshakes that begin from now on; sessions of before are not resumed."""
@@ -222,10 +225,17 @@ class TlsSide:
         return info
 
     def _read_peer(self, der: bytes) -> Certificate:
-        """Raises BadCertificate."""
-        if len(self._peers) >= _MOST_PEERS:
+        """Raises BadCertificate. Kept are no more than fit; those before them are forgotten then, and counted."""
+        read = Certificate(der)
+        size = len(der)
+        if size > _MOST_PEER_BYTES:
+            return read
+        if len(self._peers) >= _MOST_PEERS or self._peer_bytes + size > _MOST_PEER_BYTES:
+            self.stats.forgot(len(self._peers))
             self._peers.clear()
-        read = self._peers[der] = Certificate(der)
+            self._peer_bytes = 0
+        self._peers[der] = read
+        self._peer_bytes += size
         return read
 
     def failed(self, error: ssl.SSLError) -> str:

@@ -46,6 +46,11 @@ class TlsStats:
             scope.counter(name)
         scope.counter("was_key_usage_invalid")
 
+    def forgot(self, count: int) -> None:
+        """So many certificates of peers, kept as they had been read, made room for others. (Not a statistic of Envoy's;
+        it appears once it counts.)"""
+        self.scope.counter("peer_certificates_forgotten").value += count
+
     def saw(self, version: str, cipher: str) -> None:
         """A handshake has come about in this version with this cipher."""
         self.handshake.value += 1

@@ -104,3 +104,23 @@ def test_what_a_handshake_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert back.peer is not None and back.peer is not first.peer and back.peer.der == first.peer.der
     assert first.chain[0] == first.peer.der and len(first.chain) == 2, "its issuer comes with it"
     assert len(first.session_id) == 64 and first.session_id != again.session_id
+    assert side.stats.scope.counter("peer_certificates_forgotten").value == 2
+
+
+@pytest.mark.parametrize(("room", "kept"), [(2.5, True), (1.5, False), (0.5, False)])
+def test_certificates_of_peers_are_bounded_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float, kept: bool
+) -> None:
+    authority = Authority()
+    server = context_of(authority.signs("server"), authority, tmp_path, True)
+    clients = [context_of(authority.signs(name), authority, tmp_path, False) for name in ("one", "two")]
+    side = TlsSide(server, True, ANYBODY, TlsStats(Store().scope("listener.l"), True))
+    first = Shaken(side, clients[0]).info.peer
+    assert first is not None
+    monkeypatch.setattr(network_tls, "_MOST_PEER_BYTES", int(room * len(first.der)))
+    side = TlsSide(server, True, ANYBODY, TlsStats(Store().scope("listener.l"), True))
+    first, _, back = (Shaken(side, clients[at]).info.peer for at in (0, 1, 0))
+    assert first is not None and back is not None
+    assert (back is first) is kept and back.der == first.der
+    forgotten = side.stats.scope.counter("peer_certificates_forgotten").value
+    assert forgotten == {2.5: 0, 1.5: 2, 0.5: 0}[room], "one that does not fit at all makes no room"
