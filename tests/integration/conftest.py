@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.envoy import ENVOY_MISSING, Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream
@@ -33,6 +34,20 @@ def start_outrider(tmp_path: Path) -> Iterator[StartOutrider]:
             return stack.enter_context(Outrider(config, arguments, folder=folder, **options).start())
 
         yield start
+
+
+@pytest.fixture(
+    params=[
+        Outrider,
+        pytest.param(
+            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
+        ),
+    ]
+)
+def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
+    """The proxy that a test runs: what holds for us holds for Envoy."""
+    chosen: type[Outrider] | type[Envoy] = request.param
+    return chosen
 
 
 @pytest.fixture

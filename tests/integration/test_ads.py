@@ -23,7 +23,7 @@ from tests.support.discovery import (
     endpoints,
     rds_listener,
 )
-from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream, reply
@@ -31,20 +31,6 @@ from tests.support.wait import until
 
 SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 Proxy = Outrider | Envoy
-
-
-@pytest.fixture(
-    params=[
-        Outrider,
-        pytest.param(
-            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
-        ),
-    ]
-)
-def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
-    """What holds for us holds for Envoy."""
-    chosen: type[Outrider] | type[Envoy] = request.param
-    return chosen
 
 
 @pytest.fixture(params=[False, True], ids=["sotw", "delta"])

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tests.support.client import Client, get, request
 from tests.support.config import bootstrap
 from tests.support.ports import free_port
 from tests.support.process import ProxyProcess
-from tests.support.upstream import HoldUntil, Reset, Wait, reply
+from tests.support.upstream import Hold, Reset, Wait, reply
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTRIDER = [sys.executable, "-m", "proxy"]
@@ -202,21 +201,21 @@ def test_the_quick_start_needs_no_file(tmp_path, upstream, port):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_finishes_what_runs(start_outrider, simple, port, upstream, number):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply(200, b"finished")]
+    upstream.script = [Hold(), reply(200, b"finished")]
     proxy = start_outrider(simple)
     with Client(port) as busy, Client(port) as idle:
         busy.send(request("GET", "/"))
         upstream.wait_for(1)
         proxy.signal(number)
         assert idle.is_closed(2)
-        hold.let_go.set()
+        upstream.let_go()
         answer = busy.read()
         assert (answer.status, answer.body, answer.one("connection")) == (200, b"finished", "close")
     assert proxy.wait(5) == 0
 
 
 def test_nothing_new_is_accepted_while_draining(start_outrider, simple, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
+    upstream.script = [Hold(), reply()]
     proxy = start_outrider(simple)
     with Client(port) as busy:
         busy.send(request("GET", "/"))
@@ -225,7 +224,7 @@ def test_nothing_new_is_accepted_while_draining(start_outrider, simple, port, up
         proxy.wait_until_draining()
         with pytest.raises(ConnectionRefusedError):
             Client(port)
-        hold.let_go.set()
+        upstream.let_go()
         assert busy.read().status == 200
     assert proxy.wait(5) == 0
 

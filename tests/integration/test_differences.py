@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.support.client import Client, get, request
-from tests.support.upstream import HoldUntil, Wait, reply
+from tests.support.upstream import Hold, Wait, reply
 
 
 @pytest.mark.slow
@@ -24,14 +24,14 @@ def test_half_a_request_head_is_answered_after_ten_seconds(start_outrider, simpl
 
 
 def test_sigterm_finishes_what_runs(start_outrider, simple, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply(200, b"finished")]
+    upstream.script = [Hold(), reply(200, b"finished")]
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/"))
         upstream.wait_for(1)
         proxy.signal(signal.SIGTERM)
         proxy.wait_until_draining()
-        hold.let_go.set()
+        upstream.let_go()
         answer = client.read()
     assert (answer.status, answer.body) == (200, b"finished")
     assert proxy.wait(5) == 0

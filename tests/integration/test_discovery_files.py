@@ -24,7 +24,7 @@ from tests.support.discovery import (
     response,
     swap,
 )
-from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.envoy import Envoy
 from tests.support.messages import Closed
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
@@ -32,20 +32,6 @@ from tests.support.upstream import Upstream, reply
 from tests.support.wait import until
 
 Proxy = Outrider | Envoy
-
-
-@pytest.fixture(
-    params=[
-        Outrider,
-        pytest.param(
-            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
-        ),
-    ]
-)
-def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
-    """What holds for us holds for Envoy."""
-    chosen: type[Outrider] | type[Envoy] = request.param
-    return chosen
 
 
 class World:

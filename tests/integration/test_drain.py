@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
 from tests.support.outrider import Outrider, command
 from tests.support.ports import free_port
-from tests.support.upstream import HoldUntil, Send, Stall, reply
+from tests.support.upstream import Hold, Send, Stall, reply
 
 
 def outrider(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,11 +59,10 @@ def test_idle_connections_are_closed_and_new_ones_refused(start_outrider, simple
 
 def test_what_runs_is_finished_and_says_close(start_outrider, simple, port, upstream):
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n"
-    hold = HoldUntil(threading.Event())
     upstream.script = lambda each: (
-        [hold, reply(200, b"late")]
+        [Hold(), reply(200, b"late")]
         if each.path == "/late"
-        else [Send(head + b"x" * 100_000), hold, Send(b"x" * 200_000)]
+        else [Send(head + b"x" * 100_000), Hold(), Send(b"x" * 200_000)]
     )
     proxy = start_outrider(simple)
     with Client(port) as late, Client(port) as begun, Client(port) as upload:
@@ -75,7 +74,7 @@ def test_what_runs_is_finished_and_says_close(start_outrider, simple, port, upst
         proxy.signal(signal.SIGTERM)
         proxy.wait_until_draining()
         upload.send(b"56789")
-        hold.let_go.set()
+        upstream.let_go(3)
         for client in (late, upload):
             answer = client.read()
             assert (answer.status, answer.body, answer.one("connection")) == (200, b"late", "close")
@@ -137,45 +136,36 @@ def test_what_is_cut_off_is_logged(start_outrider, port, upstream, second):
     assert [json.loads(line)["path"] for line in lines] == ["/stuck"]
 
 
-def test_sigint_drains_too(start_outrider, simple, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
+@contextmanager
+def finished(start_outrider, simple, port, upstream):
+    """A proxy whose host has a request: whatever is done to it meanwhile, it drains, answers that one and ends."""
+    upstream.script = [Hold(), reply()]
     proxy = start_outrider(simple)
     with Client(port) as client:
         client.send(request("GET", "/"))
         upstream.wait_for(1)
-        proxy.signal(signal.SIGINT)
+        yield proxy
         proxy.wait_until_draining()
-        hold.let_go.set()
+        upstream.let_go()
         assert client.read().status == 200
     ends_within(proxy, 5)
+
+
+def test_sigint_drains_too(start_outrider, simple, port, upstream):
+    with finished(start_outrider, simple, port, upstream) as proxy:
+        proxy.signal(signal.SIGINT)
 
 
 def test_quitquitquit_drains(start_outrider, simple, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
-    proxy = start_outrider(simple)
-    with Client(port) as client:
-        client.send(request("GET", "/"))
-        upstream.wait_for(1)
+    with finished(start_outrider, simple, port, upstream) as proxy:
         assert proxy.admin("/quitquitquit", "POST") == (200, "OK\n")
-        proxy.wait_until_draining()
-        hold.let_go.set()
-        assert client.read().status == 200
-    ends_within(proxy, 5)
 
 
 def test_a_signal_behind_quitquitquit_is_the_first_one(start_outrider, simple, port, upstream):
     """A preStop hook drains, then the kubelet sends SIGTERM: what runs is finished all the same."""
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
-    proxy = start_outrider(simple)
-    with Client(port) as client:
-        client.send(request("GET", "/"))
-        upstream.wait_for(1)
+    with finished(start_outrider, simple, port, upstream) as proxy:
         assert proxy.admin("/quitquitquit", "POST") == (200, "OK\n")
-        proxy.signal(signal.SIGTERM)
-        proxy.wait_until_draining()  # asked after the signal came: it has been taken
-        hold.let_go.set()
-        assert client.read().status == 200
-    ends_within(proxy, 5)
+        proxy.signal(signal.SIGTERM)  # that it drains is asked after the signal came: it has been taken
     assert "second signal" not in proxy.output()
 
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.support.netns import as_user
 from tests.support.outrider import command
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
-from tests.support.upstream import HoldUntil, Send
+from tests.support.upstream import Hold, Send
 
 TOTAL = "http.front.downstream_rq_total"
 
@@ -66,8 +65,7 @@ def test_no_request_is_lost_in_an_upgrade(start_outrider, simple, port, socket_p
 
 def test_what_runs_is_finished_by_the_old_one(start_outrider, simple, port, upstream, socket_path):
     old = generation(start_outrider, simple, socket_path, 0)
-    hold = HoldUntil(threading.Event())
-    upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold"), hold, Send(b"est")]
+    upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold"), Hold(), Send(b"est")]
     with Client(port) as slow, Client(port) as idle:
         slow.send(request("GET", "/"))
         upstream.wait_for(1)
@@ -76,7 +74,7 @@ def test_what_runs_is_finished_by_the_old_one(start_outrider, simple, port, upst
         upstream.script = [Send(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nnew")]
         assert get(port).body == b"new"
         assert idle.send(request("GET", "/")).read().one("connection") == "close"
-        hold.let_go.set()
+        upstream.let_go()
         answer = slow.read()
         assert (answer.body, answer.one("connection")) == (b"oldest", None)  # its head had gone before
     assert old.wait(10) == 0

@@ -14,7 +14,9 @@ from tests.support.config import bootstrap, cluster, http_listener, route_to, vi
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.quiet import assert_quiet
-from tests.support.upstream import HoldUntil, Wait, reply
+from tests.support.upstream import Hold, Upstream, Wait, reply
+
+ALL = 20  # requests at once, more than any limit here
 
 
 def start(start_outrider, port, upstream, **limits):
@@ -33,10 +35,10 @@ def all_at_once(port: int, count: int, then: Callable[[], object] = lambda: None
         return [client.read().status for client in clients]
 
 
-def let_go(hold: HoldUntil, proxy: Outrider, counter: str, refused: int) -> None:
+def let_go(upstream: Upstream, proxy: Outrider, counter: str, refused: int) -> None:
     """Nothing that runs ends before what is too much has been refused."""
     proxy.wait_for_stat(f"cluster.up.upstream_rq_{counter}", refused)
-    hold.let_go.set()
+    upstream.let_go(ALL)
 
 
 def test_max_connections_makes_the_others_wait(start_outrider, port, upstream):
@@ -49,24 +51,24 @@ def test_max_connections_makes_the_others_wait(start_outrider, port, upstream):
 
 
 def test_max_pending_refuses_the_others(start_outrider, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
+    upstream.script = [Hold(), reply()]
     proxy = start(start_outrider, port, upstream, max_connections=1, max_pending_requests=2)
-    statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "pending_overflow", 17))
+    statuses = all_at_once(port, ALL, lambda: let_go(upstream, proxy, "pending_overflow", 17))
     served = statuses.count(200)
     assert served in (2, 3), "those that wait, and the one that they made room for, if it was quick enough"
     stats = proxy.stats()
-    assert stats["cluster.up.upstream_rq_pending_overflow"] == statuses.count(503) == 20 - served
+    assert stats["cluster.up.upstream_rq_pending_overflow"] == statuses.count(503) == ALL - served
     assert stats["cluster.up.circuit_breakers.default.remaining_pending"] == 2
     assert_quiet(proxy)
     assert get(port).status == 200
 
 
 def test_max_requests(start_outrider, port, upstream):
-    upstream.script = [hold := HoldUntil(threading.Event()), reply()]
+    upstream.script = [Hold(), reply()]
     proxy = start(start_outrider, port, upstream, max_requests=4)
-    statuses = all_at_once(port, 20, lambda: let_go(hold, proxy, "active_overflow", 16))
+    statuses = all_at_once(port, ALL, lambda: let_go(upstream, proxy, "active_overflow", 16))
     assert statuses.count(200) >= 4
-    assert statuses.count(200) + statuses.count(503) == 20
+    assert statuses.count(200) + statuses.count(503) == ALL
     assert len(upstream.requests) <= 4
     assert_quiet(proxy)
     assert proxy.stats()["cluster.up.circuit_breakers.default.remaining_rq"] == 4

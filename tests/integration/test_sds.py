@@ -15,7 +15,7 @@ from tests.integration.test_tls import Connection, get, running, secured, upstre
 from tests.support import client
 from tests.support.certs import Authority, Pair
 from tests.support.config import TYPES, Config, bootstrap, cluster, http_listener, route_to, virtual_host
-from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
@@ -29,20 +29,6 @@ SECOND = CA.signs("second", dns=("front.example",))
 CLIENT = CA.signs("client", uri=("spiffe://mesh/client",))
 STRANGER = OTHER_CA.signs("stranger", uri=("spiffe://mesh/client",))
 TLS = f"{TYPES}.transport_sockets.tls.v3"
-
-
-@pytest.fixture(
-    params=[
-        Outrider,
-        pytest.param(
-            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
-        ),
-    ]
-)
-def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
-    """What holds for us holds for Envoy."""
-    chosen: type[Outrider] | type[Envoy] = request.param
-    return chosen
 
 
 def swap(path: Path, text: str) -> None:

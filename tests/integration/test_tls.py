@@ -27,7 +27,7 @@ from tests.support.config import (
     route_to,
     virtual_host,
 )
-from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.envoy import Envoy
 from tests.support.h2_client import H2Client
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
@@ -100,20 +100,6 @@ def running(
     admin = free_port()
     with kind(bootstrap(admin, listeners, clusters)) as proxy:
         yield proxy
-
-
-@pytest.fixture(
-    params=[
-        Outrider,
-        pytest.param(
-            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
-        ),
-    ]
-)
-def kind(request: pytest.FixtureRequest) -> type[Outrider] | type[Envoy]:
-    """What holds for us holds for Envoy."""
-    chosen: type[Outrider] | type[Envoy] = request.param
-    return chosen
 
 
 @pytest.fixture

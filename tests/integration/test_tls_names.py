@@ -32,7 +32,7 @@ from tests.integration.test_tls import (
 from tests.support.certs import Authority, Pair
 from tests.support.client import Client, request
 from tests.support.config import TYPES, Config, cluster, file_log, http_listener, route_to, virtual_host
-from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream, reply
@@ -42,19 +42,6 @@ OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 A = CA.signs("a", dns=("a.example",))
 B = CA.signs("b", dns=("b.example", "*.b.example"))
 LOG = "%REQUESTED_SERVER_NAME%|%DOWNSTREAM_LOCAL_SUBJECT%\n"
-
-
-@pytest.fixture(
-    params=[
-        Outrider,
-        pytest.param(
-            Envoy, marks=[pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
-        ),
-    ]
-)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    chosen: Kind = request.param
-    return chosen
 
 
 @pytest.fixture

@@ -47,13 +47,6 @@ class Hold(Step):
 
 
 @dataclass(slots=True, frozen=True)
-class HoldUntil(Step):
-    """Say nothing until the event is set."""
-
-    let_go: threading.Event
-
-
-@dataclass(slots=True, frozen=True)
 class Close(Step):
     """End the connection with FIN."""
 
@@ -150,10 +143,10 @@ class Upstream:
                 raise AssertionError(f"{len(self.requests)} requests came, not {count}")
             return list(self.requests)
 
-    def let_go(self) -> None:
-        """End one ``Hold``, that of a request which has come or the next one."""
+    def let_go(self, count: int = 1) -> None:
+        """End so many ``Hold``s, those of requests which have come or the next ones."""
         with self._changed:
-            self._let_go += 1
+            self._let_go += count
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -239,8 +232,6 @@ class Upstream:
                 wire.sock.sendall(data)
             case Wait(seconds):
                 self._wait(seconds)
-            case HoldUntil(let_go):
-                self._hold_until(let_go)
             case Hold():
                 return self._hold()
             case Close():
@@ -275,11 +266,6 @@ class Upstream:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closing or time.monotonic() >= deadline, seconds)
-
-    def _hold_until(self, let_go: threading.Event) -> None:
-        deadline = time.monotonic() + IDLE_S
-        while not let_go.wait(0.01) and not self._closing and time.monotonic() < deadline:
-            continue
 
     def __enter__(self) -> Self:
         return self
