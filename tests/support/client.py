@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
+from tests.support.closing import Closing
 from tests.support.messages import Closed, Message, Wire
 
 
@@ -38,7 +38,7 @@ def read_response(wire: Wire, head_only: bool = False) -> Response:
     return response
 
 
-class Client:
+class Client(Closing):
     """One raw connection to 127.0.0.1:port."""
 
     def __init__(self, port: int, timeout_s: float = 10.0, host: str = "127.0.0.1") -> None:
@@ -80,14 +80,6 @@ class Client:
 
     def close(self) -> None:
         self.sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def request(

@@ -6,15 +6,15 @@ import ipaddress
 import socket
 import struct
 import threading
-from types import TracebackType
-from typing import Self
+
+from tests.support.closing import Closing
 
 A, AAAA = 1, 28
 SERVFAIL, NXDOMAIN = 2, 3
 _TYPES = {4: A, 6: AAAA}
 
 
-class DnsServer:
+class DnsServer(Closing):
     """Listens on 127.0.0.1:port, the same for UDP and TCP, until closed.
 
     answers: name (lower case) -> [(ip, ttl)], in the order in which they are sent; a name that is not there does not
@@ -111,14 +111,6 @@ class DnsServer:
     def _head(query: bytes, code: int, count: int) -> bytes:
         """The same id; a recursive answer."""
         return query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, count, 0, 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _sockets() -> tuple[socket.socket, socket.socket]:

@@ -9,8 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from h2 import events as ev
 from h2.config import H2Configuration
@@ -18,6 +16,7 @@ from h2.connection import ConnectionState, H2Connection
 from h2.exceptions import ProtocolError
 
 from tests.support.client import Response
+from tests.support.closing import Closing
 from tests.support.messages import Headers
 
 Fields = Sequence[tuple[str, str]]
@@ -56,7 +55,7 @@ class H2Response:
         return next((value for key, value in self.trailers if key == name), None)
 
 
-class H2Client:
+class H2Client(Closing):
     """One connection to 127.0.0.1:port, its preface sent.
 
     goaways: (error code, last stream id) as they came; closed: the peer ended the connection; settings: the peer's
@@ -261,11 +260,3 @@ class H2Client:
     def close(self) -> None:
         """End the connection."""
         self.sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

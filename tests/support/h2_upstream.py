@@ -11,14 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from h2 import events as ev
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 
+from tests.support.closing import Closing
 from tests.support.messages import Message
 
 Fields = Sequence[tuple[str, str]]
@@ -194,7 +193,7 @@ class _Serving:
                     self.upstream.record_reset(self.requests[event.stream_id], int(event.error_code))
 
 
-class H2Upstream:
+class H2Upstream(Closing):
     """Listens on 127.0.0.1 until closed; every connection has a thread.
 
     tunnel: answers CONNECT (extended or not) at its head; what then comes is sent back, and its end ends the stream
@@ -293,14 +292,6 @@ class H2Upstream:
             with self._changed:
                 self._open.discard(sock)
             sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _shut(sock: socket.socket) -> None:

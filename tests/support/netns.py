@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+
+from tests.support.closing import Closing
 
 PROXY_UID = 1337
 _CLONE_NEWNET = 0x40000000
@@ -62,7 +62,7 @@ def as_user(argv: Sequence[str], uid: int = PROXY_UID) -> list[str]:
     return ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", *argv]
 
 
-class Namespace:
+class Namespace(Closing):
     """One network namespace, with loopback up. A context manager."""
 
     def __init__(self) -> None:
@@ -124,11 +124,3 @@ class Namespace:
         self._holder.wait()
         if self._holder.stdout is not None:
             self._holder.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

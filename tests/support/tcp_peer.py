@@ -7,14 +7,15 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
+
+from tests.support.closing import Closing
 
 TIMEOUT_S = 10.0
 SHOWN = 80
 
 
-class TcpPeer:
+class TcpPeer(Closing):
     """heard: what it was told, in order: bytes, then "end", "reset" or "silence".
 
     A secured one (``ssl.SSLSocket``) ends its half by TLS's own word.
@@ -107,14 +108,6 @@ class TcpPeer:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _shown(item: bytes | str) -> str:
     if isinstance(item, str):
@@ -131,7 +124,7 @@ def echo(peer: TcpPeer) -> None:
         peer.send(data)
 
 
-class TcpUpstream:
+class TcpUpstream(Closing):
     """Plays a script on each connection, each on a thread of its own. context: speaks TLS"""
 
     def __init__(self, script: TcpScript, context: ssl.SSLContext | None = None) -> None:
@@ -192,11 +185,3 @@ class TcpUpstream:
         self.sock.close()
         for peer in self.peers:
             peer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

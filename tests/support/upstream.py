@@ -13,9 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from tests.support.closing import Closing
 from tests.support.messages import Closed, Headers, Message, Wire
 
 IDLE_S = 30.0
@@ -106,7 +105,7 @@ def chunked(parts: Sequence[bytes], headers: Headers | None = None, trailers: He
 OK = reply()
 
 
-class Upstream:
+class Upstream(Closing):
     """Listens on 127.0.0.1:port (any free one when 0), or on the unix socket ``path``, until closed."""
 
     def __init__(
@@ -266,14 +265,6 @@ class Upstream:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closing or time.monotonic() >= deadline, seconds)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _shut(sock: socket.socket) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
+
+from tests.support.closing import Closing
 
 
 def websocket(port: int, path: str = "/", **options: Any) -> ClientConnection:
@@ -19,7 +20,7 @@ def websocket(port: int, path: str = "/", **options: Any) -> ClientConnection:
     return made
 
 
-class EchoServer:
+class EchoServer(Closing):
     """Sends every message back; "close <code> <reason>" closes with that code.
 
     closed: (code, reason) of each connection that is over
@@ -58,11 +59,3 @@ class EchoServer:
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join(5)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
