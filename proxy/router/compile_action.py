@@ -15,7 +15,7 @@ from proxy.router.filter_levels import FilterConfigs
 from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.hedge import compile_hedging
 from proxy.router.internal_redirect import compile_internal_redirect
-from proxy.router.retry import RetryPolicy, compile_retry_policy
+from proxy.router.retry_policy import RetryPolicy, compile_retry_policy
 from proxy.router.rewrite import HostRewrite, Matched, PathRewrite, SetAuthority
 from proxy.router.route import DEFAULT_TIMEOUT_S, RequestOp, Route, RouteAction
 from proxy.router.stream_limits import compile_stream_limits

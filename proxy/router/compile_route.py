@@ -18,7 +18,7 @@ from proxy.router.header_ops import HeaderOps, compile_request_ops, compile_resp
 from proxy.router.match import OTHER, PathMatch, compile_conditions, compile_path_match
 from proxy.router.mirror_policy import MirrorPolicy, compile_mirrors
 from proxy.router.path_index import Entry
-from proxy.router.retry import NO_POLICY, RetryPolicy
+from proxy.router.retry_policy import NO_POLICY, RetryPolicy
 from proxy.router.rewrite import Matched
 from proxy.router.route import NO_LIMIT, Route, VirtualHost
 from proxy.router.stream_match import Asked, compile_stream_conditions

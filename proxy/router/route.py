@@ -15,7 +15,8 @@ from proxy.base.stream_info import StreamInfo
 from proxy.router.direct import DirectResponse, Redirect
 from proxy.router.header_ops import HeaderOps
 from proxy.router.hedge import wants_hedging
-from proxy.router.retry import NO_POLICY, RETRY_HEADERS, RetryPolicy, RetryResources, RetryState
+from proxy.router.retry import RetryResources, RetryState
+from proxy.router.retry_policy import NO_POLICY, RETRY_HEADERS, RetryPolicy
 from proxy.router.rewrite import ORIGINAL_PATH, HostRewrite, PathRewrite, update_authority
 from proxy.router.stream_limits import StreamLimits
 from proxy.router.timeouts import expected_timeout_ms

@@ -22,7 +22,7 @@ from proxy.router.header_ops import compile_request_ops, compile_response_ops
 from proxy.router.hedge import compile_hedging
 from proxy.router.mirror_policy import compile_mirrors
 from proxy.router.path_index import PathIndex
-from proxy.router.retry import RetryKnobs, RetryPolicy, compile_retry_policy
+from proxy.router.retry_policy import RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import NO_LIMIT, Route, VirtualHost
 from proxy.router.stream_match import Asked
 from proxy.router.virtual_cluster import compile_virtual_clusters

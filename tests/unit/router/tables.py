@@ -12,6 +12,7 @@ from proxy.base.errors import ConfigError
 from proxy.base.headers import RequestHeaders
 from proxy.base.ids import Ids
 from proxy.base.stream_info import ConnectionInfo, StreamInfo
+from proxy.router.retry_policy import RetryPolicy, compile_retry_policy
 from proxy.router.route_table import RouteTable, compile_route_table
 from proxy.runtime.runtime import Runtime
 
@@ -80,3 +81,11 @@ def stream_of(headers: RequestHeaders | None = None) -> StreamInfo:
     stream = StreamInfo(ConnectionInfo(1, "127.0.0.1:5000", "127.0.0.1:10000", 0.0), 0.0, 0.0)
     stream.request_headers = headers
     return stream
+
+
+def policy_of(config: Config) -> RetryPolicy:
+    """A retry policy, all of it taken."""
+    reader = reader_of(f"{ROUTES}.RetryPolicy", config)
+    policy = compile_retry_policy(reader)
+    assert not reader.errors.findings and not unread(reader)
+    return policy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.api.reader import unread
 from proxy.base.errors import (
     CONNECTION_TERMINATION,
     CONNECTION_TIMEOUT,
@@ -16,20 +15,11 @@ from proxy.base.errors import (
 )
 from proxy.base.headers import RequestHeaders, ResponseHeaders
 from proxy.base.ids import Ids
-from proxy.router.retry import (
-    LIMIT_EXCEEDED,
-    NOT_MATCHED,
-    OVERFLOWED,
-    RETRY,
-    RETRY_HEADERS,
-    RetryKnobs,
-    RetryPolicy,
-    RetryState,
-    compile_retry_policy,
-)
+from proxy.router.retry import LIMIT_EXCEEDED, NOT_MATCHED, OVERFLOWED, RETRY, RetryState
+from proxy.router.retry_policy import RETRY_HEADERS, RetryKnobs, RetryPolicy, compile_retry_policy
 from proxy.router.route import RouteAction
 from tests.support.runtime import runtime_of
-from tests.unit.router.tables import ROUTES, Config, reader_of, request
+from tests.unit.router.tables import ROUTES, Config, policy_of, reader_of, request
 
 
 class Breaker:
@@ -48,13 +38,6 @@ class Breaker:
     def remove_retry(self) -> None:
         self.held -= 1
         assert self.held >= 0
-
-
-def policy_of(config: Config) -> RetryPolicy:
-    reader = reader_of(f"{ROUTES}.RetryPolicy", config)
-    policy = compile_retry_policy(reader)
-    assert not reader.errors.findings and not unread(reader)
-    return policy
 
 
 def state_of(
@@ -142,20 +125,6 @@ def test_back_off_doubles_up_to_its_maximum_with_full_jitter() -> None:
     assert longest[0] > 0.08 and longest[1] > 0.16 and longest[2] > 0.32 and longest[4] > 0.32
 
 
-@pytest.mark.parametrize(
-    ("config", "base", "longest"),
-    [
-        ({}, 0.0, 0.0),  # as the runtime says
-        ({"retry_back_off": {"base_interval": "1s"}}, 1.0, 10.0),
-        ({"retry_back_off": {"base_interval": "0.0001s"}}, 0.001, 0.01),
-        ({"retry_back_off": {"base_interval": "0.5s", "max_interval": "0.5s"}}, 0.5, 0.5),
-    ],
-)
-def test_intervals(config: Config, base: float, longest: float) -> None:
-    policy = policy_of(config)
-    assert (policy.base_interval_s, policy.max_interval_s) == pytest.approx((base, longest))
-
-
 def test_the_runtime_turns_retries_off() -> None:
     runtime, change = runtime_of()
     policy = compile_retry_policy(
@@ -194,17 +163,6 @@ def test_the_runtime_gives_the_back_off_that_the_policy_leaves_out() -> None:
     assert longest({}) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0], rel=0.1)
     back_off = {"retry_back_off": {"base_interval": "0.01s", "max_interval": "0.02s"}}
     assert longest(back_off) == pytest.approx([0.01, 0.02, 0.02, 0.02, 0.02, 0.02], rel=0.1)
-
-
-def test_refusals_and_warnings() -> None:
-    config = {"retry_on": "5xx,bogus", "retry_back_off": {"base_interval": "1s", "max_interval": "0.5s"}}
-    reader = reader_of(f"{ROUTES}.RetryPolicy", config)
-    compile_retry_policy(reader)
-    assert [finding.path for finding in reader.errors.findings] == ["retry_back_off.max_interval"]
-    assert ["bogus" in warning.message for warning in reader.errors.warnings] == [True]
-    reader = reader_of(f"{ROUTES}.RetryPolicy", {"retry_priority": {"name": "previous"}, "retry_on": "5xx"})
-    compile_retry_policy(reader)
-    assert [finding.path for finding in reader.errors.findings] == ["retry_priority.typed_config"]
 
 
 def test_headers_of_an_internal_request_are_consumed() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from proxy.api.reader import unread
 from proxy.base.headers import ResponseHeaders
-from proxy.router.retry import RetryPolicy, compile_retry_policy
 from proxy.router.retry_hosts import RateLimitedBackOff, ResetHeader, has_labels, is_canary, was_tried
+from proxy.router.retry_policy import RetryPolicy, compile_retry_policy
 from proxy.upstream.host import Host, HostConfig
 from tests.unit.router.tables import ROUTES, Config, reader_of
 
