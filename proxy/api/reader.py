@@ -30,13 +30,13 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from proxy.api.errors import Errors, Locator
+from proxy.api.fields import BLOB, ENUM, FLAG, KNOWN, NUMBER, REAL, TEXT, fields_of
 from proxy.api.marks import child_path, join_paths, key_step
 from proxy.api.pool import (
     ANY,
     STRUCT,
     BadPayload,
     UnknownType,
-    enum_type,
     foreign_typed_struct,
     is_typed_struct,
     message_type,
@@ -49,6 +49,8 @@ from proxy.base.errors import ConfigError
 __all__ = ["Errors", "Locator", "Reader", "reads", "unread"]
 
 _Compile = TypeVar("_Compile", bound=Callable[..., Any])
+_NO_CHILD: Any = object()
+_NONE: frozenset[str] = frozenset()
 _FRACTION_BASE = {"HUNDRED": 100.0, "TEN_THOUSAND": 10_000.0, "MILLION": 1_000_000.0}
 
 
@@ -79,7 +81,7 @@ class Reader:
     def __init__(
         self, message: Message, path: str = "", errors: Errors | None = None, locator: Locator | None = None
     ) -> None:
-        fields = _known.get(message.DESCRIPTOR) or _fields_of(message)
+        fields = KNOWN.get(message.DESCRIPTOR) or fields_of(message)
         self.message = message
         self.path = path
         self.type_name = fields.type_name
@@ -117,7 +119,7 @@ class Reader:
 
     def text(self, field: str) -> str:
         """A string field."""
-        if self._fields[field].kind != _TEXT:
+        if self._fields[field].kind != TEXT:
             raise self._other_type(field)
         text: str | None = self._values.get(field)
         if text is None:
@@ -127,25 +129,25 @@ class Reader:
 
     def blob(self, field: str) -> bytes:
         """A bytes field."""
-        value: bytes = self._scalar(field, _BLOB)
+        value: bytes = self._scalar(field, BLOB)
         return value
 
     def number(self, field: str) -> int:
         """An integer field."""
-        return int(self._scalar(field, _NUMBER))
+        return int(self._scalar(field, NUMBER))
 
     def real(self, field: str) -> float:
         """A float or double field."""
-        return float(self._scalar(field, _REAL))
+        return float(self._scalar(field, REAL))
 
     def flag(self, field: str) -> bool:
         """A bool field."""
-        return bool(self._scalar(field, _FLAG))
+        return bool(self._scalar(field, FLAG))
 
     def enum(self, field: str) -> str:
         """The name of an enum field's value; the number as text when the schema has no name for it."""
         known = self._fields[field]
-        number = self._scalar(field, _ENUM)
+        number = self._scalar(field, ENUM)
         return known.enum_names.get(number) or known.enum_name(number)
 
     def values(self, field: str) -> list[Any]:
@@ -298,7 +300,7 @@ class Reader:
             if not value.HasField("default_value"):
                 return default
             value = value.default_value
-        base = _FRACTION_BASE[_fields_of(value)["denominator"].enum_name(value.denominator)]
+        base = _FRACTION_BASE[fields_of(value)["denominator"].enum_name(value.denominator)]
         return min(float(value.numerator / base), 1.0)
 
     def struct(self, field: str) -> dict[str, Any]:
@@ -437,67 +439,3 @@ def _find_unread(child: Any, found: list[str]) -> None:
     elif isinstance(child, dict):
         for one in child.values():
             _find_unread(one, found)
-
-
-# --- what is known of the types ----------------------------------------------------------------------------------
-
-_NO_CHILD: Any = object()
-_NONE: frozenset[str] = frozenset()
-_OTHER, _TEXT, _BLOB, _NUMBER, _REAL, _FLAG, _ENUM = range(7)  # kinds of singular fields; _OTHER: no scalar
-_KINDS = {
-    FieldDescriptor.CPPTYPE_BOOL: _FLAG,
-    FieldDescriptor.CPPTYPE_DOUBLE: _REAL,
-    FieldDescriptor.CPPTYPE_ENUM: _ENUM,
-    FieldDescriptor.CPPTYPE_FLOAT: _REAL,
-    FieldDescriptor.CPPTYPE_INT32: _NUMBER,
-    FieldDescriptor.CPPTYPE_INT64: _NUMBER,
-    FieldDescriptor.CPPTYPE_STRING: _TEXT,
-    FieldDescriptor.CPPTYPE_UINT32: _NUMBER,
-    FieldDescriptor.CPPTYPE_UINT64: _NUMBER,
-}
-
-
-class _Field:
-    """What is to be known of a field to read it: kind, default when unset, whether it holds an Any (or several)."""
-
-    __slots__ = ("default", "descriptor", "enum", "enum_names", "is_any", "kind", "type_name")
-
-    def __init__(self, field: FieldDescriptor) -> None:
-        kind = _OTHER if field.is_repeated else _KINDS.get(field.cpp_type, _OTHER)
-        self.kind = _BLOB if kind == _TEXT and field.type == FieldDescriptor.TYPE_BYTES else kind
-        self.descriptor = field
-        self.default: Any = None if kind == _OTHER else field.default_value
-        self.type_name: str = field.message_type.full_name if field.message_type is not None else ""
-        self.is_any = self.type_name == ANY
-        self.enum = field.enum_type
-        self.enum_names: dict[int, str] = {}  # those that were asked for
-
-    def enum_name(self, number: int) -> str:
-        """The name of a value; the number as text when the schema has no name for it."""
-        value = enum_type(self.descriptor).values_by_number.get(number)
-        name = self.enum_names[number] = str(value.name) if value is not None else str(number)
-        return name
-
-
-class _Fields(dict[str, _Field]):
-    """Those of one message type by name; ``names`` by descriptor, since ``descriptor.name`` makes a new text."""
-
-    __slots__ = ("names", "type_name")
-
-    def __init__(self, message: Any) -> None:
-        super().__init__((field.name, _Field(field)) for field in message.fields)
-        self.type_name: str = message.full_name
-        self.names: dict[Any, str] = {field.descriptor: name for name, field in self.items()}
-
-    def __missing__(self, name: str) -> _Field:
-        raise KeyError(f"{self.type_name} has no field {name}")
-
-
-_known: dict[Any, _Fields] = {}  # by the message's descriptor
-
-
-def _fields_of(message: Message) -> _Fields:
-    fields = _known.get(message.DESCRIPTOR)
-    if fields is None:
-        fields = _known[message.DESCRIPTOR] = _Fields(message.DESCRIPTOR)
-    return fields

@@ -15,6 +15,7 @@ from proxy.api.reader import Reader
 from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.http.context import FactoryContext
+from proxy.http.direct_reply import redirect, respond
 from proxy.http.filter import FilterStatus
 from proxy.http.hedging import Hedging
 from proxy.http.local_reply import reset_body
@@ -65,36 +66,10 @@ class Router(Hedging, Owner):
         elif route.forward is not None:
             self._forward(stream, route, route.forward)
         elif route.redirect is not None:
-            self._redirect(stream, route)
+            redirect(stream, route)
         else:
-            self._respond(stream, route)
+            respond(stream, route)
         return None
-
-    def _redirect(self, stream: ActiveStream, route: Route) -> None:
-        assert stream.request_headers is not None and route.redirect is not None
-        stream.hcm.stats.rq_direct_response.value += 1  # Envoy counts redirects here too
-        location = route.redirect.location(stream.request_headers, stream)
-        self._answer(stream, route, route.redirect.status, b"", ResponseHeaders(0, [(b"location", location)]))
-
-    def _respond(self, stream: ActiveStream, route: Route) -> None:
-        assert stream.request_headers is not None and route.direct_response is not None
-        stream.hcm.stats.rq_direct_response.value += 1
-        reply = route.direct_response
-        head = ResponseHeaders(reply.status)
-        location = reply.location(stream.request_headers)
-        if location is not None:
-            head.add(b"location", location)
-        body = reply.body
-        if reply.body_format is not None:
-            body = reply.body_format.format(stream, body)
-            if reply.body_format.content_type != b"text/plain":  # which a body has anyway
-                head.add(b"content-type", reply.body_format.content_type)
-        self._answer(stream, route, reply.status, body, head)
-
-    @staticmethod
-    def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:
-        route.finalize_response(head, stream)  # the code is not set yet, as in Envoy
-        stream.local_reply(status, body, b"direct_response", 0, head.fields)
 
     def _forward(self, stream: ActiveStream, route: Route, action: RouteAction) -> None:
         """Timeouts, retry policy, rewrites and additions; the order of the added fields is Envoy's. Then the first try.
