@@ -9,7 +9,7 @@ x-envoy-external-address, via, x-request-id in. Response: hop-by-hop fields out;
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.headers import (
@@ -26,6 +26,7 @@ from proxy.base.headers import (
     ResponseHeaders,
 )
 from proxy.base.http_date import http_date
+from proxy.base.ip import Address, parse_address
 
 if TYPE_CHECKING:
     from proxy.base.clock import Clock
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from proxy.http.ip_detection import IpDetector
 
 Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
 
 #: Fields that never travel on (RFC 9110 section 7.6.1), besides those that Connection names.
 HOP: Final = frozenset(
@@ -96,14 +96,6 @@ def connection_tokens(headers: RequestHeaders) -> set[bytes]:
 def is_upgrade(headers: RequestHeaders) -> bool:
     """Whether a request asks for another protocol by its Upgrade field (a plain CONNECT does not)."""
     return headers.upgrade is not None and headers.upgrade != b"CONNECT"
-
-
-def parse_ip(text: bytes) -> Address | None:
-    """An IP literal without port, or None. Bracketed IPv6 and a scope id are not addresses here."""
-    try:
-        return ip_address(text.strip(b" \t").decode("ascii"))
-    except ValueError:
-        return None
 
 
 class Forwarding:
@@ -254,7 +246,7 @@ class Forwarding:
         if client is not None:
             stream.remote_address = f"{client}:0" if client.version == 4 else f"[{client}]:0"
         else:
-            client = parse_ip(peer.encode())
+            client = parse_address(peer.partition("%")[0])  # the system may give a zone by name
         if not self.skip_xff_append and peer:
             own = self.local_address if client_is_loopback(peer) else peer.encode()
             before = headers.joined(b"x-forwarded-for") if had_forwarded is not None else None
@@ -303,7 +295,8 @@ class Forwarding:
         parts = (headers.joined(b"x-forwarded-for") or b"").split(b",")
         if skip >= len(parts):
             return None, False
-        return parse_ip(parts[-1 - skip]), len(parts) == 1
+        text = parts[-1 - skip].strip(b" \t").decode("latin-1")
+        return parse_address(text), len(parts) == 1
 
     def _is_internal(self, address: Address) -> bool:
         return any(address in network for network in self.internal_networks)

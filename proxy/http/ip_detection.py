@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import Reader, reads
-from proxy.http.forwarding import Address, parse_ip
+from proxy.base.ip import Address, parse_address
 
 if TYPE_CHECKING:
     from proxy.base.headers import RequestHeaders
@@ -49,9 +49,11 @@ class IpDetector:
 
 
 def peer_of(stream: StreamInfo) -> Address | None:
-    """The address of the connection's other end; None where it has none (unix sockets)."""
+    """The address of the connection's other end, without its zone; None where it has none (unix sockets)."""
     direct = stream.info.direct_remote_address
-    return None if direct[:1] in ("/", "@", "-") else parse_ip(direct.rpartition(":")[0].strip("[]").encode())
+    if direct[:1] in ("/", "@", "-"):
+        return None
+    return parse_address(direct.rpartition(":")[0].strip("[]").partition("%")[0])
 
 
 @reads(HCM)

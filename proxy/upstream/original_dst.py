@@ -6,10 +6,10 @@ cleanup_interval those leave that had neither connections nor a request since th
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.api.reader import reads
+from proxy.base.ip import parse_address
 from proxy.base.timers import Alarm
 from proxy.upstream.dns import EndpointConfig
 from proxy.upstream.host import Host, HostConfig, format_address
@@ -113,11 +113,10 @@ def _parse(text: str) -> tuple[str, int] | None:
     if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         return None
     bracketed = ip.startswith("[") and ip.endswith("]")
-    try:
-        address = ip_address(ip[1:-1] if bracketed else ip)
-    except ValueError:
+    address = parse_address(ip[1:-1] if bracketed else ip)
+    if address is None or bracketed != (address.version == 6):
         return None
-    return (str(address), int(port)) if bracketed == (address.version == 6) else None
+    return str(address), int(port)
 
 
 @reads("envoy.config.cluster.v3.Cluster")

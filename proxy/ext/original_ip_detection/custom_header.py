@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader, reads
-from proxy.http.forwarding import parse_ip
+from proxy.base.ip import parse_address
 from proxy.http.ip_detection import Detected, IpDetector
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CustomHeader(IpDetector):
 
     def detect(self, stream: StreamInfo, headers: RequestHeaders) -> Detected:
         value = headers.get(self.name)
-        address = parse_ip(value) if value else None
+        address = parse_address(value.strip(b" \t").decode("latin-1")) if value else None
         if address is None:
             return Detected(None, status=self.status)
         return Detected(address, self.is_trusted)

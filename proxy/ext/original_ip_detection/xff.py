@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from proxy.api.networks import compile_networks
 from proxy.api.reader import Reader, reads
-from proxy.http.forwarding import Address, Network, parse_ip
+from proxy.base.ip import Address, parse_address
+from proxy.http.forwarding import Network
 from proxy.http.ip_detection import Detected, IpDetector, peer_of
 
 if TYPE_CHECKING:
@@ -43,19 +44,23 @@ class Xff(IpDetector):
         return Detected(address, len(parts) == 1, self.appends)
 
     def _by_hops(self, parts: list[bytes]) -> Address | None:
-        return None if self.trusted_hops >= len(parts) else parse_ip(parts[-1 - self.trusted_hops])
+        return None if self.trusted_hops >= len(parts) else _read(parts[-1 - self.trusted_hops])
 
     def _nearest(self, parts: list[bytes]) -> Address | None:
         """The nearest address that is no trusted proxy's, or the farthest of all; None behind what is no address."""
         address: Address | None = None
         for part in reversed(parts):
-            address = parse_ip(part)
+            address = _read(part)
             if address is None or not self._is_trusted(address):
                 break
         return address
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
+
+
+def _read(part: bytes) -> Address | None:
+    return parse_address(part.strip(b" \t").decode("latin-1"))
 
 
 @reads("envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs")

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Final
+
+from proxy.base.ip import Address, parse_address
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _V1_BEGINS: Final = b"PROXY "
@@ -18,8 +20,6 @@ _PROXIED: Final = 1
 #: address family → bytes of an address
 _WIDTHS: Final = {1: 4, 2: 16}
 _BROADCAST: Final = IPv4Address("255.255.255.255")
-
-Address = IPv4Address | IPv6Address
 
 
 class BadProxyHeader(ValueError):
@@ -72,11 +72,8 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
 
 
 def _parse(word: bytes, version: int) -> Address:
-    try:
-        address = ip_address(word.decode("ascii"))
-    except ValueError:
-        raise BadProxyHeader(1) from None
-    if address.version != version:
+    address = parse_address(word.decode("latin-1"))
+    if address is None or address.version != version:
         raise BadProxyHeader(1)
     return address
 

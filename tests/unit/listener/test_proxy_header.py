@@ -33,6 +33,7 @@ def tlv(kind: int, value: bytes) -> bytes:
 GOOD = {
     "TCP4": (b"PROXY TCP4 1.2.3.4 5.6.7.8 1111 2222\r\n", "1.2.3.4", 1111, "5.6.7.8", 2222),
     "TCP6": (b"PROXY TCP6 ::1 2001:db8::2 1 65535\r\n", "::1", 1, "2001:db8::2", 65535),
+    "a zone": (b"PROXY TCP6 fe80::1%1 ::1 1 2\r\n", "fe80::1%1", 1, "::1", 2),
     "ports 0": (b"PROXY TCP4 1.2.3.4 5.6.7.8 0 0\r\n", "1.2.3.4", 0, "5.6.7.8", 0),
     "ports with more digits": (b"PROXY TCP4 1.2.3.4 5.6.7.8 01 +2\r\n", "1.2.3.4", 1, "5.6.7.8", 2),
     "2, IPv4": (v2(), "1.2.3.4", 1111, "5.6.7.8", 2222),
@@ -76,6 +77,9 @@ def test_no_header(data: bytes) -> None:
     "data",
     [
         b"PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n",
+        b"PROXY TCP6 fe80::1%x ::1 1 2\r\n",
+        b"PROXY TCP6 fe80::1%1\nx-evil:y ::1 1 2\r\n",
+        b"PROXY TCP6 ::1 fe80::1%4294967296 1 2\r\n",
         b"PROXY TCP4 1.2.3.4 5.6.7.8 70000 2\r\n",
         b"PROXY TCP4 1.2.3.4 5.6.7.8 " + b"1" * 70 + b" 2\r\n",
         b"PROXY TCP4 1.2.3.4 5.6.7.8 1 x\r\n",
