@@ -109,9 +109,8 @@ def _inbound(rules: Rules, options: CaptureOptions) -> None:
     if not options.inbound_ports:
         return
     table = NAT if options.mode == REDIRECT else MANGLE
-    if (
-        table == MANGLE
-    ):  # what belongs to a socket of the proxy is delivered to it: the mark routes it to loopback
+    if table == MANGLE:
+        # what belongs to a socket of the proxy is delivered to it: the mark routes it to loopback
         rules.add(MANGLE, "ISTIO_DIVERT", f"-j MARK --set-mark {options.mark}")
         rules.add(MANGLE, "ISTIO_DIVERT", "-j ACCEPT")
         rules.add(
@@ -152,8 +151,8 @@ def _outbound(rules: Rules, options: CaptureOptions) -> None:
     with_dns = captures_dns(options)
     stays_local = not any(
         network.network_address.is_loopback
-        for v in (4, 6)
-        for network in of_family(options.outbound_ranges, v)
+        for version in (4, 6)
+        for network in of_family(options.outbound_ranges, version)
     )
     for kind, owner in _owners(options):
         _own_traffic(rules, options, kind, owner, with_dns, stays_local)

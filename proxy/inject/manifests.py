@@ -19,6 +19,8 @@ from proxy.inject.workload import Workload, mapping, objects, workload_of
 MISSING = 'ruamel.yaml is not installed: pip install "outrider[inject]" (or the package ruamel.yaml)'
 MAX_BYTES = 64 * 1024 * 1024
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+#: the first key of a JSON text in lines of its own
+_INDENTED = re.compile(r'^(  |    )"', re.MULTILINE)
 #: how a sequence below a key is written: its dash under the key, or two further
 _DASH = re.compile(r"^( *)(?:- )?[\w./-]+:[ \t]*(?:#.*)?\n(?: *#.*\n)*( *)- ", re.MULTILINE)
 
@@ -55,16 +57,10 @@ def _change_json(text: str, act: Change) -> tuple[str, list[Outcome]]:
     outcomes = _change_objects(document, act)
     if not any(outcome.changed for outcome in outcomes):
         return text, outcomes
-    indent = (
-        4
-        if re.search(r'^    "', text, re.MULTILINE)
-        else 2
-        if re.search(r'^  "', text, re.MULTILINE)
-        else None
-    )
-    return json.dumps(document, indent=indent, ensure_ascii=False) + (
-        "\n" if text.endswith("\n") else ""
-    ), outcomes
+    indented = _INDENTED.search(text)
+    indent = len(indented[1]) if indented is not None else None
+    end = "\n" if text.endswith("\n") else ""
+    return json.dumps(document, indent=indent, ensure_ascii=False) + end, outcomes
 
 
 def _change_objects(document: Any, act: Change) -> list[Outcome]:

@@ -83,16 +83,20 @@ class DatagramSender(Timed):
         return now + PAUSE_S if self.waiting else inf
 
     def _send_some(self, most: int) -> None:
-        if self.sock is None:
-            family = socket.AF_INET6 if ":" in self.ip else socket.AF_INET
-            self.sock = socket.socket(family, socket.SOCK_DGRAM)
-            self.sock.setblocking(False)
         while self.waiting and most:
             most -= 1
+            datagram = self.waiting.popleft()
             try:
-                self.sock.sendto(self.waiting.popleft(), (self.ip, self.port))
-            except OSError:
+                if self.sock is None:
+                    self.sock = self._open()
+                self.sock.sendto(datagram, (self.ip, self.port))
+            except OSError:  # no room in the socket, or for one
                 self.dropped.value += 1
+
+    def _open(self) -> socket.socket:
+        sock = socket.socket(socket.AF_INET6 if ":" in self.ip else socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        return sock
 
     def close(self) -> None:
         """See ``Sender.close``."""

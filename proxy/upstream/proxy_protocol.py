@@ -26,12 +26,16 @@ UPSTREAM_PROXY_PROTOCOL: Final = (
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _LOCAL: Final = b"\x20\x00"  # version 2, of nobody
 _UNKNOWN: Final = b"PROXY UNKNOWN\r\n"
-_MOST: Final = 0xFFFF
+_MOST: Final = 0xFFFF  # bytes behind the fixed part of version 2
+_MOST_ADDRESS_BYTES: Final = 36  # of IPv6, with the ports
 
 
 class ProxyProtocol:
-    """version: 1 or 2; passes: TLVs of the client's own header that are sent on: None for none, empty for all
-    added: the bytes of further TLVs"""
+    """What the headers towards a cluster's hosts look like.
+
+    version: 1 or 2; passes: types of the TLVs of the client's own header that are sent on: None for none, empty for all
+    added: further TLVs, value by type
+    """
 
     __slots__ = ("added", "passes", "version")
 
@@ -64,7 +68,7 @@ class ProxyProtocol:
         for kind, value in info.tlvs:
             one = bytes((kind,)) + len(value).to_bytes(2, "big") + value
             wanted = kind not in self.added and (not self.passes or kind in self.passes)
-            if wanted and len(found) + len(one) + 36 <= _MOST:
+            if wanted and len(found) + len(one) + _MOST_ADDRESS_BYTES <= _MOST:
                 found += one
         return found
 
@@ -86,7 +90,7 @@ def _split(address: str) -> tuple[str, int] | None:
 
 
 class ProxyProtocolPool(ConnectionPool):
-    """pools: by what tells of their client; make: makes one"""
+    """A host's connections, a pool for each client. pools: by the header that tells of it; make: makes one"""
 
     __slots__ = ("make", "pools")
 

@@ -90,10 +90,7 @@ def _find_secret(
 def _static_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyPair | None:
     certificate = reader.sub("tls_certificate")
     if certificate is None:
-        reader.fail(
-            "",
-            "is named as a certificate, and is none",
-        )
+        reader.fail("", "is named as a certificate, and is none")
         return None
     return compile_pair(certificate, environ, now)
 

@@ -38,6 +38,21 @@ def test_datagrams_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     sender.close()
 
 
+def test_a_process_without_room_for_a_socket_drops_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(self: DatagramSender) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(DatagramSender, "_open", none_left)
+    talk, dropped = Transcript(), Counter()
+    sender = DatagramSender("127.0.0.1", 9, talk.dispatcher, dropped)
+    sender.send([b"a", b"b"])
+    assert (len(sender.waiting), dropped.value) == (0, 2)
+    monkeypatch.undo()
+    sender.send([b"c"])
+    assert sender.sock is not None and dropped.value == 2
+    sender.close()
+
+
 def streaming(talk: Transcript, name: str = "a") -> tuple[StreamSender, Counter]:
     dropped = Counter()
     return NetworkSenders(talk.dispatcher, talk.parts.clusters).stream(name, dropped), dropped
