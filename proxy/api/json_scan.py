@@ -15,13 +15,16 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _BARE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _STRING = {quote: re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL) for quote in "\"'"}
+#: escapes are looked at whole: behind one of a backslash a quote is bare
+_QUOTE = re.compile(r'\\.|"', re.DOTALL)
+_DOUBLED = {"\\'": "'", '"': '\\"'}
 _LONE = re.compile("[\ud800-\udfff]")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
 def _double(single: str) -> str:
     """The inside of a single-quoted text as the inside of a double-quoted one."""
-    return single.replace("\\'", "'").replace('\\"', '"').replace('"', '\\"')
+    return _QUOTE.sub(lambda found: _DOUBLED.get(found[0], found[0]), single)
 
 
 class Scanner:
@@ -70,7 +73,7 @@ class Scanner:
             return self._inside(self._pairs, mark)
         if first == "[":
             return self._inside(self._elements, mark)
-        if first in ('"', "'") and first:
+        if first in ('"', "'"):
             return self._string(first), mark
         return self._word(), mark
 
@@ -88,7 +91,7 @@ class Scanner:
         mark.keys = {}
         while (first := self._peek()) != "}":
             place = self._place(self._at)
-            key = self._string(first) if first in ('"', "'") and first else self._bare()
+            key = self._string(first) if first in ('"', "'") else self._bare()
             if self._peek() != ":":
                 raise self._wrong('expects ":" after a key')
             self._at += 1

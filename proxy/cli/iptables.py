@@ -16,8 +16,8 @@ from proxy.capture.runner import BACKENDS, NFT, CaptureFailed
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-#: (short flag, flag, field of CaptureOptions, type, variable, help)
 _DEFAULTS = CaptureOptions()
+#: (short flag, flag, field of CaptureOptions, type, variable, help)
 _OPTIONS = (
     ("-p", "--envoy-port", "proxy_port", int, "ENVOY_PORT", "where outbound connections go"),
     ("-z", "--inbound-capture-port", "inbound_port", int, "INBOUND_CAPTURE_PORT", "where inbound connections go"),
@@ -39,6 +39,7 @@ _OPTIONS = (
     ("", "--owner-groups-exclude", "groups_exclude", str, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE", "groups whose connections are left alone"),
     ("", "--host-ipv4-loopback-cidr", "loopback", str, "ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR", "what is loopback in IPv4"),
 )  # fmt: skip
+#: (flag, field or "dual_stack", variable, help)
 _SWITCHES = (
     ("--redirect-dns", "dns", "ISTIO_META_DNS_CAPTURE", "send questions to the DNS servers of /etc/resolv.conf to port 15053"),
     ("--capture-all-dns", "dns_all", "CAPTURE_ALL_DNS", "with --redirect-dns: whatever the server"),

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from proxy.tracing.span import Span
 
 
-#: Tracer.root_ids. NARROW, WIDE: a trace id of 64 or 128 bits; the root's span id is its lower half, as in Zipkin.
-#: APART: 128 bits, and a span id of its own. NARROW_DATED, WIDE_DATED: the trace id begins with the epoch's seconds.
+#: How Envoy's names of samplers begin.
 SAMPLERS: Final = "envoy.tracers.opentelemetry.samplers."
 
+#: Tracer.root_ids. NARROW, WIDE: a trace id of 64 or 128 bits; the root's span id is its lower half, as in Zipkin.
+#: APART: 128 bits, and a span id of its own. NARROW_DATED, WIDE_DATED: the trace id begins with the epoch's seconds.
 NARROW: Final = 0
 WIDE: Final = 1
 APART: Final = 2

@@ -18,6 +18,7 @@ from proxy.api.yaml_text import MAX_DEPTH, TextError
         ('{"a": 1,}', {"a": 1}),
         ("[1, 2,]", [1, 2]),
         ("{'a': 'it\\'s \"x\"'}", {"a": 'it\'s "x"'}),
+        ("{'a': 'b\\\\\"c'}", {"a": 'b\\"c'}),
         ('{a: 1, $b_2: "x"}', {"a": 1, "$b_2": "x"}),
         ('"\\ud83d\\ude00"', "\U0001f600"),
         ('"a\tb"', "a\tb"),

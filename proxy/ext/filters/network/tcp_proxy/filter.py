@@ -86,9 +86,9 @@ def _compile_weight(reader: Reader, before: int, proxy: TcpProxy) -> int:
 def _compile_times(config: Reader, proxy: TcpProxy) -> None:
     proxy.idle_timeout_s = config.seconds("idle_timeout", IDLE_TIMEOUT_S) or inf  # 0 is none
     proxy.max_duration_s = config.seconds("max_downstream_connection_duration", inf) or inf
-    if config.has("max_downstream_connection_duration_jitter_percentage"):
-        jitter = config.sub("max_downstream_connection_duration_jitter_percentage")
-        proxy.duration_jitter = 0.0 if jitter is None else _percent(jitter) / 100.0
+    jitter = config.sub("max_downstream_connection_duration_jitter_percentage")
+    if jitter is not None:
+        proxy.duration_jitter = _percent(jitter) / 100.0
     proxy.max_connect_attempts = config.wrapped("max_connect_attempts", 1)
     backoff = config.sub("backoff_options")
     if backoff is not None:
