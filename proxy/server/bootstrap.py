@@ -22,7 +22,7 @@ from proxy.extensions import EXTENSIONS
 from proxy.http.async_client import AsyncClient
 from proxy.http.context import FactoryContext, Node
 from proxy.listener.manager import ListenerManager
-from proxy.listener.overload import RUNTIME_KEY, compile_overload, limit_by_runtime
+from proxy.listener.overload import RUNTIME_KEY, ConnectionLimit, compile_overload, limit_by_runtime
 from proxy.network.connector import SocketConnector
 from proxy.network.dispatcher import Dispatcher
 from proxy.network.file_watch import FileWatcher
@@ -174,37 +174,13 @@ def _compile(
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)
     client = AsyncClient(clusters, dispatcher.timers, clock, local_address)
-    context = FactoryContext(
-        clock=clock,
-        timers=dispatcher.timers,
-        ids=ids,
-        stats=store,
-        scope=store.scope(""),
-        clusters=clusters,
-        registry=registry,
-        http_client=client,
-        node=node,
-        local_address=local_address,
-        flush_interval_s=options.file_flush_interval_ms / 1000.0,
-        flush_min_bytes=options.file_flush_min_size_kb * 1024,
-        resource_attributes=resource_attributes(environ),
-        environ=dict(environ),
-        runtime=runtime,
-        folder=str(Path(options.config_path or loaded.locator.file).parent),
-        tasks=LoopTasks(dispatcher),
-        senders=NetworkSenders(dispatcher, clusters),
-        sources=sources,
-        secrets=secrets,
-    )
+    folder = str(Path(options.config_path or loaded.locator.file).parent)
+    context = _factory_context(upstream, clusters, client, dispatcher, node, options, local_address, folder)
     transport = Transport(client, dispatcher, ids, partial(node_message, node))
     sources.connect(transport, context)
     listeners = ListenerManager(dispatcher, context)
     listeners.drain_time_s = options.drain_time_s
-    listeners.limit = compile_overload(root.sub("overload_manager"))
-    if listeners.limit is None:
-        listeners.limit = limit_by_runtime(runtime)
-    elif RUNTIME_KEY in runtime.snapshot.entries:
-        root.warn("overload_manager", f"goes before the runtime key {RUNTIME_KEY}")
+    listeners.limit = _compile_limit(root, runtime)
     tracing = root.sub("tracing")
     context.tracing_provider = tracing.sub("http") if tracing is not None else None
     resources = root.sub("static_resources")
@@ -240,6 +216,52 @@ def _compile(
         dynamic,
         sources,
     )
+
+
+def _factory_context(
+    upstream: UpstreamContext,
+    clusters: ClusterManager,
+    client: AsyncClient,
+    dispatcher: Dispatcher,
+    node: Node,
+    options: Options,
+    local_address: str,
+    folder: str,
+) -> FactoryContext:
+    """What every extension is given. local_address: as ``own_address`` says; folder: of the configuration's file"""
+    return FactoryContext(
+        clock=upstream.clock,
+        timers=upstream.timers,
+        ids=upstream.ids,
+        stats=upstream.stats,
+        scope=upstream.stats.scope(""),
+        clusters=clusters,
+        registry=upstream.registry,
+        http_client=client,
+        node=node,
+        local_address=local_address,
+        flush_interval_s=options.file_flush_interval_ms / 1000.0,
+        flush_min_bytes=options.file_flush_min_size_kb * 1024,
+        resource_attributes=resource_attributes(upstream.environ),
+        environ=dict(upstream.environ),
+        runtime=upstream.runtime,
+        folder=folder,
+        tasks=LoopTasks(dispatcher),
+        senders=NetworkSenders(dispatcher, clusters),
+        sources=upstream.sources,
+        secrets=upstream.secrets,
+    )
+
+
+@reads(BOOTSTRAP)
+def _compile_limit(root: Reader, runtime: Runtime) -> ConnectionLimit:
+    """Of downstream connections: the overload manager's, or else the runtime key's."""
+    limit = compile_overload(root.sub("overload_manager"))
+    if limit is None:
+        return limit_by_runtime(runtime)
+    if RUNTIME_KEY in runtime.snapshot.entries:
+        root.warn("overload_manager", f"goes before the runtime key {RUNTIME_KEY}")
+    return limit
 
 
 @reads(BOOTSTRAP)

@@ -88,7 +88,7 @@ class GrpcStats(Filter):
             return
         if wants_grpc(headers):
             call.responses = FrameCounter()
-        self._charge(stream, stats, headers)
+        self._charge(stats, headers)
         if stream.encode_ended:
             self._record(stream, stats)
 
@@ -104,7 +104,7 @@ class GrpcStats(Filter):
     def encode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> None:
         call = self._call(stream)
         if call is not None and call.stats is not None:
-            self._charge(stream, call.stats, trailers)
+            self._charge(call.stats, trailers)
             self._record(stream, call.stats)
 
     def _call(self, stream: ActiveStream) -> Call | None:
@@ -121,7 +121,7 @@ class GrpcStats(Filter):
         return call.stats
 
     @staticmethod
-    def _charge(stream: ActiveStream, stats: MethodStats, holder: HeaderMap) -> None:
+    def _charge(stats: MethodStats, holder: HeaderMap) -> None:
         status = holder.get(b"grpc-status")
         if status is not None:
             stats.charge(status)
