@@ -14,14 +14,16 @@ from proxy.cli.proxy_config import DEFAULT_SOURCE, show
 )
 def command(source: str, output: str) -> int:
     """Print a /config_dump: all of it, or (-o short) how much there is of what."""
-    from proxy.cli.source import MALFORMED, malformed, raw_dump, read_dump
+    from proxy.cli.source import MALFORMED, as_dump, malformed, raw_dump
     from proxy.explain.views import BOOTSTRAP, table
 
+    value = raw_dump(source)
+    dump = as_dump(value, source)
     if output != "short":
-        click.echo(show(raw_dump(source), output), nl=False)
+        click.echo(show(value, output), nl=False)
         return 0
     try:
-        rows = BOOTSTRAP.rows(read_dump(source))
+        rows = BOOTSTRAP.rows(dump)
     except MALFORMED:
         raise malformed(source) from None
     click.echo(table(BOOTSTRAP.columns, rows), nl=False)

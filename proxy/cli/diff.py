@@ -33,6 +33,8 @@ def read(source: str, environ: Mapping[str, str] | None = None) -> dict[str, Any
     node = found.get("node", {})
     for field in ("user_agent_name", "user_agent_build_version", "extensions", "user_agent_version"):
         node.pop(field, None)  # what a running Envoy says of itself
+    if not node:
+        found.pop("node", None)  # a running proxy always has one
     return found
 
 

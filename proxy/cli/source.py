@@ -1,12 +1,13 @@
 """Where a configuration comes from: a bootstrap file, a saved /config_dump, or the admin interface of a running proxy.
 
-A source is a path, or http://host:port of an admin interface (Envoy's or outrider's). Raises ``SourceError`` with what
-to tell the person.
+A source is a path, or http://host:port of an admin interface (Envoy's or outrider's); host:port where no file has that
+name, and the address of its /config_dump, are understood as well. Raises ``SourceError`` with what to tell the person.
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,24 @@ class SourceError(click.ClickException):
 
 def is_url(source: str) -> bool:
     """Whether it is an admin interface."""
-    return source.startswith(("http://", "https://"))
+    return _URL.match(source) is not None or (
+        _PLACE.fullmatch(source) is not None and not Path(source).exists()
+    )
+
+
+_URL = re.compile("https?://")
+_PLACE = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}/?")
+#: what a page's address ends with when it is copied out of a browser
+_PAGES = re.compile(r"/(?:config_dump|clusters|listeners|server_info)?(?:\?.*)?$")
 
 
 def fetch(base: str, path: str) -> str:
     """One page of an admin interface, as text. Raises SourceError."""
-    parts = urlsplit(base)
-    if parts.scheme != "http" or not parts.hostname:
-        raise SourceError(f"{base}: an admin interface is http://host:port")
+    base = _PAGES.sub("", base if _URL.match(base) else f"http://{base}")
     try:
+        parts = urlsplit(base)
+        if parts.scheme != "http" or not parts.hostname:
+            raise SourceError(f"{base}: an admin interface is http://host:port")
         port = parts.port or 80
         connection = http.client.HTTPConnection(parts.hostname, port, timeout=TIMEOUT_S)
         try:
@@ -47,7 +57,7 @@ def fetch(base: str, path: str) -> str:
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise SourceError(f"{base}{path}: {error}") from None
+        raise SourceError(f"{base}{path}: {getattr(error, 'strerror', None) or error}") from None
     if answer.status != 200:
         raise SourceError(f"{base}{path}: answers {answer.status}: {body[:200].decode('utf-8', 'replace')}")
     if len(body) > MAX_BYTES:
@@ -65,9 +75,25 @@ def parse(text: str, name: str) -> Any:
         raise SourceError(f"{name}: is no JSON: {error}") from None
 
 
+def parse_saved(text: str, name: str) -> Any:
+    """JSON, or YAML as ``-o yaml`` writes it. Raises SourceError."""
+    if text.lstrip()[:1] in ("{", "[", ""):
+        return parse(text, name)
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SourceError(f"{name}: is neither JSON nor YAML: {error}") from None
+
+
 def read_dump(source: str) -> Dump:
     """A /config_dump, from a running proxy (with endpoints) or a saved file. Raises SourceError."""
-    value = raw_dump(source)
+    return as_dump(raw_dump(source), source)
+
+
+def as_dump(value: Any, source: str) -> Dump:
+    """Plain values as a /config_dump. Raises SourceError."""
     try:
         return Dump(value)
     except NoDump as error:
@@ -75,10 +101,10 @@ def read_dump(source: str) -> Dump:
 
 
 def raw_dump(source: str) -> Any:
-    """The same as plain values."""
+    """The same as plain values, whatever they are."""
     if is_url(source):
         return parse(fetch(source, "/config_dump?include_eds"), source)
-    return parse(read_file(source), source)
+    return parse_saved(read_file(source), source)
 
 
 def read_statuses(source: str) -> list[Any]:
@@ -89,7 +115,7 @@ def read_statuses(source: str) -> list[Any]:
         if not isinstance(value, dict):
             raise SourceError(f"{source}: /clusters is no JSON object")
     else:
-        value = parse(read_file(source), source)
+        value = parse_saved(read_file(source), source)
         if isinstance(value, dict) and "configs" in value:
             return statuses_of(read_dump(source))
         if not isinstance(value, dict) or not value.keys() <= {"cluster_statuses"}:
@@ -126,13 +152,13 @@ def load_source(
 
 def _saved_dump(path: str) -> Dump | None:
     """A saved /config_dump, None when the file is something else (a bootstrap)."""
-    if path.endswith((".pb", ".pb_text", ".yaml", ".yml")):
+    if path.endswith((".pb", ".pb_text")):
         return None
     text = read_file(path)
-    if '"configs"' not in text[:10_000]:
+    if '"configs"' not in text[:10_000] and not text.startswith("configs:"):
         return None
     try:
-        return Dump(parse(text, path))
+        return Dump(parse_saved(text, path))
     except (NoDump, SourceError):
         return None
 

@@ -23,7 +23,12 @@ FLAGS = (
     Flag("--config-yaml", metavar="TEXT", help="YAML merged over the file"),
     Flag("--allow-unknown-static-fields", convert=None, help="unknown fields are warnings"),
     Flag("--expand-env", convert=None, help="replace ${NAME} and ${NAME:-default} in values"),
-    Flag("--format", choices=("text", "json"), default="text", help="json: one object on stdout"),
+    Flag(
+        "--format",
+        choices=("text", "json", "sarif"),
+        default="text",
+        help="json: one object on stdout; sarif: the same for code scanners (SARIF 2.1.0)",
+    ),
 )
 
 
@@ -54,6 +59,11 @@ def check(args: SimpleNamespace) -> int:
     name = path or "--config-yaml"
     if args.format == "json":
         sys.stdout.write(as_json(name, errors) + "\n")
+        return 1 if errors else 0
+    if args.format == "sarif":
+        from proxy.cli.sarif import as_sarif
+
+        sys.stdout.write(as_sarif(errors) + "\n")
         return 1 if errors else 0
     print_findings(errors, sys.stderr)
     if errors:

@@ -11,6 +11,13 @@ from typing import Any
 Json = dict[str, Any]
 
 
+#: fields of a bootstrap, in both spellings, none of which a dump has
+BOOTSTRAP_FIELDS = {
+    *("static_resources", "staticResources", "dynamic_resources", "dynamicResources"),
+    *("admin", "node", "layered_runtime", "layeredRuntime"),
+}
+
+
 class NoDump(Exception):
     """What was given is no /config_dump; the text says what is missing."""
 
@@ -21,7 +28,10 @@ class Dump:
     def __init__(self, value: Any) -> None:
         """Raises NoDump."""
         if not isinstance(value, dict) or not isinstance(value.get("configs"), list):
-            raise NoDump('is no /config_dump: it has no list "configs"')
+            hint = ""
+            if isinstance(value, dict) and BOOTSTRAP_FIELDS & value.keys():
+                hint = " (it looks like a bootstrap: explain, diff and validate read those)"
+            raise NoDump(f'is no /config_dump: it has no list "configs"{hint}')
         self._configs: dict[str, list[Json]] = {}
         for config in value["configs"]:
             if not isinstance(config, dict):

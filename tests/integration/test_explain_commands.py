@@ -391,6 +391,24 @@ def test_a_dump_of_another_shape_is_no_traceback(tmp_path, text):
     assert any(done.exit_code == 2 and str(saved) in done.stderr for done in asked)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", 'is no /config_dump: it has no list "configs"'),
+        ("admin: {}", "it looks like a bootstrap"),
+        ('{"static_resources": {}}', "it looks like a bootstrap"),
+        ("a: [", "is neither JSON nor YAML"),
+        ("", "is no JSON"),
+        ("{", "is no JSON"),
+    ],
+)
+@pytest.mark.parametrize("form", ["short", "json", "yaml"])
+def test_what_is_no_dump_is_not_shown_as_one(tmp_path, text, words, form):
+    saved = tmp_path / "dump.yaml"
+    saved.write_text(text)
+    assert words in outrider("config-dump", saved, "-o", form, code=2).stderr
+
+
 def test_nobody_there(file):
     nobody = f"http://127.0.0.1:{free_port()}"
     for arguments in (["proxy-config", "clusters", nobody], ["config-dump", nobody], ["diff", file, nobody]):
@@ -406,6 +424,7 @@ def test_nobody_there(file):
         (["proxy-config", "clusters", "--port", "80", "-o", "json"], "--port is for -o short"),
         (["proxy-config", "clusters", "ftp://x"], "cannot be read"),
         (["proxy-config", "clusters", "https://x"], "an admin interface is http://host:port"),
+        (["config-dump", "http://[::1:99"], "Invalid IPv6 URL"),
     ],
 )
 def test_what_cannot_be_shown(arguments, words):

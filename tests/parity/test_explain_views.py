@@ -137,6 +137,28 @@ def test_a_saved_dump_serves_as_well(rigs: dict[str, Rig], tmp_path: Path) -> No
         for view in VIEWS:
             assert outrider("proxy-config", view, saved) == outrider("proxy-config", view, rig.url)
         assert outrider("diff", saved, rig.url) == ""
+        written = tmp_path / f"{name}.yaml"
+        written.write_text(outrider("config-dump", rig.url, "-o", "yaml"))
+        for view in VIEWS:
+            assert outrider("proxy-config", view, written) == outrider("proxy-config", view, rig.url)
+        assert outrider("diff", saved, written) == ""
+        assert "virtual host  api" in outrider("explain", "-c", written, "GET", "http://a.com/exact")
+
+
+def test_an_admin_interface_is_named_as_people_name_it(rigs: dict[str, Rig]) -> None:
+    for rig in rigs.values():
+        shown = outrider("proxy-config", "clusters", rig.url)
+        for name in (rig.url.removeprefix("http://"), f"{rig.url}/", f"{rig.url}/config_dump?include_eds"):
+            assert outrider("proxy-config", "clusters", name) == shown
+
+
+def test_a_file_without_a_node_and_what_runs_from_it_do_not_differ(tmp_path: Path) -> None:
+    config = configuration(free_port(), free_port())
+    del config["node"]
+    file = tmp_path / "file.json"
+    file.write_text(json.dumps(config))
+    with Envoy(config) as envoy:
+        assert outrider("diff", file, f"http://127.0.0.1:{envoy.admin_port}") == ""
 
 
 def test_a_file_and_what_runs_from_it_do_not_differ(rigs: dict[str, Rig], tmp_path: Path) -> None:

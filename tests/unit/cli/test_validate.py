@@ -53,6 +53,40 @@ def test_json_of_a_good_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert json.loads(out) == {"configuration": str(path), "accepted": True, "findings": []}
 
 
+def test_sarif_holds_what_json_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a b.yaml"
+    path.write_text(BAD)
+    _, plain, _ = run(capsys, str(path), "--format", "json")
+    code, out, err = run(capsys, str(path), "--format", "sarif")
+    assert (code, err) == (1, "")
+    told = json.loads(out)
+    assert told["version"] == "2.1.0"
+    (one,) = told["runs"]
+    rules = {rule["id"] for rule in one["tool"]["driver"]["rules"]}
+    assert rules == {"error", "unsupported", "warning"}
+    assert len(one["results"]) == len(json.loads(plain)["findings"]) >= 3
+    for result, finding in zip(one["results"], json.loads(plain)["findings"], strict=True):
+        place = result["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] == str(path).replace(" ", "%20")
+        assert place["region"] == {"startLine": finding["line"], "startColumn": finding["column"]}
+        assert result["ruleId"] == finding["kind"]
+        assert result["level"] == ("warning" if finding["kind"] == "warning" else "error")
+        assert result["message"]["text"] == f"{finding['path']}: {finding['message']}"
+
+
+def test_sarif_of_a_good_one_and_of_a_file_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    code, out, _ = run(capsys, str(path), "--format", "sarif")
+    (result,) = json.loads(out)["runs"][0]["results"]
+    assert code == 1
+    assert "region" not in result["locations"][0]["physicalLocation"]
+    path.write_text(GOOD)
+    code, out, _ = run(capsys, str(path), "--format", "sarif")
+    assert (code, json.loads(out)["runs"][0]["results"]) == (0, [])
+
+
 def test_json_without_a_file_or_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--config-yaml", "nod: {}", "--format", "json")
     assert code == 1
