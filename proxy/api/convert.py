@@ -247,6 +247,8 @@ class Converter:
                 except Wrong as wrong:
                     self._say(str(wrong))
             else:
+                if not given and field.type_name == ANY and isinstance(given, dict):
+                    continue  # "typed_config: {}" says as much as none: a name alone
                 child = getattr(message, field.name)
                 child.SetInParent()
                 if field.has_fields:
@@ -327,7 +329,7 @@ class Converter:
                 self._say('has no "@type": Envoy v3 takes extensions by the type of their configuration only')
             return
         try:
-            if "/" not in url:
+            if url.rfind("/") < 1:
                 raise UnknownType(url)
             inner = new_message(type_name_of(url))
         except UnknownType as unknown:
@@ -345,6 +347,8 @@ class Converter:
         hint = f' (did you mean "type.googleapis.com/{near}"?)' if near else ""
         if "/" not in url:
             return f'is no type URL: {shown(url)} has no "/"{hint}'
+        if url.rfind("/") == 0:
+            return f'is no type URL: {shown(url)} has nothing before the "/"{hint}'
         return f'names a type that Envoy 1.40 without contrib extensions does not have: "{type_name[:200]}"{hint}'
 
     def _nearest_type(self, type_name: str) -> str:

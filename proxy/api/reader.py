@@ -188,7 +188,12 @@ class Reader:
                 self._read[field] = self._foreign(foreign, field)
         return self.sub(field)
 
-    def _foreign(self, typed_struct: Message, field: str) -> Reader:
+    def _foreign(self, typed_struct: Message, field: str) -> Reader | None:
+        if not typed_struct.type_url:  # type: ignore[attr-defined]
+            path = child_path(self.path, field)
+            message = 'has no "type_url": a TypedStruct says by it which message its value stands for'
+            self._errors.at(self._locator, path, message)
+            return None
         child = Reader(typed_struct, child_path(self.path, field), self._errors, self._locator)
         child.type_name = type_name_of(typed_struct.type_url)  # type: ignore[attr-defined]
         child._take("type_url", "")

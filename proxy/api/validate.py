@@ -2,7 +2,7 @@
 
 All violations are reported, each with its path in a plain sentence. Deprecated fields give a warning, fields that
 Envoy no longer takes without a runtime override are refused. Content of an Any outside the schema is left to whoever
-compiles it.
+compiles it; of a load balancing policy's configuration, durations alone are checked, as in Envoy.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def validate(message: Message, report: Report, path: str = "") -> None:
 
 
 class _Walk:
-    __slots__ = ("_report",)
+    __slots__ = ("_is_lenient", "_report")
 
     def __init__(self, report: Report) -> None:
         self._report = report
+        self._is_lenient = False  # inside a field of that name
 
     def message(self, message: Message, rules: TypeRules, path: str) -> None:
         """One message and what is inside it."""
@@ -40,6 +41,8 @@ class _Walk:
             field = fields.get(descriptor)
             if field is not None:
                 self._field(field, value, path)
+        if self._is_lenient:
+            return
         if rules.when_unset:
             there = dict(present)
             for descriptor, (name, broken) in rules.when_unset.items():
@@ -51,7 +54,8 @@ class _Walk:
                 self._report(path, f"{ONEOF_UNSET}{words}", "invalid")
 
     def _field(self, field: FieldRules, value: Any, path: str) -> None:
-        if field.test is not None and (broken := field.test(value)) is not None:
+        test = field.span if self._is_lenient else field.test
+        if test is not None and (broken := test(value)) is not None:
             self._report(child_path(path, field.name), broken, "invalid")
         if field.deprecated:
             self._deprecated(field, path)
@@ -60,7 +64,10 @@ class _Walk:
         elif field.shape == MAP:
             self._map(field, value, path)
         elif field.child:
+            outside = self._is_lenient
+            self._is_lenient = outside or field.is_lenient
             self._child(field, value, child_path(path, field.name))
+            self._is_lenient = outside
 
     def _deprecated(self, field: FieldRules, path: str) -> None:
         if field.disallowed:
@@ -70,7 +77,7 @@ class _Walk:
             self._report(child_path(path, field.name), "is deprecated", "warning")
 
     def _list(self, field: FieldRules, values: Any, path: str) -> None:
-        item, child = field.item, field.child
+        item, child = field.item if not self._is_lenient else None, field.child
         if item is None and not child:
             return
         for index, value in enumerate(values):

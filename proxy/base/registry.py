@@ -89,6 +89,9 @@ class Registry:
 
         messages = {known: message for message, (known, _) in self._all().items() if message != known}
         near = get_close_matches(name[:100], messages, n=1, cutoff=0.8)
+        if not near:  # "envoy.router", as it was called before v3
+            last = name.rpartition(".")[2]
+            near = [known for known in messages if known.rpartition(".")[2] == last]
         said = f'is missing: {kind} is chosen by its "@type", not by its name'
         return said + (f'; write {{"@type": type.googleapis.com/{messages[near[0]]}}}' if near else "")
 

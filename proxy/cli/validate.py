@@ -22,6 +22,9 @@ FLAGS = (
     Flag("-c", "--config-path", metavar="FILE", help="bootstrap, YAML or JSON"),
     Flag("--config-yaml", metavar="TEXT", help="YAML merged over the file"),
     Flag("--allow-unknown-static-fields", convert=None, help="unknown fields are warnings"),
+    Flag("--service-node", default="", metavar="ID", help="node.id, before the bootstrap's"),
+    Flag("--service-cluster", default="", metavar="NAME", help="node.cluster, before the bootstrap's"),
+    Flag("--service-zone", default="", metavar="ZONE", help="node.locality.zone, before the bootstrap's"),
     Flag("--expand-env", convert=None, help="replace ${NAME} and ${NAME:-default} in values"),
     Flag(
         "--format",
@@ -53,6 +56,9 @@ def check(args: SimpleNamespace) -> int:
         config_path=path,
         config_yaml=args.config_yaml,
         allow_unknown_static_fields=args.allow_unknown_static_fields,
+        service_node=args.service_node,
+        service_cluster=args.service_cluster,
+        service_zone=args.service_zone,
         expand_env=args.expand_env,
     )
     errors = validate(options).errors

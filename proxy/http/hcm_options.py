@@ -105,6 +105,7 @@ def _compile_http1(reader: Reader, settings: Http1Settings) -> Http1Settings:
         "allow_chunked_length",
         "a message with both Content-Length and Transfer-Encoding is always refused (RFC 9112 section 6.3)",
     )
+    reader.ignore("send_fully_qualified_url", why="it is about what hosts are asked, and this is for clients")
     settings = compile_spelling(reader, settings)
     return replace(
         settings,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.api.networks import compile_networks
+from proxy.api.pool import new_message
 from proxy.api.reader import Reader, reads
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
@@ -20,6 +21,7 @@ LISTENER = "envoy.config.listener.v3.Listener"
 NETWORK_FILTERS = "envoy.filters.network."
 LISTENER_FILTERS = "envoy.filters.listener."
 RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+PROXY_PROTOCOL = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
 ORIGINAL_DST = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
 DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 _MATCHES_ALL = Criteria()
@@ -38,6 +40,9 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
     listener.hands_off = reader.wrapped("use_original_dst", False)
     if listener.hands_off:
         listener.inspectors.append(context.registry.resolve(ORIGINAL_DST)())
+    if _uses_proxy_protocol(reader):
+        plain = Reader(new_message(PROXY_PROTOCOL))
+        listener.inspectors.append(context.registry.resolve(PROXY_PROTOCOL)(plain, context))
     listener.filters_timeout_s = reader.seconds("listener_filters_timeout", 15.0) or 0.0
     listener.continues_on_timeout = reader.flag("continue_on_listener_filters_timeout")
     chains: list[FilterChain] = []
@@ -56,6 +61,8 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         try:
             listener.chains.add(criteria, chain)
         except Overlap as error:
+            if reader.has("filter_chain_matcher"):
+                continue  # which is refused, and would choose between them
             where = paths[error.first].path
             each.fail(
                 "filter_chain_match", f"multiple filter chains with overlapping matching rules: see {where}"
@@ -66,10 +73,37 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         listener.chains.default = chain
         if chain is not None:
             chains.append(chain)
-    if not readers and default is None:
+    if not readers and default is None and not _is_for_datagrams(reader):
         reader.fail("filter_chains", "a listener needs a filter chain")
     listener.chooses = chooses or len(chains) > 1
     return chains
+
+
+@reads("envoy.config.listener.v3.Listener")
+def _uses_proxy_protocol(reader: Reader) -> bool:
+    """use_proxy_proto (deprecated) of the first chain, or of the default one when it is the only one, as in Envoy."""
+    chains = reader.each("filter_chains")
+    default = reader.sub("default_filter_chain")
+    if default is not None:
+        chains = [*chains, default]
+    uses = bool(chains) and _wants_proxy_protocol(chains[0])
+    for each in chains[1:]:
+        if _wants_proxy_protocol(each) and not uses:
+            each.warn("use_proxy_proto", "has no effect here: it counts in the first filter chain")
+    return uses
+
+
+@reads("envoy.config.listener.v3.FilterChain")
+def _wants_proxy_protocol(reader: Reader) -> bool:
+    return bool(reader.wrapped("use_proxy_proto", False))
+
+
+@reads("envoy.config.listener.v3.Listener")
+def _is_for_datagrams(reader: Reader) -> bool:
+    """Whether it has been refused for its protocol: it needs no filter chain."""
+    address = reader.sub("address")
+    socket_address = address.sub("socket_address") if address is not None else None
+    return socket_address is not None and socket_address.is_settled("protocol")
 
 
 @reads("envoy.config.listener.v3.ListenerFilter")

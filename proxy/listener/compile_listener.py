@@ -31,6 +31,7 @@ def compile_listener(
     listener = Listener(name, places, dispatcher, reader.message)
     listener.backlog = reader.wrapped("tcp_backlog_size", 128)
     listener.reuse_port = reader.wrapped("enable_reuse_port", True)
+    reader.flag("reuse_port")  # as it was called before: true says what is so anyway, or is overruled
     listener.transparent = reader.wrapped("transparent", False)
     listener.freebind = reader.wrapped("freebind", False)
     listener.binds = _compile_binds(reader)
@@ -76,7 +77,8 @@ def _compile_places(reader: Reader) -> tuple[Place, ...]:
     """Where a listener listens; somewhere when it has no address and was refused."""
     address = reader.sub("address")
     if address is None:
-        reader.fail("address", "a listener needs an address")
+        if reader.type_name != LISTENER or not reader.has("internal_listener"):
+            reader.fail("address", "a listener needs an address")
         return (NOWHERE,)
     places = [compile_place(address)]
     if reader.type_name == LISTENER:

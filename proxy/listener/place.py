@@ -126,7 +126,8 @@ def _compile_socket_address(reader: Reader) -> Place:
     try:
         address = ip_address(ip)
     except ValueError:
-        reader.fail("address", f'"{ip}" is not an IP address; a listener needs one')
+        if not reader.has("resolver_name"):  # which is refused, and would make one of it
+            reader.fail("address", f'"{ip}" is not an IP address; a listener needs one')
         return NOWHERE
     if compat and not (
         isinstance(address, IPv6Address) and (address == IPv6Address("::") or address.ipv4_mapped)

@@ -64,7 +64,10 @@ def _compile_layer(reader: Reader, service_cluster: str, disk: Disk) -> Layer | 
         return AdminLayer(name)
     if kind is None:
         reader.fail("layer_specifier", "is required: one of static_layer, disk_layer, admin_layer")
-    reader.unsupported("rtds_layer", "runtime discovery (RTDS) needs xDS, which is not supported yet")
+    reader.unsupported(
+        "rtds_layer",
+        "runtime discovery (RTDS) is not supported; static_layer, disk_layer and admin_layer are",
+    )
     return None
 
 

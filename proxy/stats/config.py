@@ -175,7 +175,7 @@ def _compile_string_matcher(reader: Reader) -> Accepts:
     kind = reader.which("match_pattern") or ""
     if kind == "safe_regex":
         regex = reader.sub("safe_regex")
-        pattern = _compile_regex(regex, regex.text("regex")) if regex is not None else None
+        pattern = _compile_matcher_regex(regex) if regex is not None else None
         return _RegexMatcher(pattern) if pattern is not None else _accept_nothing
     ignore_case = reader.flag("ignore_case")
     if kind == "exact":
@@ -190,6 +190,29 @@ def _compile_string_matcher(reader: Reader) -> Accepts:
         reader.fail("", "one of exact, prefix, suffix, contains or safe_regex is required")
     reader.unsupported("custom", "is not supported for stat names")
     return _accept_nothing
+
+
+def _compile_matcher_regex(reader: Reader) -> Any:
+    """envoy.type.matcher.v3.RegexMatcher: a re2 pattern within the bound of google_re2 (deprecated), or None."""
+    pattern = _compile_regex(reader, reader.text("regex"))
+    engine = reader.sub("google_re2")
+    limit = engine.wrapped("max_program_size", None) if engine is not None else None
+    size = _program_size(reader.text("regex")) if pattern is not None and limit is not None else 0
+    if limit is not None and size > limit:
+        message = f"the regex has an RE2 program size of {size}, more than the {limit} allowed"
+        reader.fail("google_re2.max_program_size", message)
+        return None
+    return pattern
+
+
+def _program_size(regex: str) -> int:
+    """As Envoy counts: over bytes, not characters."""
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    size: int = re2.compile(regex.encode(), options).programsize
+    return size
 
 
 class _TextMatcher:

@@ -93,6 +93,8 @@ def _refuse_balancers(reader: Reader) -> None:
         return
     if name == _ELSEWHERE:
         reader.fail("lb_policy", f"{name} needs load_balancing_policy, which is missing")
+    elif name == _PROVIDED and _has_foreign_type(reader):
+        return  # which is refused; it may well provide one
     elif name == _PROVIDED:
         reader.fail("lb_policy", "cluster provided LB specified but the cluster did not provide one")
     elif name not in _POLICIES:
@@ -100,6 +102,13 @@ def _refuse_balancers(reader: Reader) -> None:
             "lb_policy", f"{name} is not supported yet; ROUND_ROBIN, LEAST_REQUEST and RANDOM are"
         )
         reader.settle("ring_hash_lb_config", "maglev_lb_config", "original_dst_lb_config")
+
+
+@reads("envoy.config.cluster.v3.Cluster")
+def _has_foreign_type(reader: Reader) -> bool:
+    """Whether cluster_type names something that has been refused."""
+    custom = reader.sub("cluster_type")
+    return custom is not None and custom.is_settled("")
 
 
 @reads("envoy.config.cluster.v3.Cluster.CommonLbConfig")
@@ -180,9 +189,9 @@ def _ignore_older_configs(reader: Reader, why: str) -> None:
 def _compile_typed_policy(
     reader: Reader, context: UpstreamContext
 ) -> tuple[Callable[[], LoadBalancer], bool]:
-    """The first policy of the list, and whether its panic finds no host. Envoy knows them all, so it would never come
-    to one after it."""
+    """The first policy of the list that Envoy knows, and whether its panic finds no host."""
     chosen: Reader | None = None
+    unknown = ""
     for entry in reader.each("policies"):
         if chosen is not None:
             entry.ignore("typed_extension_config", why="the policy before it is used")
@@ -194,13 +203,24 @@ def _compile_typed_policy(
         extension.text("name")  # the type decides; the name is for people
         config = extension.any("typed_config")
         if config is None:
+            if not extension.has("typed_config"):
+                untyped = context.registry.untyped("a load balancing policy", extension.text("name"))
+                extension.fail("typed_config", untyped)
             continue
-        chosen = config
         if not context.registry.has(config.type_name, LOAD_BALANCERS):
+            if config.type_name != config.message.DESCRIPTOR.full_name:  # a TypedStruct of no type of Envoy's
+                unknown = config.type_name
+                entry.ignore(
+                    "typed_extension_config", why="Envoy has no such policy either, and takes the next"
+                )
+                continue
             message = context.registry.unknown("load balancing policy", config.type_name, LOAD_BALANCERS)
             extension.unsupported("", message)
+        chosen = config
     if not reader.has("policies"):
         reader.fail("policies", "a load balancing policy is needed")
+    elif chosen is None and unknown:
+        reader.fail("policies", f"names no load balancing policy that Envoy has, only {unknown}")
     if chosen is None or not context.registry.has(chosen.type_name, LOAD_BALANCERS):
         return _factory(_POLICIES["ROUND_ROBIN"], None, context), False
     locality: Reader | None = None

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from proxy.api.reader import Reader
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-AUTO_NEEDS_ALPN: Final = "needs ALPN, and so TLS, which is not supported yet; write explicit_http_config"
+AUTO_NEEDS_ALPN: Final = (
+    "is not supported: a host's protocol is not negotiated (ALPN); write explicit_http_config"
+)
 
 _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 _PLAIN_HTTP1: Final = Http1Settings()
@@ -157,6 +159,7 @@ def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
     """What the codec is told besides the trailers."""
     if reader is None:
         return options
+    reader.ignore("allow_absolute_url", why="it is about what clients ask, and this is for hosts")
     settings = compile_spelling(reader, options.http1)
     absolute = reader.flag("send_fully_qualified_url")
     return options._replace(http1=replace(settings, send_fully_qualified_url=absolute))

@@ -368,6 +368,116 @@ _OTHERS = {
     "runtime without kind": "layered_runtime: {layers: [{name: a}]}\n",
     "listener without address": "static_resources: {listeners: [{name: l, filter_chains: [{}]}]}\n",
 }
+_STRUCT = f'"@type": {_URL}xds.type.v3.TypedStruct, type_url: {_URL}'
+_BALANCERS = "envoy.extensions.load_balancing_policies"
+
+
+def _policies(*inside: str) -> str:
+    """A load_balancing_policy of these typed configurations, in flow form."""
+    entries = ", ".join(f"{{typed_extension_config: {{name: x, typed_config: {{{one}}}}}}}" for one in inside)
+    return f"load_balancing_policy: {{policies: [{entries}]}}"
+
+
+def _listening(lines: str) -> str:
+    """A listener of exactly these lines."""
+    return "static_resources:\n  listeners:\n  - name: l\n" + _lines(lines, 4)
+
+
+def _filters(*filters: str) -> str:
+    """A connection manager with these http_filters, in flow form, in place of its own."""
+    text = manager("")
+    start, end = text.index("          http_filters:"), text.index("          route_config:")
+    return f"{text[:start]}          http_filters: [{', '.join(filters)}]\n{text[end:]}"
+
+
+_ROUTER = f"{_URL}envoy.extensions.filters.http.router.v3.Router"
+_PLACE = "address: {socket_address: {address: 127.0.0.1, port_value: 0}}"
+# What bootstraps that people have published hold (from Envoy's own repository, its documentation and others).
+_FOUND = {
+    "one choice of a typed policy": cluster(
+        _policies(f'"@type": {_URL}{_BALANCERS}.least_request.v3.LeastRequest, choice_count: 1')
+    ),
+    "one choice in a TypedStruct": cluster(
+        _policies(f"{_STRUCT}{_BALANCERS}.least_request.v3.LeastRequest, value: {{choice_count: 1}}")
+    ),
+    "a negative window of a typed policy": cluster(
+        _policies(
+            f'"@type": {_URL}{_BALANCERS}.round_robin.v3.RoundRobin, '
+            "slow_start_config: {slow_start_window: -1s}"
+        )
+    ),
+    "a policy that nobody has, and one that is there": cluster(
+        _policies(f"{_STRUCT}foo.Bar", f'"@type": {_URL}{_BALANCERS}.round_robin.v3.RoundRobin')
+    ),
+    "a policy that nobody has": cluster(_policies(f"{_STRUCT}foo.Bar")),
+    "a policy without a type": cluster(_policies("")),
+    "a cluster type that provides its balancer": (
+        cluster(
+            "lb_policy: CLUSTER_PROVIDED\ncluster_type: {name: x, typed_config: "
+            f'{{"@type": {_URL}envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig, '
+            "dns_cache_config: {name: d, dns_lookup_family: V4_ONLY}}}"
+        )
+    ),
+    "a cluster type that provides none": cluster(
+        "lb_policy: CLUSTER_PROVIDED\ncluster_type: {name: envoy.cluster.strict_dns}"
+    ),
+    "an empty typed_config": _filters("{name: envoy.filters.http.router, typed_config: {}}"),
+    "an old name alone": _filters("{name: envoy.router}"),
+    "a TypedStruct of no type": _filters(
+        f'{{name: envoy.filters.http.router, typed_config: {{"@type": {_URL}xds.type.v3.TypedStruct}}}}'
+    ),
+    "a type behind a slash": _filters(
+        '{name: r, typed_config: {"@type": /envoy.extensions.filters.http.router.v3.Router}}'
+    ),
+    "a type behind two": _filters(
+        '{name: r, typed_config: {"@type": //envoy.extensions.filters.http.router.v3.Router}}'
+    ),
+    "a listener of datagrams": _listening(
+        "address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 0}}\n"
+        f'listener_filters: [{{name: u, typed_config: {{"@type": {_URL}envoy.extensions.filters.udp.'
+        "udp_proxy.v3.UdpProxyConfig, stat_prefix: u, matcher: {on_no_match: {action: {name: r, typed_config: "
+        f'{{"@type": {_URL}envoy.extensions.filters.udp.udp_proxy.v3.Route, cluster: c}}}}}}}}}}]'
+    ),
+    "a listener of no filter chain": _listening(_PLACE),
+    "an internal listener": (
+        "bootstrap_extensions: [{name: i, typed_config: "
+        f'{{"@type": {_URL}envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}}}]\n'
+    )
+    + _listening(
+        "internal_listener: {}\n"
+        f'filter_chains: [{{filters: [{{name: e, typed_config: {{"@type": {_URL}envoy.extensions.filters.network.'
+        "echo.v3.Echo}}]}]"
+    ),
+    "reuse_port as it was called": _listening(
+        f"{_PLACE}\nreuse_port: true\nfilter_chains: [{{filters: [{{name: e, "
+        f'typed_config: {{"@type": {_URL}envoy.extensions.filters.network.echo.v3.Echo}}}}]}}]'
+    ),
+    "the PROXY protocol as it was asked for": _listening(
+        f"{_PLACE}\nfilter_chains: [{{use_proxy_proto: true, filters: [{{name: e, "
+        f'typed_config: {{"@type": {_URL}envoy.extensions.filters.network.echo.v3.Echo}}}}]}}]'
+    ),
+    "a server's options for hosts": cluster("http_protocol_options: {allow_absolute_url: true}"),
+    "a client's option for clients": manager("http_protocol_options: {send_fully_qualified_url: true}"),
+    "a regex engine in a stats matcher": (
+        "stats_config: {stats_matcher: {inclusion_list: {patterns: "
+        '[{safe_regex: {google_re2: {}, regex: "a.*b"}}]}}}\n'
+    ),
+} | {
+    f"every duration, {name}": cluster(line)
+    for name, line in {
+        "negative in nanos": "cleanup_interval: {seconds: 1, nanos: -5}",
+        "too many nanos": "cleanup_interval: {nanos: 1000000000}",
+        "the longest": "cleanup_interval: 9223372035s",
+        "longer than that": "cleanup_interval: 9223372036s",
+        "of a static cluster": "dns_refresh_rate: 9223372036s",
+        "that nobody reads": "common_lb_config: {update_merge_window: -1s}",
+        "in an Any": (
+            "typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: "
+            f'{{"@type": {_URL}{_HTTP_OPTIONS}, common_http_protocol_options: {{idle_timeout: 9223372036s}}, '
+            "explicit_http_config: {http_protocol_options: {}}}}"
+        ),
+    }.items()
+}
 _FOUR = "{address: 127.0.0.1, port_value: 0}"
 _SIX = "{address: '::1', port_value: 0}"
 
@@ -427,6 +537,7 @@ _GROUPS: tuple[tuple[str, dict[str, Case]], ...] = (
     ("manager", {k: Case("", manager(v)) for k, v in _MANAGERS.items()}),
     ("any", {k: Case("", options(v)) for k, v in _ANYS.items()}),
     ("other", {k: Case("", v) for k, v in _OTHERS.items()}),
+    ("found", {k: Case("", v) for k, v in _FOUND.items()}),
     ("json", {k: Case("", v, ".json") for k, v in _JSON.items()}),
 )
 CASES: dict[str, list[Case]] = {

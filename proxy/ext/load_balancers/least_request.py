@@ -86,7 +86,9 @@ class LeastRequest:
 def _compile(config: Reader) -> tuple[int, bool]:
     """choice_count, whether to look at all hosts."""
     choices = config.wrapped("choice_count", 2)
-    if choices < 2:
+    if not choices:
+        config.fail("choice_count", "must be at least 1: none would never choose a host")
+    elif choices < 2 and config.type_name != _MESSAGE:  # which Envoy does not hold against its rules
         config.fail("choice_count", "must be at least 2")
     full_scan = False
     if config.type_name == _MESSAGE:

@@ -582,6 +582,14 @@ SCENARIOS = [
         expect=told("reset", "reset"),
     ),
     Scenario(
+        name="proxy_protocol_refuses_by_its_old_name",
+        title="use_proxy_proto of a filter chain: a bad header, and none",
+        config=proxied(chain={"use_proxy_proto": True}),
+        drive=refused_clients,
+        upstreams={"up": SAYS_HELLO},
+        expect=told("reset", "reset"),
+    ),
+    Scenario(
         name="proxy_protocol_optional",
         title="proxy_protocol: allow_requests_without_proxy_protocol, disallowed_versions",
         config=proxied(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.api.errors import Errors
 from proxy.api.load import load_text
+from proxy.api.pool import new_message
 from proxy.api.reader import Reader, reads, unread
 from proxy.base.errors import ConfigRefused
 
@@ -171,9 +174,13 @@ def test_a_finding_may_leave_what_is_below_to_others() -> None:
 
 
 def test_a_negative_duration_is_a_finding() -> None:
-    route = reader("cluster: a\ntimeout: -1s", "envoy.config.route.v3.RouteAction")
+    message: Any = new_message("envoy.config.route.v3.RouteAction")
+    message.timeout.seconds = -1
+    route = Reader(message)
     assert route.seconds("timeout", 5.0) == 5.0
-    assert [str(one) for one in route.errors.findings] == ["c.yaml:2:1: timeout: must not be negative"]
+    assert [str(one) for one in route.errors.findings] == ["timeout: must not be negative"]
+    loaded = load_text("envoy.config.route.v3.RouteAction", "cluster: a\ntimeout: -1s", "c.yaml")
+    assert [str(one) for one in loaded.errors.findings] == ["c.yaml:2:1: timeout: must not be negative"]
 
 
 def settled(first: list[tuple[str, str]], later: list[tuple[str, str, str]]) -> list[str]:

@@ -87,6 +87,18 @@ def test_sarif_of_a_good_one_and_of_a_file_that_is_not_there(
     assert (code, json.loads(out)["runs"][0]["results"]) == (0, [])
 
 
+def test_a_node_may_be_named_beside_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("dynamic_resources: {lds_config: {path_config_source: {path: /dev/null}}}\n")
+    code, _, err = run(capsys, str(path))
+    assert code == 1
+    assert "give --service-node and --service-cluster" in err
+    code, _, err = run(
+        capsys, str(path), "--service-node", "n", "--service-cluster", "c", "--service-zone", "z"
+    )
+    assert (code, err) == (0, "")
+
+
 def test_json_without_a_file_or_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--config-yaml", "nod: {}", "--format", "json")
     assert code == 1
