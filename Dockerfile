@@ -11,9 +11,9 @@ ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS build
 ARG NATIVE=1
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-# gcc for the native build; nft and iptables make capture rules and come along into the image
+# gcc for the native build; nft, iptables and ip make capture rules and come along into the image
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev nftables iptables ca-certificates \
+    && apt-get install -y --no-install-recommends gcc libc6-dev nftables iptables iproute2 ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY constraints.txt pyproject.toml setup.py README.md LICENSE ./
@@ -26,7 +26,7 @@ COPY config/image config/image
 RUN python config/image/make_root.py --root /root-of-image --constraints constraints.txt \
     --requirement "$(echo /wheel/*.whl)[brotli,zstd,inject]" \
     --tool nft --tool iptables --tool ip6tables --tool iptables-restore --tool ip6tables-restore \
-    --tool iptables-save --tool ip6tables-save
+    --tool iptables-save --tool ip6tables-save --tool ip
 
 FROM ${PYTHON_IMAGE} AS debug
 RUN apt-get update \

@@ -6,12 +6,14 @@ import errno
 import os
 import select
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from proxy.capture.options import ANYTHING, of_family, split
+from proxy.capture.restore import group_number
 from proxy.network.original_dst import original_destination
 
 if TYPE_CHECKING:
@@ -51,7 +53,33 @@ def _outbound(options: CaptureOptions, version: int, port: int, timeout_s: float
         return Result(
             None, f"{where}: not tried, because this user is the proxy's own, which is never captured"
         )
+    left_alone = _left_alone(options, target)
+    if left_alone:
+        return Result(None, f"{where}: not tried, because {left_alone}")
     return _try(where, (target, port), version, options.proxy_port, timeout_s)
+
+
+def _left_alone(options: CaptureOptions, target: str) -> str:
+    """Why a connection of ours to ``target`` would rightly not be captured; "" where it is to be."""
+    group = str(os.getegid())
+    excluded = group in map(group_number, split(options.groups_exclude))
+    if excluded or (options.groups != ANYTHING and group not in map(group_number, split(options.groups))):
+        return f"connections of this group ({group}) are not to be captured"
+    for name in split(options.exclude_interfaces):
+        there = interface_to(target)
+        if there == name or (name.endswith("+") and there.startswith(name[:-1])):
+            return f"it would leave by {there}, which is not to be captured"
+    return ""
+
+
+def interface_to(target: str) -> str:
+    """By which interface this host would connect to an address, "" where nobody can say."""
+    try:
+        done = subprocess.run(["ip", "-o", "route", "get", target], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    words = done.stdout.split()
+    return words[words.index("dev") + 1] if "dev" in words[:-1] else ""
 
 
 def _inbound(options: CaptureOptions, version: int, port: int, timeout_s: float) -> Result:

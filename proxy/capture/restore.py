@@ -172,11 +172,11 @@ def _canonical_group(group: list[str]) -> str:
     elif flag.endswith("dports") or flag == "--ctstate":
         values = [",".join(sorted(value.split(","))) for value in values]
     elif flag.endswith("--gid-owner"):
-        values = [_gid(value) for value in values]
+        values = [group_number(value) for value in values]
     return " ".join([flag, *values])
 
 
-def _gid(name: str) -> str:
+def group_number(name: str) -> str:
     """A group's number: iptables-save knows only numbers."""
     if name.isdigit():
         return name

@@ -26,14 +26,27 @@ class CaptureFailed(Exception):
 
 
 def choose_backend() -> str:
-    """The first there is, but rather one that has rules of ours already. Raises CaptureFailed."""
+    """The first that works here, but rather one that has rules of ours already. Raises CaptureFailed."""
     there = [name for name in BACKENDS if shutil.which(name if name == NFT else f"{name}-restore")]
     if not there:
         raise CaptureFailed("there is neither iptables-restore nor nft on this system")
+    working: list[str] = []
+    failed: CaptureFailed | None = None
     for name in there:
-        if name != NFT and any(table.our_chains() for table in read_saved(name, 4).values()):
-            return name
-    return there[0]
+        try:
+            if has_rules(name):
+                return name
+            working.append(name)
+        except CaptureFailed as error:  # the program is there and the kernel's part is not
+            failed = failed or error
+    if failed is not None and not working:
+        raise failed
+    return working[0]
+
+
+def has_rules(backend: str) -> bool:
+    """Whether rules of ours stand there, of either IP version. Raises CaptureFailed."""
+    return any(clean_text(backend, version) for version in (4, 6))
 
 
 def read_saved(backend: str, version: int) -> Saved:
@@ -77,9 +90,9 @@ def clean(options: CaptureOptions, backend: str) -> bool:
 def clean_text(backend: str, version: int) -> str:
     """Input of the restore command that removes what is there; "" where nothing is. Raises CaptureFailed."""
     if backend == NFT:
-        listed = subprocess.run([NFT, "list", "tables"], capture_output=True, text=True, timeout=_TIMEOUT_S)
         family = "ip" if version == 4 else "ip6"
-        return nft.render_clean(version) if f"table {family} {nft.TABLE}\n" in listed.stdout else ""
+        listed = _run([NFT, "list", "tables"])
+        return nft.render_clean(version) if f"table {family} {nft.TABLE}\n" in listed else ""
     try:
         return restore.render_clean(read_saved(backend, version))
     except CaptureFailed:

@@ -50,7 +50,10 @@ class Net:
         self.serve(self.world, "80", "8443", "3306")
 
     def serve(self, where: Namespace, *ports: str) -> None:
-        process = where.popen([*PEER, "serve", *ports])
+        self.start(where, "serve", *ports)
+
+    def start(self, where: Namespace, *arguments: str, uid: int | None = None) -> None:
+        process = where.popen([*PEER, *arguments], uid=uid)
         self._stack.callback(process.wait)
         self._stack.callback(process.kill)
         assert process.stdout is not None
@@ -147,15 +150,22 @@ def test_tproxy_keeps_the_clients_address(backend: str):
     """And the destination is the socket's own: no NAT is asked."""
     with ExitStack() as stack:
         net = Net(stack, inbound="15006t")
-        use = ("--backend", backend, "-m", "TPROXY", "--ipv6", "off")
+        use = ("--backend", backend, "-m", "TPROXY")
         net.outrider("apply", *use)
         net.outrider("apply", *use)
         assert "traffic is captured" in net.outrider("check", *use)
-        answers = net.ask(net.world, APP_UID, (POD, 8080), (POD, 15020))
-        assert answers == [f"15006 {POD} 8080 {WORLD}", f"15020 {POD} 15020 {WORLD}"]
-        assert net.pod.run("ip", "rule").stdout.count("lookup 133") == 1
+        answers = net.ask(net.world, APP_UID, (POD, 8080), (POD, 15020), (POD6, 8080), (POD6, 15020))
+        assert answers == [
+            f"15006 {POD} 8080 {WORLD}",
+            f"15020 {POD} 15020 {WORLD}",
+            f"15006 {POD6} 8080 {WORLD6}",
+            f"15020 {POD6} 15020 {WORLD6}",
+        ]
+        for version in ("-4", "-6"):
+            assert net.pod.run("ip", version, "rule").stdout.count("lookup 133") == 1
         net.outrider("clean", *use)
-        assert "lookup 133" not in net.pod.run("ip", "rule").stdout
+        for version in ("-4", "-6"):
+            assert "lookup 133" not in net.pod.run("ip", version, "rule").stdout
         assert net.ask(net.world, APP_UID, (POD, 8080)) == [f"8080 {POD} 8080 {WORLD}"]
 
 
@@ -244,3 +254,69 @@ def test_dns_goes_to_the_resolver_beside_the_proxy(net: Net):
     net.serve(net.pod, "15053")
     net.outrider("apply", "--redirect-dns", "--capture-all-dns", "--ipv6", "off")
     assert arrived(net.ask(net.pod, APP_UID, ("192.0.2.53", 53))) == ["15053 192.0.2.53 53"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_names_are_resolved_through_the_resolver_beside_the_proxy(net: Net, backend: str):
+    """UDP: the application asks its name server and hears from it; the resolver, as the proxy's user, asks the server."""
+    server, server6 = WORLD, WORLD6
+    net.start(net.world, "names", "203.0.113.4")
+    net.start(net.pod, "resolver", "15053", server, uid=PROXY_UID)
+
+    def resolved(uid: int, *servers: str) -> list[str]:
+        return net.pod.run(*PEER, "resolve", *servers, uid=uid).stdout.splitlines()
+
+    assert resolved(APP_UID, server, "192.0.2.53") == ["203.0.113.4", "TimeoutError"]
+    use = ("--backend", backend, "--redirect-dns", "--capture-all-dns")
+    net.outrider("apply", *use)
+    for _ in range(3):  # a second question finds the first one's connection in conntrack
+        assert resolved(APP_UID, server, server6, "192.0.2.53") == ["203.0.113.5"] * 3
+        assert resolved(PROXY_UID, server, server6) == ["203.0.113.4"] * 2
+    net.outrider("clean", *use)
+    assert resolved(APP_UID, server) == ["203.0.113.4"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_to_be_left_alone_is_and_check_knows_it(net: Net, backend: str):
+    """Every option that takes something out or in, with connections; and none of them is called a failure."""
+    both = (WORLD, 80), ("192.0.2.9", 7)
+    escapes, captured = f"80 {WORLD} 80", f"15001 {WORLD} 80"
+    nowhere = "15001 192.0.2.9 7"
+    cases: list[tuple[tuple[str, ...], tuple, list[str]]] = [
+        (("-x", f"{WORLD}/32"), both, [escapes, nowhere]),
+        (("-i", "192.0.2.0/24"), both, [escapes, nowhere]),
+        (("-i", "192.0.2.0/24", "-q", "80"), both, [captured, nowhere]),
+        (("-i", f"{WORLD6}/128"), (*both[:1], (WORLD6, 80)), [escapes, f"15001 {WORLD6} 80"]),
+        (("-i", ""), both[:1], [escapes]),
+        (("-c", "eth0"), both[:1], [escapes]),
+        (("-c", "eth+"), both[:1], [escapes]),
+        (("--owner-groups-include", f"1000,{APP_UID}"), both, [captured, nowhere]),
+        (("--owner-groups-include", "1000"), both[:1], [escapes]),
+        (("--owner-groups-exclude", f"0,{APP_UID}"), both[:1], [escapes]),
+        (("-u", f"{PROXY_UID},{APP_UID}"), both[:1], [escapes]),
+    ]
+    for options, calls, expected in cases:
+        net.outrider("apply", "--backend", backend, *options)
+        assert arrived(net.ask(net.pod, APP_UID, *calls)) == expected, options
+        assert "traffic is captured" in net.outrider("check", "--backend", backend, *options), options
+    inbound: list[tuple[tuple[str, ...], list[str]]] = [
+        (("-b", "9999"), [f"8080 {POD} 8080", f"15006 {POD} 9999"]),
+        (("-b", ""), [f"8080 {POD} 8080", f"9999 {POD} 9999"]),
+        (("-d", "8080"), [f"8080 {POD} 8080", f"15006 {POD} 9999"]),
+        (("-c", "eth0"), [f"8080 {POD} 8080", f"9999 {POD} 9999"]),
+    ]
+    for options, expected in inbound:
+        net.outrider("apply", "--backend", backend, *options)
+        assert arrived(net.ask(net.world, APP_UID, (POD, 8080), (POD, 9999))) == expected, options
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rules_that_are_there_say_which_backend_is_meant(net: Net, backend: str):
+    net.outrider("apply", "--backend", backend)
+    assert "traffic is captured" in net.outrider("check")
+    net.outrider("apply", "-o", "77")
+    assert "77" in net.rules(backend)
+    assert (backend == "nft") is ("table ip outrider" in net.rules("nft"))
+    assert backend != "nft" or "ISTIO" not in net.rules("iptables-nft")
+    net.outrider("clean")
+    assert "ISTIO" not in net.rules(backend)

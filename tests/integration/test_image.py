@@ -32,6 +32,7 @@ TOOLS = (
     "ip6tables-restore",
     "iptables-save",
     "ip6tables-save",
+    "ip",  # the address that inbound IPv6 comes from, and TPROXY's routes
 )
 NONROOT = 65532
 WAIT_S = 30.0
@@ -189,9 +190,10 @@ class TestImage:
     def test_the_capture_rules_tools_run(self, image: Image) -> None:
         if shutil.which("nft") is None:
             pytest.skip("nft is not installed here")
-        found = [path for path in image.folder.rglob("nft") if path.is_file()]
-        code, out = image.run("/" + str(found[0].relative_to(image.folder)), "--version", user=0)
-        assert code == 0 and out.startswith("nftables")
+        for name, argument, said in (("nft", "--version", "nftables"), ("ip", "-Version", "ip utility")):
+            found = [path for path in image.folder.rglob(name) if path.is_file() and os.access(path, os.X_OK)]
+            code, out = image.run("/" + str(found[0].relative_to(image.folder)), argument, user=0)
+            assert code == 0 and out.startswith(said)
 
     def test_the_bill_of_materials(self, image: Image) -> None:
         bill = json.loads((image.folder / "usr/share/sbom/outrider.cdx.json").read_text())
