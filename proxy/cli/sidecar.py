@@ -17,6 +17,7 @@ from proxy.sidecar.settings import HELP, BadSettings, Settings, gather
 
 PODINFO = "/etc/podinfo"
 PROBERS = "OUTRIDER_APP_PROBERS"
+POD_IP = "INSTANCE_IP"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,17 +66,29 @@ def _read(folder: str, name: str) -> str:
         raise BadSettings([f"{folder}/{name}: {error.strerror}"]) from None
 
 
+def _bindable(sources: tuple[str, str]) -> tuple[str, str]:
+    """Those that this host has, others as "": ::6 comes with the capture rules, and without them no source is needed."""
+    import socket
+
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind((sources[1], 0))
+        except OSError:
+            return sources[0], ""
+    return sources
+
+
 def _add_probes(bootstrap: dict[str, Any], settings: Settings) -> None:
     """Probes of the application that the injection has rewritten to be asked here. Raises ValueError."""
     text = os.environ.get(PROBERS)
     holds = False
     if text:
-        from proxy.probes.config import add_probes, hold_readiness, read_probers
-        from proxy.sidecar.bootstrap import READINESS, READY
+        from proxy.probes.config import add_probes, hold_readiness, read_probers, target_of
+        from proxy.sidecar.bootstrap import READINESS, READY, SOURCES
 
-        probers = read_probers(text)
-        add_probes(bootstrap, probers, ipv6=settings.ipv6)
-        holds = settings.ready_with_app and hold_readiness(bootstrap, probers, READINESS, READY)
+        probers, target = read_probers(text), target_of(os.environ.get(POD_IP, ""), _bindable(SOURCES))
+        add_probes(bootstrap, probers, ipv6=settings.ipv6, target=target)
+        holds = settings.ready_with_app and hold_readiness(bootstrap, probers, READINESS, READY, target)
     if settings.ready_with_app and not holds:
         sys.stderr.write(
             f"outrider sidecar: warning: ready-with-app has no effect: {PROBERS} has no readiness probe\n"

@@ -20,10 +20,12 @@ AGENT = "kube-probe/outrider"
 
 
 class AppProbes:
-    """config: {"probers": by path}; what is no prober's path goes on (to a 404)."""
+    """config: {"probers": by path, "host", "source": of config.Target}; what is no prober's path goes on (to a 404)."""
 
     def __init__(self, config: dict[str, Any], context: FilterContext) -> None:
         self.probers: dict[str, dict[str, Any]] = config["probers"]
+        self.host: str = config["host"]
+        self.source: str = config["source"]
         self.context = context
         self.succeeded = context.counter("succeeded")
         self.failed = context.counter("failed")
@@ -54,7 +56,7 @@ class AppProbes:
         return await self._tcp(prober, prober["tcpSocket"])
 
     async def _http(self, prober: dict[str, Any], asked: dict[str, Any], agent: str) -> str:
-        authority = f"localhost:{int(asked['port'])}"
+        authority = self._authority(asked)
         fields = {"user-agent": agent, "accept": "*/*"}
         for one in asked.get("httpHeaders") or ():
             name, value = str(one.get("name", "")).lower(), str(one.get("value", ""))
@@ -82,15 +84,20 @@ class AppProbes:
             method="POST",
             headers={"content-type": "application/grpc", "te": "trailers"},
             body=b"\0" + len(message).to_bytes(4, "big") + message,
-            authority=f"localhost:{int(asked['port'])}",
+            authority=self._authority(asked),
             timeout_s=timeout_s(prober),
         )
         if answer.status != 200:
             return "the application did not answer"
         return "" if answer.body[5:].startswith(SERVING) else "the application does not say SERVING"
 
+    def _authority(self, asked: dict[str, Any]) -> str:
+        """As the kubelet names the pod."""
+        return f"[{self.host}]:{asked['port']}" if ":" in self.host else f"{self.host}:{asked['port']}"
+
     async def _tcp(self, prober: dict[str, Any], asked: dict[str, Any]) -> str:
-        opening = asyncio.open_connection("127.0.0.1", int(asked["port"]))
+        source = (self.source, 0) if self.source else None
+        opening = asyncio.open_connection(self.host, int(asked["port"]), local_addr=source)
         try:
             _, writer = await asyncio.wait_for(opening, timeout_s(prober))
         except (OSError, TimeoutError) as error:
@@ -100,7 +107,7 @@ class AppProbes:
 
 
 class HoldReadiness(AppProbes):
-    """config: {"probers": by path, "path": of the sidecar's own readiness}. That path goes on (to the sidecar's answer) only
+    """config: as above, and "path": of the sidecar's own readiness. That path goes on (to the sidecar's answer) only
     while every prober succeeds; all are asked at once."""
 
     def __init__(self, config: dict[str, Any], context: FilterContext) -> None:

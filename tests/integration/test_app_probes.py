@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -14,15 +15,15 @@ import grpc
 import pytest
 
 from proxy.inject.probes import rewrite
-from proxy.probes.config import add_probes, hold_readiness
-from proxy.sidecar.bootstrap import READINESS, READY, make_bootstrap
+from proxy.probes.config import add_probes, hold_readiness, read_probers, target_of
+from proxy.sidecar.bootstrap import READINESS, READY, SOURCES, make_bootstrap
 from proxy.sidecar.settings import Settings
 from tests.support.certs import Authority
 from tests.support.client import Response, get
 from tests.support.config import bootstrap
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
-from tests.support.upstream import Request, Steps, Upstream, reply
+from tests.support.upstream import HoldUntil, Request, Steps, Upstream, reply
 
 
 def application(got: Request) -> Steps:
@@ -190,3 +191,33 @@ def test_the_sidecar_is_ready_with_the_application(tmp_path: Path) -> None:
             assert get(settings.ready_port, f"{READY}?x=1").status == 503
             stats = proxy.admin("/stats?filter=readiness.python")[1]
             assert "app_probes.failed: 3\n" in stats and "app_probes.succeeded: 1\n" in stats
+
+
+def test_an_application_that_listens_at_the_pods_address_alone(tmp_path: Path) -> None:
+    """It is asked where the kubelet would ask, from the address that the capture rules leave alone. A hook may take its time."""
+    pod, listening, nobody = "127.0.0.9", free_port(), free_port()
+    done = threading.Event()
+
+    def answers(got: Request) -> Steps:
+        if got.path == "/bye":
+            threading.Timer(1.5, done.set).start()  # longer than a probe may take by default
+            return [HoldUntil(done), reply(200, b"")]
+        return [reply(200, b"")]
+
+    with Upstream(answers, host=pod) as upstream:
+        container = {
+            "name": "web",
+            "livenessProbe": {"httpGet": {"path": "/", "port": upstream.port}, "timeoutSeconds": 5},
+            "readinessProbe": {"tcpSocket": {"port": upstream.port}, "timeoutSeconds": 5},
+            "startupProbe": {"tcpSocket": {"port": nobody}, "timeoutSeconds": 5},
+            "lifecycle": {"preStop": {"httpGet": {"path": "/bye", "port": upstream.port}}},
+        }
+        probers = read_probers(json.dumps(rewrite(container)[0]))
+        config = bootstrap(free_port(), [], [])
+        add_probes(config, probers, listening, target=target_of(pod, SOURCES))
+        with Outrider(config, folder=tmp_path):
+            paths = [f"/app-health/web/{word}" for word in ("livez", "readyz", "startupz")]
+            found = [get(listening, path) for path in (*paths, "/app-lifecycle/web/prestopz")]
+        assert [one.status for one in found] == [200, 200, 503, 200], [one.body for one in found]
+        assert [one.one("host") for one in upstream.requests] == [f"{pod}:{upstream.port}"] * 2
+        assert upstream.peers == {SOURCES[0]}

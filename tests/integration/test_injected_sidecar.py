@@ -53,6 +53,8 @@ def test_the_sidecar_starts_with_what_it_is_given(
             sidecar.PODINFO
         ]
         variables = {one["name"]: one.get("value", f"some-{one['name'].lower()}") for one in container["env"]}
+        assert "INSTANCE_IP" in variables
+        variables["INSTANCE_IP"] = "10.9.0.7"
         with monkeypatch.context() as environment:
             for name, value in variables.items():
                 environment.setenv(name, value)

@@ -180,6 +180,19 @@ def test_a_loop_ends_at_once(world: World, port: str):
     )
 
 
+def test_probes_reach_the_application_and_not_the_sidecar(world: World):
+    """At the pod's own address, whatever TLS is demanded there; nothing of it is counted as traffic."""
+    before = [world.backend.stats()]
+    found = {}
+    with world.mesh.world.inside():
+        for which in ("livez", "readyz", "startupz"):
+            with closing(http.client.HTTPConnection(world.backend.ip, 15020, timeout=10)) as kubelet:
+                kubelet.request("GET", f"/app-health/app/{which}")
+                found[which] = kubelet.getresponse().status
+    assert found == {"livez": 200, "readyz": 200, "startupz": 503}
+    assert moved(before, [world.backend], *REQUESTS, *BYTES) == [(0, 0, 0, 0)]
+
+
 def test_a_pod_leaves(world: World):
     """Last: readiness says it, and the processes end with 0."""
     pod = world.backend

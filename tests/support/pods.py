@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = [sys.executable, "-P", str(ROOT / "tests" / "support" / "pod_app.py")]
 WORLD, WORLD6 = "10.9.0.1", "fd00:9::1"
 START_S = 40.0
+#: of the application, as the injection rewrites them
+PROBERS = {
+    "/app-health/app/livez": {"httpGet": {"path": "/", "port": 8080}, "timeoutSeconds": 5},
+    "/app-health/app/readyz": {"tcpSocket": {"port": 7000}, "timeoutSeconds": 5},
+    "/app-health/app/startupz": {"httpGet": {"path": "/", "port": 8081}, "timeoutSeconds": 5},
+}
 
 
 class Pod:
@@ -48,7 +55,9 @@ class Pod:
             "apply",
             *rules,
         )
-        self._spawn([*argv, "sidecar", "--service", self.name, "--ipv6", *flags], PROXY_UID, environment)
+        probed = {"INSTANCE_IP": self.ip, "OUTRIDER_APP_PROBERS": json.dumps(PROBERS)}
+        argv += ["sidecar", "--service", self.name, "--ipv6", *flags]
+        self._spawn(argv, PROXY_UID, {**environment, **probed})
 
     def _spawn(self, argv: list[str], uid: int, environment: dict[str, str]) -> None:
         with self._stderr.open("ab") as log, self.namespace.inside():

@@ -114,6 +114,7 @@ class Upstream(Closing):
         self.script = script
         self.requests: list[Request] = []
         self.connections = 0
+        self.peers: set[str] = set()  # addresses that have connected
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._closing = False
@@ -166,12 +167,13 @@ class Upstream(Closing):
     def _accept(self) -> None:
         while not self._closing:
             try:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
             except OSError:
                 return
             with self._changed:
                 number, self.connections = self.connections, self.connections + 1
                 self._open.add(sock)
+                self.peers.add(peer[0] if peer else "")
             thread = threading.Thread(target=self._serve, args=(sock, number), daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -11,7 +11,13 @@ from proxy.cli import run, sidecar
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in ("POD_NAME", "POD_NAMESPACE", "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "OUTRIDER_APP_PROBERS"):
+    for name in (
+        "POD_NAME",
+        "POD_NAMESPACE",
+        "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
+        "OUTRIDER_APP_PROBERS",
+        "INSTANCE_IP",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -51,6 +57,13 @@ def test_probes_that_the_injection_has_rewritten(capsys, monkeypatch, tmp_path):
     assert sidecar.main(flags) == 0
     names = [each["name"] for each in json.loads(capsys.readouterr().out)["static_resources"]["listeners"]]
     assert names == ["inbound", "outbound", "readiness", "metrics", "app_probes"]
+    monkeypatch.setenv("INSTANCE_IP", "10.9.0.7")
+    assert sidecar.main(flags) == 0
+    shown = capsys.readouterr().out
+    assert '"10.9.0.7"' in shown and '"127.0.0.6"' in shown
+    monkeypatch.setenv("INSTANCE_IP", "nowhere")
+    assert sidecar.main(flags) == 2
+    assert "'nowhere' is no address of a pod" in capsys.readouterr().err
     monkeypatch.setenv("OUTRIDER_APP_PROBERS", "{")
     assert sidecar.main(flags) == 2
     assert "OUTRIDER_APP_PROBERS is no JSON" in capsys.readouterr().err

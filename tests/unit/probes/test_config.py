@@ -7,7 +7,15 @@ import json
 import pytest
 
 from proxy.probes.app import varint
-from proxy.probes.config import BadProbers, add_probes, hold_readiness, read_probers
+from proxy.probes.config import (
+    LOOPBACK,
+    BadProbers,
+    Target,
+    add_probes,
+    hold_readiness,
+    read_probers,
+    target_of,
+)
 from proxy.sidecar.bootstrap import READINESS, READY, make_bootstrap
 from proxy.sidecar.settings import Settings
 
@@ -72,8 +80,43 @@ def test_only_readiness_probes_hold_readiness() -> None:
     assert hold_readiness(bootstrap, {**alive, **ready}, READINESS, READY)
     (listener,) = (one for one in bootstrap["static_resources"]["listeners"] if one["name"] == READINESS)
     first, last = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-    assert first["typed_config"]["config"] == {"probers": ready, "path": READY} and "router" in last["name"]
+    assert (
+        first["typed_config"]["config"]
+        == {"probers": ready, "path": READY, "host": "127.0.0.1", "source": ""}
+        and "router" in last["name"]
+    )
 
 
 def test_varint() -> None:
     assert [varint(number) for number in (0, 127, 128, 300)] == [b"\0", b"\x7f", b"\x80\x01", b"\xac\x02"]
+
+
+def test_where_the_application_is_asked() -> None:
+    sources = ("127.0.0.6", "::6")
+    assert target_of("", sources) == LOOPBACK == Target("127.0.0.1", "")
+    assert target_of("10.1.2.3", sources) == Target("10.1.2.3", "127.0.0.6")
+    assert target_of("fd00::7", sources) == Target("fd00::7", "::6")
+    with pytest.raises(BadProbers, match="'pod' is no address"):
+        target_of("pod", sources)
+
+
+def test_clusters_are_shared_and_give_the_slowest_its_time() -> None:
+    probers = {
+        "/app-health/web/livez": {"httpGet": {"port": 80}},
+        "/app-health/web/readyz": {"httpGet": {"port": 80}, "timeoutSeconds": 9},
+    }
+    bootstrap: dict[str, dict[str, list[dict[str, str]]]] = {}
+    add_probes(bootstrap, read_probers(json.dumps(probers)))
+    (cluster,) = bootstrap["static_resources"]["clusters"]
+    assert cluster["connect_timeout"] == "9s"
+
+
+def test_the_kubelet_waits_for_hooks() -> None:
+    text = json.dumps(
+        {
+            "/app-lifecycle/web/prestopz": {"httpGet": {"port": 80}},
+            "/app-health/web/livez": {"grpc": {"port": 80}},
+        }
+    )
+    hook, probe = read_probers(text).values()
+    assert hook["timeoutSeconds"] == 3600 and "timeoutSeconds" not in probe
