@@ -87,7 +87,8 @@ def _run(file: str, output: str | None, act: Callable[[Any], Any], done: str, qu
 
     name = "standard input" if file == "-" else file
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        # bytes: line ends stay as they are
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.ClickException(f"{name}: {error}") from None
     try:
@@ -102,7 +103,7 @@ def _run(file: str, output: str | None, act: Callable[[Any], Any], done: str, qu
     if output is None:
         sys.stdout.write(changed)
     else:
-        Path(output).write_text(changed, encoding="utf-8")
+        Path(output).write_bytes(changed.encode("utf-8"))
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 

@@ -17,6 +17,13 @@ OTHERS = {
     "kuma-sidecar": "Kuma",
     "consul-dataplane": "Consul",
 }
+#: the label or annotation by which a pod asks others' webhooks for a sidecar, and the values that do
+ASKS = {
+    "linkerd.io/inject": ("Linkerd", ("enabled", "ingress")),
+    "sidecar.istio.io/inject": ("Istio", ("true",)),
+    "kuma.io/sidecar-injection": ("Kuma", ("enabled", "true")),
+    "consul.hashicorp.com/connect-inject": ("Consul", ("true",)),
+}
 UID = 1337
 PORTS = {
     15000: "admin",
@@ -35,6 +42,16 @@ def wanted(workload: Workload, settings: Settings) -> str:
     if INJECT in labels:
         return checked(BY_FIELD["inject"], f"label {INJECT}", str(labels[INJECT]))
     return settings.inject
+
+
+def asks_for_another(workload: Workload) -> str:
+    """Of which mesh the pod will get another sidecar, and how it says so; "" where none."""
+    metadata = mapping(mapping(workload.pod).get("metadata"))
+    for name, (mesh, values) in ASKS.items():
+        for field in ("labels", "annotations"):
+            if str(mapping(metadata.get(field)).get(name, "")).lower() in values:
+                return f"asks for a sidecar of {mesh} ({name})"
+    return ""
 
 
 def refusal(workload: Workload, settings: Settings, native: bool) -> str:
@@ -105,17 +122,27 @@ def _refused_by_spec(spec: Any, settings: Settings) -> str:
         return f"runs on {system}; capture is for Linux"
     if not spec.get("containers"):
         return "has no containers"
-    if settings.interception != "none" and mapping(spec.get("securityContext")).get("runAsUser") == UID:
-        return f"runs as user {UID}, whose traffic is taken for the sidecar's own"
+    who = _runs_as(spec)
+    if settings.interception != "none" and who:
+        return f"runs as {who}, whose traffic is taken for the sidecar's own"
     return ""
+
+
+def _runs_as(what: Any) -> str:
+    """The sidecar's own user or group, where a pod or container runs as one of them: the capture rules go by both."""
+    context = mapping(what.get("securityContext"))
+    found = (
+        word for field, word in (("runAsUser", "user"), ("runAsGroup", "group")) if context.get(field) == UID
+    )
+    return next((f"{word} {UID}" for word in found), "")
 
 
 def _refused_by_container(spec: Any, settings: Settings) -> str:
     for _, container in containers(spec):
         name = container["name"]
-        user = mapping(container.get("securityContext")).get("runAsUser")
-        if user == UID and settings.interception != "none":
-            return f"runs container {name} as user {UID}, whose traffic is taken for the sidecar's own"
+        who = _runs_as(container)
+        if who and settings.interception != "none":
+            return f"runs container {name} as {who}, whose traffic is taken for the sidecar's own"
         for port in container.get("ports") or ():
             number = port["containerPort"]
             if number in PORTS:

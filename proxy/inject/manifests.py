@@ -18,6 +18,7 @@ from proxy.inject.workload import Workload, mapping, objects, workload_of
 
 MISSING = 'ruamel.yaml is not installed: pip install "outrider[inject]" (or the package ruamel.yaml)'
 MAX_BYTES = 64 * 1024 * 1024
+_BYTE_ORDER_MARK = "\ufeff"
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 #: the first key of a JSON text in lines of its own
 _INDENTED = re.compile(r'^(  |    )"', re.MULTILINE)
@@ -42,11 +43,19 @@ def change(text: str, act: Change) -> tuple[str, list[Outcome]]:
     """Let ``act`` see every workload of the text. Raises BadManifest."""
     if len(text) > MAX_BYTES:
         raise BadManifest(f"is larger than {MAX_BYTES >> 20} MiB")
+    if text.startswith(_BYTE_ORDER_MARK):
+        made, outcomes = change(text[1:], act)
+        return _BYTE_ORDER_MARK + made, outcomes
     if text.lstrip()[:1] == "{":
-        return _change_json(text, act)
-    outcomes: list[Outcome] = []
+        made, outcomes = _change_json(text, act)
+        return made if made == text else _with_line_ends_of(text, made), outcomes
+    outcomes = []
     parts = _split(text)
     return "".join([_change_yaml(part, line, act, outcomes) for part, line in parts]), outcomes
+
+
+def _with_line_ends_of(text: str, made: str) -> str:
+    return made.replace("\n", "\r\n") if "\r\n" in text else made
 
 
 def _change_json(text: str, act: Change) -> tuple[str, list[Outcome]]:
@@ -81,6 +90,10 @@ def _split(text: str) -> list[tuple[str, int]]:
 def _change_yaml(text: str, line: int, act: Change, outcomes: list[Outcome]) -> str:
     if "kind" not in text:
         return text
+    if "\r\n" in text:  # as Windows writes it: a changed document is written so again
+        unix = text.replace("\r\n", "\n")
+        made = _change_yaml(unix, line, act, outcomes)
+        return text if made == unix else _with_line_ends_of(text, made)
     head, body = _head(text)
     yaml = _yaml(body)
     try:

@@ -7,17 +7,27 @@ injection knows that nothing is to do, and taking out gives back what was there.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.inject import containers as made
-from proxy.inject.decide import CONTAINER, INIT_CONTAINER, containers, malformed, refusal, wanted
+from proxy.inject.decide import (
+    CONTAINER,
+    INIT_CONTAINER,
+    asks_for_another,
+    containers,
+    malformed,
+    refusal,
+    wanted,
+)
 from proxy.inject.probes import Original, restore, rewrite
 from proxy.inject.settings import SIDECAR, STATUS, BadSetting, Settings, merge, unknown
 from proxy.inject.workload import Object, Workload, mapping
 
 VERSION = 1
 NATIVE_FROM = (1, 29)
+#: a pod's terminationGracePeriodSeconds, and the sidecar's drain-time, where nobody says anything
+GRACE_S, DRAIN_S = 30, 25
 SCRAPE = {
     "prometheus.io/scrape": "true",
     "prometheus.io/port": str(made.METRICS_PORT),
@@ -73,11 +83,31 @@ def inject(workload: Workload, policy: Policy) -> Outcome:
         outcome.why = "is not to be injected" if want == "false" else "does not ask to be injected"
         return outcome
     native = policy.kubernetes >= NATIVE_FROM if settings.native == "auto" else settings.native == "true"
-    outcome.why = refusal(workload, settings, native)
+    other = asks_for_another(workload)
+    outcome.why = refusal(workload, settings, native) or ("" if want == "true" else other)
     if not outcome.why:
+        if other:
+            outcome.warnings.append(f"{other} as well: only one of them can capture its traffic")
+        settings = _with_time_to_drain(workload, settings, outcome)
         _put_in(workload, settings, native)
         outcome.changed = True
     return outcome
+
+
+def _with_time_to_drain(workload: Workload, settings: Settings, outcome: Outcome) -> Settings:
+    """The sidecar ends before Kubernetes kills the pod, and not sooner than need be: requests of a pod that has ten minutes
+    may take ten. Of a period that is not the usual it gets as much as its default is of that."""
+    given = mapping(mapping(workload.pod).get("spec")).get("terminationGracePeriodSeconds")
+    period_s = int(given) if isinstance(given, int) else GRACE_S
+    if settings.drain_time:
+        if int(settings.drain_time.removesuffix("s")) >= max(period_s, 1):
+            outcome.warnings.append(
+                f"drain-time {settings.drain_time} is cut short by terminationGracePeriodSeconds {period_s}"
+            )
+        return settings
+    if period_s == GRACE_S:
+        return settings
+    return replace(settings, drain_time=str(max(1, period_s * DRAIN_S // GRACE_S)))
 
 
 def _put_in(workload: Workload, settings: Settings, native: bool) -> None:

@@ -58,6 +58,9 @@ def answer(request: dict[str, Any], policy: Policy) -> Answer:
     if mapping(request.get("kind")).get("kind") != "Pod" or not isinstance(pod, dict):
         return Answer(response(uid), Outcome("?", why="is no pod"), "?")
     name = described(request, pod)
+    if request.get("operation", "CREATE") != "CREATE" or request.get("subResource"):
+        # of a pod that is there containers cannot be changed: a patch would have its update refused
+        return Answer(response(uid), Outcome("?", why="is not being created"), name)
     changed = deepcopy(pod)
     changed.setdefault("metadata", {})
     outcome = inject(workload(changed), policy)

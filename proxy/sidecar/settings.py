@@ -7,7 +7,7 @@ itself; ``proxy.cli.sidecar`` hands them in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -139,6 +139,8 @@ def gather(
         ):
             problems.append(f"annotation {key} is not known")
     settings = Settings(**{**found, **flags})  # type: ignore[arg-type]
+    if "drain_listen_s" not in {**found, **flags}:  # part of the drain time, however short
+        settings = replace(settings, drain_listen_s=min(settings.drain_listen_s, settings.drain_time_s / 2))
     problems += _problems(settings)
     if problems:
         raise BadSettings(problems)

@@ -35,6 +35,8 @@ def changed(text: str) -> str:
         "kind: Pod\napiVersion: v1\nspec: nothing\n",
         '{"kind": "Service",   "apiVersion": "v1"}',
         "a: |\n  ---\n  kind: Pod\n",
+        "# of Windows\r\nkind: Service\r\napiVersion: v1\r\n---\r\nkind: ConfigMap\napiVersion: v1\r\n",
+        "\ufeffkind: Service\napiVersion: v1\n",
     ],
 )
 def test_nothing_to_do_keeps_every_byte(text: str) -> None:
@@ -134,3 +136,26 @@ def test_the_commands_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     source.write_text("kind: [")
     assert main(["-f", str(source)]) == 1
     assert f"{source}: line 1" in capsys.readouterr().err
+
+
+def test_line_ends_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of Windows too, by the command too; each document has its own, and a byte order mark stays where it is."""
+    dos = POD.replace("\n", "\r\n")
+    service = "kind:   Service\napiVersion: v1\n"
+    text = f"\ufeff---\r\n{dos}---\n{service}"
+    source, target = tmp_path / "in.yaml", tmp_path / "out.yaml"
+    source.write_bytes(text.encode())
+    assert main(["-f", str(source), "-o", str(target)]) == 0
+    made = target.read_bytes().decode()
+    assert made.startswith("\ufeff---\r\napiVersion: v1\r\n") and made.endswith(f"---\n{service}")
+    pod = made.removesuffix(f"---\n{service}")
+    assert pod.count("\r\n") == pod.count("\n") > 50
+    assert main(["-f", str(target)]) == 0 and capsys.readouterr().out == made
+    assert main_uninject(["-f", str(target)]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_json_keeps_its_line_ends() -> None:
+    pod = {"kind": "Pod", "apiVersion": "v1", "spec": {"containers": [{"name": "a"}]}}
+    made = changed(json.dumps(pod, indent=2).replace("\n", "\r\n") + "\r\n")
+    assert made.count("\r\n") == made.count("\n") > 50

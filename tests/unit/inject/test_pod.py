@@ -81,6 +81,11 @@ def test_other_sidecars(name: str) -> None:
         ({"os": {"name": "windows"}}, "runs on windows"),
         ({"hostNetwork": True}, "hostNetwork"),
         ({"securityContext": {"runAsUser": 1337}}, "runs as user 1337"),
+        ({"securityContext": {"runAsUser": 1000, "runAsGroup": 1337}}, "runs as group 1337"),
+        (
+            {"containers": [{"name": "a", "securityContext": {"runAsGroup": 1337}}]},
+            "runs container a as group 1337",
+        ),
     ],
 )
 def test_left_alone(spec: dict[str, Any], said: str) -> None:
@@ -298,3 +303,56 @@ def test_a_status_that_nobody_wrote(change: dict[str, Any]) -> None:
     assert workload is not None
     outcome = uninject(workload)
     assert outcome.failed and not outcome.changed
+
+
+@pytest.mark.parametrize(
+    ("metadata", "mesh"),
+    [
+        ({"annotations": {"linkerd.io/inject": "enabled"}}, "Linkerd"),
+        ({"annotations": {"linkerd.io/inject": "ingress"}}, "Linkerd"),
+        ({"labels": {"sidecar.istio.io/inject": "true"}}, "Istio"),
+        ({"labels": {"kuma.io/sidecar-injection": "enabled"}}, "Kuma"),
+        ({"annotations": {"consul.hashicorp.com/connect-inject": "true"}}, "Consul"),
+    ],
+)
+def test_who_will_get_another_sidecar_is_left_alone_unless_it_asks_for_ours(
+    metadata: dict[str, Any], mesh: str
+) -> None:
+    manifest = pod(**deepcopy(metadata))
+    outcome = injected(manifest)
+    assert f"asks for a sidecar of {mesh}" in outcome.why and manifest == pod(**metadata)
+    labels = {**metadata.get("labels", {}), "sidecar.outrider/inject": "true"}
+    asked = injected(pod(**{**deepcopy(metadata), "labels": labels}))
+    assert asked.changed and mesh in asked.warnings[0]
+
+
+def test_who_refuses_another_sidecar_is_injected() -> None:
+    metadata = {"annotations": {"linkerd.io/inject": "disabled", "sidecar.istio.io/inject": "false"}}
+    assert injected(pod(**metadata)).changed
+
+
+@pytest.mark.parametrize(
+    ("period", "annotation", "given", "warned"),
+    [
+        (None, "", None, False),
+        (30, "", None, False),  # what Kubernetes writes itself
+        (600, "", "500", False),
+        (6, "", "5", False),
+        (0, "", "1", False),
+        (600, "7", "7", False),
+        (10, "25s", "25", True),
+        (None, "40", "40", True),
+        (60, "40", "40", False),
+    ],
+)
+def test_the_sidecar_drains_in_the_time_the_pod_has(
+    period: int | None, annotation: str, given: str | None, warned: bool
+) -> None:
+    annotations = {"sidecar.outrider/drain-time": annotation} if annotation else {}
+    manifest = pod(
+        {} if period is None else {"terminationGracePeriodSeconds": period}, annotations=annotations
+    )
+    outcome = injected(manifest)
+    args = manifest["spec"]["initContainers"][1]["args"]
+    assert (args[args.index("--drain-time") + 1] if "--drain-time" in args else None) == given
+    assert any("is cut short" in text for text in outcome.warnings) is warned

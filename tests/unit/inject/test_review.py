@@ -79,6 +79,22 @@ def test_what_is_no_pod_is_admitted() -> None:
         assert answer(asked, POLICY).body == response("u-1")
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"operation": "UPDATE"},
+        {"operation": "UPDATE", "subResource": "ephemeralcontainers"},
+        {"operation": "DELETE"},
+        {"operation": "CREATE", "subResource": "status"},
+    ],
+)
+def test_a_pod_that_is_there_is_not_patched(more: dict[str, Any]) -> None:
+    """Its containers cannot be changed any more: whoever updates it would be refused for our patch."""
+    made = answer(request(POD, **more), POLICY)
+    assert made.body == response("u-1") and made.outcome.why == "is not being created"
+    assert answer(request(POD, operation="CREATE", dryRun=True), POLICY).outcome.changed
+
+
 def test_mistakes_are_warned_of() -> None:
     pod = {
         **POD,

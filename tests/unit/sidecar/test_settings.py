@@ -64,3 +64,9 @@ def test_the_downward_api_escapes_like_go():
 def test_istios_variable_for_the_end():
     assert gather({}, {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}).exit_on_zero
     assert not gather({}, {"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "false"}).exit_on_zero
+
+
+def test_listening_while_draining_is_a_part_of_the_drain_time():
+    assert gather({"drain_time_s": 4.0}, {}).drain_listen_s == 2.0
+    assert gather({"drain_time_s": 40.0}, {}).drain_listen_s == 5.0
+    assert gather({"drain_time_s": 4.0, "drain_listen_s": 3.0}, {}).drain_listen_s == 3.0
