@@ -9,6 +9,8 @@ is answered.
     {"op": "serve"}           ->       {"counters": ...}; accepts no more, finishes what runs
                               <-       {"counters": what has been added since}, then the end
 
+Who is replaced in turn before its own predecessor has ended waits for that one's last counts and passes them on.
+
 A listening socket is one and the same in both: connections that wait in its queue are accepted by whoever comes first,
 and none is refused in between. A successor that fails before "serve" changes nothing.
 """
@@ -161,6 +163,11 @@ class Giver:
                 with suppress(FileNotFoundError):
                     os.unlink(self._path)
 
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether a successor serves, which waits for our last counts."""
+        return self._sent is not None
+
     def close(self) -> None:
         """The process ends: the successor gets what has been counted since."""
         self._stop_listening()
@@ -292,6 +299,11 @@ class Inherited:
         if not data or len(self._pending) > _MOST_BYTES:
             loop.remove_reader(self._peer.fileno())
             self._peer.close()
+
+    @property
+    def is_over(self) -> bool:
+        """The process before has told its last counts, or has died."""
+        return self._peer.fileno() < 0
 
     def _add(self, store: Store) -> None:
         line, _, self._pending = self._pending.partition(b"\n")

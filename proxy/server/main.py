@@ -27,7 +27,7 @@ from proxy.runtime.layers import DiskLayer
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
-from proxy.server.drain import Drain
+from proxy.server.drain import LAST_S, LOOK_S, Drain
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
@@ -268,6 +268,7 @@ class Server:
         parts.listeners.close()
         await self._send_last_spans()
         if self.giver is not None:
+            await self._hear_last_counts(self.giver)
             self.giver.close()
         if self.admin is not None:
             await self.admin.close()
@@ -283,6 +284,19 @@ class Server:
         self.dispatcher.flush()
         await asyncio.sleep(0)
         self.dispatcher.close()
+
+    async def _hear_last_counts(self, giver: Giver) -> None:
+        """The one before us may still be finishing, and what it counts would be lost with us. It ends when its drain time is
+        over."""
+        deadline = self.clock.monotonic() + self._options.drain_time_s + LAST_S
+        while (
+            giver.has_handed_over
+            and self.inherited is not None
+            and not self.inherited.is_over
+            and not self._signalled
+            and self.clock.monotonic() < deadline
+        ):
+            await asyncio.sleep(LOOK_S)
 
     async def _send_last_spans(self) -> None:
         for listener in self.parts.listeners.listeners:
