@@ -3,8 +3,8 @@
 Requests are read by messages.py, with h11. The first of them may be a plain GET of /ready, which is what is asked while
 a process starts: that one is answered without h11, whose import takes as long as a twentieth of the start.
 
-Bounds: one timer for everything (a request must be complete, and a reply must have been taken, within IDLE_S of the
-last one), replies wait while the client does not read.
+Bounds: one timer for everything (the next request must begin within the server's idle_s, and be complete within its
+request_s), replies wait while the client does not read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from proxy.admin.messages import Messages
     from proxy.admin.serving import HttpServer
 
-IDLE_S = 60.0
 #: GET /ready as probes and scripts ask; what bears on how a message is read or the connection goes on is no part of it
 _READY: Final = (
     rb"GET /ready HTTP/1\.1\r\n((?:(?!(?i:connection|content-length|expect|te|trailer|transfer-encoding|upgrade):)"
@@ -36,6 +35,7 @@ class AdminConnection(asyncio.Protocol):
         self.timer: asyncio.TimerHandle | None = None
         self.messages: Messages | None = None
         self.paused = False  # the client does not read: stop answering
+        self.asking = True  # a request has begun, or the first one is waited for
 
     @property
     def answers(self) -> bool:
@@ -57,13 +57,16 @@ class AdminConnection(asyncio.Protocol):
             return
         server.connections.add(self)
         server.stats.connected()
-        self.rearm()
+        self._rearm(server.request_s)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests; several may come at once."""
         self.server.stats.rx_bytes.value += len(data)
         if self.transport is None or self.transport.is_closing():
             return
+        if not self.asking:
+            self.asking = True
+            self._rearm(self.server.request_s)
         if self.messages is None and self._answer_ready(data):
             return
         self._read(data)
@@ -102,11 +105,10 @@ class AdminConnection(asyncio.Protocol):
 
     # -- what the messages need
 
-    def rearm(self) -> None:
-        """Count the time to the next request from now."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = asyncio.get_running_loop().call_later(IDLE_S, self._expire)
+    def await_next(self) -> None:
+        """A request has been answered: another may begin."""
+        self.asking = False
+        self._rearm(self.server.idle_s)
 
     def write(self, reply: bytes, status: int) -> None:
         """Write a reply, and count it."""
@@ -116,9 +118,14 @@ class AdminConnection(asyncio.Protocol):
             self.transport.write(reply)
 
     def close(self) -> None:
-        """Close once everything written is sent; IDLE_S bounds that too."""
+        """Close once everything written is sent; the timer bounds that too."""
         if self.transport is not None:
             self.transport.close()
+
+    def _rearm(self, limit_s: float) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = asyncio.get_running_loop().call_later(limit_s, self._expire)
 
     def _expire(self) -> None:
         self.server.stats.idle_timeout.value += 1
@@ -163,5 +170,5 @@ class AdminConnection(asyncio.Protocol):
         if found[2]:
             self.close()
         else:
-            self.rearm()
+            self.await_next()
         return True

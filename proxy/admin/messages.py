@@ -70,6 +70,10 @@ class Messages:
         self.began_at = self.server.clock.monotonic()
         self.server.stats.rq_total.value += 1
         self.server.stats.rq_active.value += 1
+        transport = self.connection.transport
+        if self.http.they_are_waiting_for_100_continue and transport is not None:
+            answer = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+            transport.write(self.http.send(answer) or b"")
 
     def _answer(self) -> None:
         assert self.request is not None, "h11 ends no message that it did not begin"
@@ -88,7 +92,7 @@ class Messages:
             self.connection.close()
         elif self.http.our_state is h11.DONE and self.http.their_state is h11.DONE:
             self.http.start_next_cycle()
-            self.connection.rearm()
+            self.connection.await_next()
 
     def _ask(self, request: Request) -> Reply:
         try:

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 100
 BODY_LIMIT = 64 * 1024
+IDLE_S = 60.0
 
 
 class HttpServer:
     """Serves one address.
 
     max_connections: further ones are closed at once and counted; body_limit: bytes of a request's body, more is a 413
+    idle_s: how long a connection waits for its next request; request_s: for a TLS handshake, for a first request, and from
+    a request's first byte to its last
     """
 
     def __init__(
@@ -36,11 +39,15 @@ class HttpServer:
         clock: Clock,
         max_connections: int = MAX_CONNECTIONS,
         body_limit: int = BODY_LIMIT,
+        idle_s: float = IDLE_S,
+        request_s: float = IDLE_S,
     ) -> None:
         self.stats = stats
         self.clock = clock
         self.max_connections = max_connections
         self.body_limit = body_limit
+        self.idle_s = idle_s
+        self.request_s = request_s
         self.access_logs: tuple[AccessLog, ...] = ()
         self.connections: set[AdminConnection] = set()
         self.stopped = False
@@ -59,12 +66,17 @@ class HttpServer:
         given: listens there already, for a process before us
         """
         loop = asyncio.get_running_loop()
+        limit_s = self.request_s if tls is not None else None
         if given is not None:
-            self._server = await loop.create_server(self._accept, sock=given, ssl=tls)
+            self._server = await loop.create_server(
+                self._accept, sock=given, ssl=tls, ssl_handshake_timeout=limit_s
+            )
         else:
             # A name that is a str is encoded as IDNA, whose tables would be imported for it.
             places: Any = [host.encode()] if host.isascii() else host
-            self._server = await loop.create_server(self._accept, places, port, reuse_address=True, ssl=tls)
+            self._server = await loop.create_server(
+                self._accept, places, port, reuse_address=True, ssl=tls, ssl_handshake_timeout=limit_s
+            )
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 

@@ -181,6 +181,8 @@ class Server:
     def hand_over(self) -> None:
         if self.admin is not None:
             self.admin.stop()  # at once: an answer of ours would show more than the successor was told of
+        if self.link is not None:
+            self.link.handed_over()
         if self._draining:
             return
         self._draining = True
@@ -422,7 +424,7 @@ async def serve(options: Options, loaded: Loaded) -> int:
     """From a loaded bootstrap to the end of the process; the exit code."""
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
-    if options.inherits:
+    if options.inherits and not (server.link is not None and server.link.resumes):
         server.inherited = _inherit(options)
     loaded.errors.settle(0)
     set_log_format(server.parts.log_format)

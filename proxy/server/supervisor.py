@@ -3,10 +3,11 @@
     supervisor --(descriptors: a socket pair, a memfd)--> worker
     {"sockets": ...} with what it keeps   ->    adopts them
                                           <-    {"sockets": ...} with all it listens on, once it serves
+                                          <-    a byte, once a successor (server.handover) serves in its place
     the memfd: the worker's counters, each second and before every answer that shows them
 
 The worker's end of the pair closes with the worker. A worker that has never served is not replaced: its successor would
-fail as well. One whose supervisor has gone ends.
+fail as well. Nor is one that has handed over: another process listens now, with a supervisor of its own perhaps. One whose supervisor has gone ends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.server.handover import Counts, Sockets, receive_sockets, send_sockets
@@ -87,6 +89,7 @@ class Supervisor:
         self._worker: subprocess.Popen[bytes] | None = None
         self._served = False
         self._stopping = False
+        self._handed_over = False
 
     def run(self) -> int:
         """Until told to stop, or a worker ends by itself with 0; the exit code."""
@@ -96,7 +99,7 @@ class Supervisor:
         while True:
             began = self._clock()
             code = self._life()
-            if self._stopping or not code or not self._served:
+            if self._stopping or self._handed_over or not code or not self._served:
                 return code if code >= 0 else 128 - code
             at_once = 0 if self._clock() - began > _WELL_S else at_once + 1
             pause_s = _BACK_OFF_S[min(at_once, len(_BACK_OFF_S)) - 1] if at_once else 0.0
@@ -125,7 +128,8 @@ class Supervisor:
             try:
                 send_sockets(ours, [(*key, each) for key, each in self._kept.items()])
                 self._keep(receive_sockets(ours, b"")[0])
-                ours.recv(1)  # until it ends
+                if ours.recv(1):  # else it has ended
+                    self._let_go()
             except EOFError:
                 log.debug("a worker has ended without ever serving")
             except (
@@ -136,6 +140,13 @@ class Supervisor:
             ) as error:  # the latter: what is no list of sockets
                 log.warning("a worker: %s", error)
             return self._worker.wait()
+
+    def _let_go(self) -> None:
+        """Somebody else listens: a port that he has closed must not stay open here."""
+        self._handed_over = True
+        for each in self._kept.values():
+            each.close()
+        self._kept = {}
 
     def _keep(self, sockets: dict[tuple[str, str], socket.socket]) -> None:
         for old in self._kept.values():
@@ -162,6 +173,7 @@ class Link:
         except EOFError:
             raise OSError("the supervisor has gone") from None
         self._too_long = False
+        self.resumes = bool(self._sockets or self._memory.read())  # there was a worker before this one
 
     def take(self, listener: str, place: str) -> socket.socket | None:
         """As ``handover.Inherited.take``."""
@@ -185,6 +197,11 @@ class Link:
     def _gone(self, loop: asyncio.AbstractEventLoop, on_gone: Callable[[], None]) -> None:
         loop.remove_reader(self._peer.fileno())
         on_gone()
+
+    def handed_over(self) -> None:
+        """A successor serves: this worker is not to be replaced."""
+        with suppress(OSError):  # the supervisor has gone, and so shall we
+            self._peer.send(b".")
 
     def keep(self, store: Store) -> None:
         """What has been counted, for the one after us."""

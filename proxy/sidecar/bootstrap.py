@@ -198,8 +198,8 @@ def _tcp_proxy(cluster: str) -> Config:
     )
 
 
-def _router() -> Config:
-    return _typed("envoy.filters.http.router", "filters.http.router.v3.Router")
+def _router(**config: Any) -> Config:
+    return _typed("envoy.filters.http.router", "filters.http.router.v3.Router", **config)
 
 
 def _manager(name: str, cluster: str, settings: Settings) -> Config:
@@ -223,7 +223,7 @@ def _manager(name: str, cluster: str, settings: Settings) -> Config:
                 {"name": name, "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": action}]}
             ],
         },
-        "http_filters": [_router()],
+        "http_filters": [_router(suppress_envoy_headers=True)],
     }
     if settings.zipkin or settings.otlp:
         config["tracing"] = _tracing(settings)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 #: a pod's manifest is at most 1.5 MiB in etcd; an update's review has it twice
 REVIEW_BYTES = 8 * 1024 * 1024
+#: API servers have a connection for each review that runs; strangers may have the others, but not for long
+MAX_CONNECTIONS = 1000
+REQUEST_S = 10.0
+#: longer than an API server keeps a connection that it does not use (90 s in Go): it never writes to one that we close
+IDLE_S = 120.0
 PATH = "/inject"
 MAX_MESSAGE = 1000
 
@@ -50,7 +55,14 @@ class ReviewServer(HttpServer):
     """POST /inject: an AdmissionReview, answered with another."""
 
     def __init__(self, options: WebhookOptions, store: Store, clock: Clock, stats: WebhookStats) -> None:
-        super().__init__(AdminStats(store, "webhook"), clock, body_limit=REVIEW_BYTES)
+        super().__init__(
+            AdminStats(store, "webhook"),
+            clock,
+            max_connections=MAX_CONNECTIONS,
+            body_limit=REVIEW_BYTES,
+            idle_s=IDLE_S,
+            request_s=REQUEST_S,
+        )
         self.options = options
         self.counts = stats
 

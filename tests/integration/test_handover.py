@@ -86,8 +86,7 @@ def test_what_runs_is_finished_by_the_old_one(start_outrider, simple, port, upst
 def test_what_the_first_counts_reaches_the_third(start_outrider, simple, port, upstream, socket_path):
     """Upgraded twice while the first still finishes a request: the second waits for its counts, and passes them on."""
     first = generation(start_outrider, simple, socket_path, 0, "--drain-time-s", "30")
-    hold = HoldUntil(threading.Event())
-    upstream.script = [hold, Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]
+    upstream.script = [Hold(), Send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]
     with Client(port) as slow:
         slow.send(request("GET", "/"))
         upstream.wait_for(1)
@@ -97,7 +96,7 @@ def test_what_the_first_counts_reaches_the_third(start_outrider, simple, port, u
         handed_over(second)
         assert third.stats()[TOTAL] == 1 and "http.front.downstream_rq_2xx" not in third.stats("?usedonly")
         assert first.process.poll() is None and second.process.poll() is None
-        hold.let_go.set()
+        upstream.let_go()
         assert slow.read().body == b"ok"
     assert first.wait(10) == 0 and second.wait(10) == 0
     assert third.wait_for_stat("http.front.downstream_rq_2xx", 1) == third.stats()[TOTAL] == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -178,6 +180,44 @@ def test_a_loop_ends_at_once(world: World, port: str):
     assert world.frontend.stats()["cluster.BlackHoleCluster.upstream_cx_none_healthy"] > before.get(
         "cluster.BlackHoleCluster.upstream_cx_none_healthy", 0
     )
+
+
+def test_the_application_and_its_client_see_no_more_than_is_documented(world: World):
+    """What a server of our own, in the pod, reads and is answered with: bytes, through the inbound sidecar."""
+    if world.secure:
+        pytest.skip("the client is no sidecar")
+    pod, seen = world.frontend, []
+    asked = "GET /a//b/../c%2f?x=1 HTTP/1.1\r\nhost: Web:8099\r\nuser-agent: me\r\nx-forwarded-for: 1.2.3.4\r\nx_odd: 1\r\n\r\n"
+    with pod.namespace.inside():
+        listener = socket.create_server((pod.ip, 8099))
+
+    def serve() -> None:
+        with listener.accept()[0] as sock:
+            seen.append(sock.recv(65536).decode())
+            sock.sendall(b"HTTP/1.1 200 OK\r\nserver: mine\r\ncontent-length: 2\r\n\r\nhi")
+
+    with closing(listener):
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with world.mesh.world.inside():
+            client = socket.create_connection((pod.ip, 8099), timeout=10)
+        with client:
+            client.sendall(asked.encode())
+            answer = client.recv(65536).decode()
+        thread.join(10)
+    heads = [text.partition("\r\n\r\n")[0].split("\r\n") for text in (asked, seen[0], answer)]
+    added = {line.partition(":")[0] for line in set(heads[1]) - set(heads[0])}
+    assert set(heads[0]) <= set(heads[1])
+    assert added == {
+        "x-request-id",
+        "x-forwarded-proto",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-sampled",
+        "traceparent",
+    }
+    assert {line.partition(":")[0] for line in heads[2][1:]} == {"server", "content-length", "date"}
+    assert "server: mine" in heads[2]
 
 
 def test_probes_reach_the_application_and_not_the_sidecar(world: World):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from tests.support.client import Client, get, request
 from tests.support.messages import Closed
+from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
 from tests.support.upstream import Stall, reply
 
@@ -149,3 +152,49 @@ def test_quitquitquit_is_the_end(start_outrider, simple, port):
     proxy = start_outrider(simple, "--supervise")
     assert proxy.admin("/quitquitquit", "POST")[0] == 200
     assert proxy.wait(10) == 0
+
+
+def test_an_upgrade_between_supervisors(start_outrider, simple, port, upstream, tmp_path):
+    """The old worker is not replaced when it dies while it finishes, the new one is: it does not ask for its predecessor
+    again. A port that only the old one had is closed, by its supervisor too."""
+    path = ("--socket-path", str(tmp_path / "upgrade"), "--supervise", "--drain-time-s", "30")
+    gone = free_port()
+    more = json.loads(json.dumps(simple))
+    listener = json.loads(json.dumps(simple["static_resources"]["listeners"][0]))
+    listener["name"] = "gone"
+    listener["address"]["socket_address"]["port_value"] = gone
+    more["static_resources"]["listeners"].append(listener)
+    old = start_outrider(more, "--restart-epoch", "0", *path)
+    assert get(gone).status == 200
+    upstream.script = lambda each: [Stall()] if each.path == "/stuck" else [reply()]
+    with Client(port) as stuck:
+        stuck.send(request("GET", "/stuck"))
+        upstream.wait_for(2)
+        new = start_outrider(simple, "--restart-epoch", "1", *path)
+        deadline = time.monotonic() + 20
+        while "a successor serves" not in old.output():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        while is_open(gone):
+            assert time.monotonic() < deadline, "the old supervisor holds on to it"
+            time.sleep(0.02)
+        os.kill(worker_of(old), signal.SIGKILL)
+        assert old.wait(10) == 128 + signal.SIGKILL
+        assert "replaced" not in old.output()
+        seen = new.stats()[TOTAL]
+        first = worker_of(new)
+        os.kill(first, signal.SIGKILL)
+        assert worker_of(new, but=first) != first
+        assert fates(port, CALLERS) == ["200"] * CALLERS
+    assert new.stats()[TOTAL] >= seen + CALLERS
+    third = start_outrider(simple, "--restart-epoch", "2", *path)
+    assert new.wait(20) == 0 and get(port).status == 200
+    assert third.stats()[TOTAL] >= seen + CALLERS + 1
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -193,6 +194,40 @@ def test_bad_requests(webhook: Webhook) -> None:
     assert webhook.ask(b" " * (9 * 1024 * 1024))[0] == 413
     assert webhook.count("bad_reviews") == before + 1
     assert "patch" in webhook.review(template("redis.yaml")), "and it goes on"
+
+
+def test_connections_that_say_nothing_keep_nobody_out(webhook: Webhook) -> None:
+    """More than the admin interface would take, in the middle of a handshake and of a request."""
+    context, opened = webhook.context(), []
+    try:
+        for at in range(240):
+            opened.append(socket.create_connection(("127.0.0.1", webhook.reviews), timeout=10))
+            if at % 2:
+                opened[-1] = context.wrap_socket(opened[-1], server_hostname="localhost")
+                opened[-1].sendall(b"POST /inject HTTP/1.1\r\nhost: a\r\ncontent-length: 9999\r\n\r\n{")
+        assert "patch" in webhook.review(template("redis.yaml"))
+    finally:
+        for each in opened:
+            each.close()
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(webhook: Webhook) -> None:
+    body = json.dumps(review(template("redis.yaml"))).encode()
+    head = f"POST /inject HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
+    raw = socket.create_connection(("127.0.0.1", webhook.reviews), timeout=10)
+    with webhook.context().wrap_socket(raw, server_hostname="localhost") as sock:
+        sock.sendall(head.encode())
+        assert sock.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n")
+        sock.sendall(body)
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_pod_that_is_updated_is_not_patched(webhook: Webhook) -> None:
+    pod = template("redis.yaml")
+    for more in ({"operation": "UPDATE", "oldObject": pod}, {"subResource": "ephemeralcontainers"}):
+        told = webhook.review(pod, **more)
+        assert told["allowed"] and "patch" not in told
+    assert "patch" in webhook.review(pod, dryRun=True)
 
 
 def test_health_and_metrics(webhook: Webhook) -> None:

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.admin.connection import IDLE_S, AdminConnection
+from proxy.admin.connection import AdminConnection
 from proxy.admin.messages import HEAD_LIMIT
 from proxy.admin.server import AdminServer
-from proxy.admin.serving import BODY_LIMIT
+from proxy.admin.serving import BODY_LIMIT, IDLE_S
 from tests.unit.admin.fake import FakeState
 
 
@@ -266,6 +266,31 @@ def test_too_many_connections() -> None:
         assert not transport.aborted
 
     talk(script, max_connections=1)
+
+
+def test_a_request_has_its_own_time() -> None:
+    """However long a connection may wait for it."""
+
+    def script(it: Talk) -> None:
+        it.server.idle_s, it.server.request_s = 500.0, 7.0
+        connection, _ = it.connect()
+        loop = asyncio.get_running_loop()
+
+        def left() -> float:
+            assert connection.timer is not None
+            return connection.timer.when() - loop.time()
+
+        assert left() == pytest.approx(7, abs=1)
+        connection.data_received(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert left() == pytest.approx(500, abs=1)
+        connection.data_received(b"GET /ready HTTP/1.1\r\n")
+        began = connection.timer
+        assert left() == pytest.approx(7, abs=1)
+        connection.data_received(b"host: localhost\r\n")
+        assert connection.timer is began
+        connection.connection_lost(None)
+
+    talk(script)
 
 
 def test_idle_connections_end() -> None:
