@@ -140,7 +140,9 @@ def gather(
             problems.append(f"annotation {key} is not known")
     settings = Settings(**{**found, **flags})  # type: ignore[arg-type]
     if "drain_listen_s" not in {**found, **flags}:  # part of the drain time, however short
-        settings = replace(settings, drain_listen_s=min(settings.drain_listen_s, settings.drain_time_s / 2))
+        settings = replace(
+            settings, drain_listen_s=min(settings.drain_listen_s, settings.drain_time_s * 0.75)
+        )
     problems += _problems(settings)
     if problems:
         raise BadSettings(problems)

@@ -201,16 +201,29 @@ def test_applied_twice_is_applied_once_and_other_options_leave_nothing_behind(ne
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_nothing_escapes_while_rules_are_applied_again(net: Net, backend: str):
-    net.outrider("apply", "--backend", backend, "--ipv6", "off")
-    client = net.pod.popen([*PEER, "loop", WORLD, "80", "2.5"], uid=APP_UID)
+    """Either way, either IP version, while rules and whole tables come and go."""
+    net.outrider("apply", "--backend", backend)
+    loops = [
+        (net.pod.popen([*PEER, "loop", WORLD, "80", "2.5"], uid=APP_UID), "15001"),
+        (net.pod.popen([*PEER, "loop", WORLD6, "80", "2.5"], uid=APP_UID), "15001"),
+        (net.world.popen([*PEER, "loop", POD, "8080", "2.5"]), "15006"),
+        (net.world.popen([*PEER, "loop", POD6, "8080", "2.5"]), "15006"),
+    ]
     try:
-        for port in ("1", "2", "3", "4"):  # other rules each time
-            net.outrider("apply", "--backend", backend, "--ipv6", "off", "-o", port)
-        answers = json.loads(client.communicate(timeout=30)[0])
+        for more in (
+            ["-c", "eth9"],
+            ["--redirect-dns", "--capture-all-dns"],
+            ["-d", "1"],
+            ["-x", "203.0.113.0/24"],
+        ):
+            net.outrider("apply", "--backend", backend, *more)
+        for client, port in loops:
+            answers = json.loads(client.communicate(timeout=30)[0])
+            assert set(answers) == {port} and answers[port] > 50
     finally:
-        client.kill()
-        client.wait()
-    assert set(answers) == {"15001"} and answers["15001"] > 50
+        for client, _ in loops:
+            client.kill()
+            client.wait()
 
 
 def test_rules_of_others_stay(net: Net):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from proxy.cli import run, sidecar
+from proxy.sidecar.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +88,31 @@ def test_what_is_wrong_is_said(capsys, ran):
     error = capsys.readouterr().err
     assert "sampling 101 is not a percentage" in error and "zipkin: 'z' is not a URL" in error
     assert not ran
+
+
+#: what makes sense where a number or a word does not
+MADE_UP = {"zipkin": "http://z:1", "otlp": "http://o:1", "tcp_ports": "25,3306", "tls_ranges": "10.0.0.0/8"}
+TLS = ("tls_cert", "tls_key", "tls_ca")
+
+
+@pytest.mark.parametrize(("at", "name"), list(enumerate(field.name for field in fields(Settings))))
+def test_every_setting_is_a_flag_a_variable_and_an_annotation(at, name, monkeypatch, tmp_path):
+    """As docs/sidecar.md has them, and it has all of them."""
+    kind = type(getattr(Settings(), name))
+    text = MADE_UP.get(name, {int: str(2000 + at), float: "3", bool: "true", str: "x"}[kind])
+    called = name.replace("_", "-").removesuffix("-s")
+    document = (Path(__file__).parents[3] / "docs" / "sidecar.md").read_text()
+    assert f"`{called}`" in document.partition("### Probes")[0]
+    others = [each for each in TLS if name.startswith("tls") and each != name]
+    argv = ["--podinfo", str(tmp_path), *(f"--{each.replace('_', '-')}=f" for each in others)]
+
+    def read(*more: str) -> object:
+        return getattr(sidecar.settings_of(sidecar.parser().parse_args([*argv, *more])), name)
+
+    given = read(f"--{called}", *([] if kind is bool else [text]))
+    (tmp_path / "annotations").write_text(f'sidecar.outrider/{called}="{text}"\n')
+    noted = read()
+    (tmp_path / "annotations").write_text("")
+    monkeypatch.setenv("OUTRIDER_SIDECAR_" + called.upper().replace("-", "_"), text)
+    assert given == noted == read() == (text == "true" if kind is bool else kind(text))
+    assert given != getattr(Settings(), name)

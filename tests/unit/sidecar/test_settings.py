@@ -67,6 +67,6 @@ def test_istios_variable_for_the_end():
 
 
 def test_listening_while_draining_is_a_part_of_the_drain_time():
-    assert gather({"drain_time_s": 4.0}, {}).drain_listen_s == 2.0
+    assert gather({"drain_time_s": 4.0}, {}).drain_listen_s == 3.0
     assert gather({"drain_time_s": 40.0}, {}).drain_listen_s == 5.0
-    assert gather({"drain_time_s": 4.0, "drain_listen_s": 3.0}, {}).drain_listen_s == 3.0
+    assert gather({"drain_time_s": 4.0, "drain_listen_s": 4.0}, {}).drain_listen_s == 4.0
