@@ -1,4 +1,4 @@
-"""The modules of a built package: from one archive, and the compiled ones from one library (docs/decisions/0011).
+"""The modules of a built package: from one archive, and the compiled ones from one library (docs/decisions/0012).
 
 A start imports three hundred modules. Looking for each in the folders of sys.path, and opening a file for each, costs
 as much as most of them do; setup.py puts all of them into one file beside the package, and every start function of

@@ -23,7 +23,7 @@ from tests.support.client import Response, get
 from tests.support.config import bootstrap
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
-from tests.support.upstream import HoldUntil, Request, Steps, Upstream, reply
+from tests.support.upstream import Hold, Request, Steps, Upstream, reply
 
 
 def application(got: Request) -> Steps:
@@ -196,12 +196,11 @@ def test_the_sidecar_is_ready_with_the_application(tmp_path: Path) -> None:
 def test_an_application_that_listens_at_the_pods_address_alone(tmp_path: Path) -> None:
     """It is asked where the kubelet would ask, from the address that the capture rules leave alone. A hook may take its time."""
     pod, listening, nobody = "127.0.0.9", free_port(), free_port()
-    done = threading.Event()
 
     def answers(got: Request) -> Steps:
         if got.path == "/bye":
-            threading.Timer(1.5, done.set).start()  # longer than a probe may take by default
-            return [HoldUntil(done), reply(200, b"")]
+            threading.Timer(1.5, upstream.let_go).start()  # longer than a probe may take by default
+            return [Hold(), reply(200, b"")]
         return [reply(200, b"")]
 
     with Upstream(answers, host=pod) as upstream:
