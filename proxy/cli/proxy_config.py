@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 KINDS = ("bootstrap", "clusters", "endpoints", "listeners", "routes", "secrets")
 #: istioctl's other names of the views
-SHORT = {"cluster": "clusters", "c": "clusters", "endpoint": "endpoints", "ep": "endpoints", "b": "bootstrap"}
-SHORT |= {
+SHORT = {
+    "b": "bootstrap",
+    "cluster": "clusters",
+    "c": "clusters",
+    "endpoint": "endpoints",
+    "ep": "endpoints",
     "listener": "listeners",
     "l": "listeners",
     "route": "routes",

@@ -34,9 +34,8 @@ class RouteStats(VirtualHostStats):
         tries = stream.attempt_count
         retry = stream.retry
         sent = tries - (0 if stream.upstream_tx_start_at else 1) - (retry.unsent if retry is not None else 0)
-        self.rq_total.value += (
-            sent - 1
-        )  # the request itself has been counted: Envoy counts tries that were sent
+        # the request itself has been counted: Envoy counts tries that were sent
+        self.rq_total.value += sent - 1
         self.retry.value += max(tries - 1, 0)
         if stream.details == b"response_timeout":
             self.timeout.value += 1

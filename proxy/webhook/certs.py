@@ -34,9 +34,9 @@ class Made:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in zip(FILES, (self.authority, self.certificate, self.key), strict=True):
             temporary = folder / f".{name}.new"
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if name == "tls.key" else 0o644
-            )
+            temporary.unlink(missing_ok=True)  # one that is there has its own mode, or is somebody's link
+            mode = 0o600 if name == "tls.key" else 0o644
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             temporary.rename(folder / name)

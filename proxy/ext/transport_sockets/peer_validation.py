@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -44,6 +45,9 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
         if len(each) != 64 or set(each) - set("0123456789abcdef"):
             reader.fail("verify_certificate_hash", f"{each} is no SHA-256 in hex")
     spki = frozenset(str(each) for each in reader.values("verify_certificate_spki"))
+    for each in spki:
+        if not _is_sha256_in_base64(each):
+            reader.fail("verify_certificate_spki", f"Invalid base64-encoded SHA-256 {each}")
     matchers = [_compile_san(each) for each in reader.each("match_typed_subject_alt_names")]
     for older in reader.each("match_subject_alt_names"):
         matches = compile_string_matcher(older)
@@ -53,6 +57,15 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
             "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
         )
     common.rules = PeerRules(tuple(matchers), hashes, spki)
+
+
+def _is_sha256_in_base64(text: str) -> bool:
+    """In its one spelling: bits that stand for nothing are zero."""
+    try:
+        digest = b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(digest) == 32 and b64encode(digest).decode() == text
 
 
 @reads(f"{_TLS}.SubjectAltNameMatcher")

@@ -132,3 +132,16 @@ def test_refused_of_servers(common: dict[str, Any], more: dict[str, Any], path: 
 )
 def test_refused_of_clients(common: dict[str, Any], more: dict[str, Any], path: str) -> None:
     assert findings(UpstreamTls, common, **more) == [path]
+
+
+@pytest.mark.parametrize(
+    ("pin", "is_one"),
+    [
+        *(("A" * 43 + "=", True), ("eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=", True)),
+        *(("A" * 44, False), ("!" * 44, False), ("A" * 42 + "B=", False)),
+    ],
+)
+def test_pins_of_public_keys_as_envoy_judges_them(pin: str, is_one: bool) -> None:
+    common = {"validation_context": {**ROOTS, "verify_certificate_spki": [pin]}}
+    refused = [f"{COMMON}.validation_context.verify_certificate_spki"]
+    assert findings(UpstreamTls, common) == ([] if is_one else refused)
