@@ -100,8 +100,9 @@ class Secret(Protocol):
 class Secrets(Protocol):
     """The secrets of static_resources, and those that come by SDS."""
 
-    def static(self, name: str) -> Reader | None:
-        """The Secret of static_resources.secrets."""
+    def static(self, name: str, kind: str) -> Reader | None:
+        """The Secret of static_resources.secrets; kind: the member of its oneof that is wanted. One of another kind,
+        when none of this one has the name."""
 
     @reads("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig")
     def dynamic(self, config: Reader, init: InitManager) -> Secret | None:

@@ -73,7 +73,7 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         listener.chains.default = chain
         if chain is not None:
             chains.append(chain)
-    if not readers and default is None and not _is_for_datagrams(reader):
+    if not readers and default is None and not is_refused_place(reader):
         reader.fail("filter_chains", "a listener needs a filter chain")
     listener.chooses = chooses or len(chains) > 1
     return chains
@@ -99,11 +99,12 @@ def _wants_proxy_protocol(reader: Reader) -> bool:
 
 
 @reads("envoy.config.listener.v3.Listener")
-def _is_for_datagrams(reader: Reader) -> bool:
-    """Whether it has been refused for its protocol: it needs no filter chain."""
+def is_refused_place(reader: Reader) -> bool:
+    """Whether it was to be for datagrams, or in another network namespace: then it needs no filter chain, or may have
+    the address of another listener."""
     address = reader.sub("address")
-    socket_address = address.sub("socket_address") if address is not None else None
-    return socket_address is not None and socket_address.is_settled("protocol")
+    place = address.sub("socket_address") if address is not None else None
+    return place is not None and (place.is_settled("protocol") or place.has("network_namespace_filepath"))
 
 
 @reads("envoy.config.listener.v3.ListenerFilter")

@@ -13,6 +13,7 @@ from proxy.api.reader import Reader, finish, reads
 from proxy.base.init import InitTarget
 from proxy.base.timers import Alarm
 from proxy.http.context import FactoryContext
+from proxy.listener.compile_chains import is_refused_place
 from proxy.listener.compile_listener import LISTENER, compile_listener
 from proxy.listener.directory import ListenerDirectory
 from proxy.listener.listener import Listener
@@ -107,7 +108,7 @@ class ListenerManager:
             reader.unsupported(
                 "name", f'there is a listener "{listener.name}" already; Envoy would pass over this one'
             )
-        for place in listener.places:
+        for place in listener.places if not is_refused_place(reader) else ():
             twin = self._directory.at(place)
             # Without a name of its own a listener is another one to Envoy each time, which is not passed over.
             if twin is not None and (twin.name != listener.name or not reader.has("name")):

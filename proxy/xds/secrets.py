@@ -138,37 +138,43 @@ class DynamicSecret:
 
 
 class SecretManager:
-    """Implements ``api.discovery.Secrets``. statics: readers of static_resources.secrets by name; used: those of them
+    """Implements ``api.discovery.Secrets``. statics: readers of static_resources.secrets by kind and name; used: those of them
     that some TLS context names; secrets: the ones that come by SDS."""
 
     def __init__(self, sources: ConfigSources, store: Store, clock: Clock) -> None:
         self._sources = sources
         self._store = store
         self._clock = clock
-        self.statics: dict[str, Reader] = {}
-        self.used: set[str] = set()
+        self.statics: dict[tuple[str, str], Reader] = {}
+        self.used: set[tuple[str, str]] = set()
         self.secrets: dict[tuple[bytes, str], DynamicSecret] = {}
 
     @reads(SECRET)
     def add_static(self, reader: Reader) -> None:
         """static_resources.secrets."""
-        name = reader.text("name")
-        if reader.which("type") is None:
+        name, kind = reader.text("name"), reader.which("type") or ""
+        if not kind:
             reader.fail("", "a secret of no type: tls_certificate, validation_context, ...")
-        if name in self.statics:
-            reader.fail("name", f"there is a secret {name} already")
-        self.statics[name] = reader
+        if (kind, name) in self.statics:
+            reader.fail("name", f"there is a {kind} of this name already: {name}")
+            reader.settle("")
+            return
+        self.statics[kind, name] = reader
 
     def finish(self) -> None:
         """Everything of the bootstrap is compiled: what no TLS context uses has no effect, as in Envoy."""
-        for name, reader in self.statics.items():
-            if name not in self.used:
+        for key, reader in self.statics.items():
+            if key not in self.used:
                 _ignore_unused(reader)
 
-    def static(self, name: str) -> Reader | None:
+    def static(self, name: str, kind: str) -> Reader | None:
         """See Secrets."""
-        self.used.add(name)
-        return self.statics.get(name)
+        of_name = [key for key in self.statics if key[1] == name]
+        if not of_name:
+            return None
+        key = (kind, name) if (kind, name) in self.statics else of_name[0]
+        self.used.add(key)
+        return self.statics[key]
 
     @reads("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig")
     def dynamic(self, config: Reader, init: InitManager) -> DynamicSecret | None:

@@ -458,6 +458,14 @@ _FOUND = {
     ),
     "a server's options for hosts": cluster("http_protocol_options: {allow_absolute_url: true}"),
     "a client's option for clients": manager("http_protocol_options: {send_fully_qualified_url: true}"),
+    "secrets of one name and two kinds": (
+        "static_resources:\n  secrets:\n  - {name: x, generic_secret: {secret: {inline_string: s}}}\n"
+        "  - {name: x, validation_context: {trust_chain_verification: ACCEPT_UNTRUSTED}}\n"
+    ),
+    "secrets of one name and one kind": (
+        "static_resources:\n  secrets:\n  - {name: x, generic_secret: {secret: {inline_string: s}}}\n"
+        "  - {name: x, generic_secret: {secret: {inline_string: s}}}\n"
+    ),
     "a regex engine in a stats matcher": (
         "stats_config: {stats_matcher: {inclusion_list: {patterns: "
         '[{safe_regex: {google_re2: {}, regex: "a.*b"}}]}}}\n'

@@ -35,7 +35,7 @@ def compile_by_sds(reader: Reader, common: CommonTls, context: TlsContextFactory
     names = SecretNames()
     for each in reader.each("tls_certificate_sds_secret_configs"):
         common.has_pairs = True
-        static, secret = _find_secret(each, context, init)
+        static, secret = _find_secret(each, context, init, "tls_certificate")
         pair = _static_pair(static, environ, now) if static is not None else None
         if pair is not None:
             common.pairs.append(pair)
@@ -46,7 +46,7 @@ def compile_by_sds(reader: Reader, common: CommonTls, context: TlsContextFactory
     if combined is not None:
         default, roots = _compile_combined(combined)
     if roots is not None:
-        static, names.validation = _find_secret(roots, context, init)
+        static, names.validation = _find_secret(roots, context, init, "validation_context")
         if static is not None:
             _static_validation(static, default, common, environ)
         elif default is not None:
@@ -71,16 +71,16 @@ def _compile_default(reader: Reader, environ: Mapping[str, str]) -> None:
 
 @reads(f"{_TLS}.SdsSecretConfig")
 def _find_secret(
-    reader: Reader, context: TlsContextFactory, init: InitManager
+    reader: Reader, context: TlsContextFactory, init: InitManager, kind: str
 ) -> tuple[Reader | None, Secret | None]:
-    """(the static one, the one that comes by SDS): at most one of them, none with a finding."""
+    """(the static one, the one that comes by SDS): at most one of them, none with a finding. kind: of the secret"""
     name, secrets = reader.text("name"), context.secrets
     if secrets is None:
         reader.fail("name", "there are no secrets by name here")
         return None, None
     if reader.sub("sds_config") is not None:
         return None, secrets.dynamic(reader, init)
-    static = secrets.static(name)
+    static = secrets.static(name, kind)
     if static is None:
         reader.fail("name", f"Unknown static secret: there is no {name} in static_resources.secrets")
     return static, None
