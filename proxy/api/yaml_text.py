@@ -33,6 +33,12 @@ _BOOLS = {
 }
 
 
+# libyaml takes none of these (or takes them for line ends); to yaml-cpp they are characters like others. NUL and EOT
+# stay refused: to yaml-cpp the one begins an escape within quotes, and the other ends some texts.
+_ODD = re.compile("[\x01-\x03\x05-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+_STAND_INS = (0xF0000, 0x100000)  # planes of private characters: one of them a text does not use
+
+
 class TextError(Exception):
     """The text is no YAML (or JSON) document; line and column are 1-based when known."""
 
@@ -290,12 +296,31 @@ def _tab(text: str, mark: Any) -> str:
     return ": a tab, and YAML is indented by spaces" if line[mark.column : mark.column + 1] == "\t" else ""
 
 
+def _without_odd(text: str) -> tuple[str, dict[int, int]]:
+    """The text with a stand-in for every odd character, and what turns them back; no character more or less."""
+    odd = {ord(mark) for mark in _ODD.findall(text)}
+    base = next((base for base in _STAND_INS if not any(chr(base + mark) in text for mark in odd)), None)
+    if not odd or base is None:
+        return text, {}
+    return text.translate({mark: base + mark for mark in odd}), {base + mark: mark for mark in odd}
+
+
+def _with_odd(events: Iterator[Any], back: dict[int, int], scalar: Any) -> Iterator[Any]:
+    for event in events:
+        if type(event) is scalar:
+            event.value = event.value.translate(back)
+        yield event
+
+
 def _compose(text: str, builder: _Builder, notes: list[TextError] | None = None) -> Any:
     import yaml  # only when a configuration is YAML
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        text, back = _without_odd(text) if _ODD.search(text) else (text, {})
         events = yaml.parse(text, Loader=loader)
+        if back:
+            events = _with_odd(events, back, yaml.ScalarEvent)
         composer = _Composer(builder, yaml)
         value = composer.run(events)
     except yaml.MarkedYAMLError as error:

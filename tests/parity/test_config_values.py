@@ -16,6 +16,11 @@ from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
 
+#: one line of metadata each: plain, quoted, as a key, in a block
+ODD = "".join(
+    f'    p{n}: a{odd}b\n    q{n}: "a{odd}b"\n    k{n}{odd}: 1\n    l{n}: |\n      a{odd}b\n'
+    for n, odd in enumerate("\x03\x07\x0b\x0c\x1b\x7f\x85\x9f\u2028\u2029\ufffe\uffff")
+)
 OVERLAY = """\
 node:
   id: 1.0
@@ -67,7 +72,7 @@ static_resources:
     per_connection_buffer_limit_bytes: "0x10"
     wait_for_warm_on_init: "Yes"
     circuit_breakers: {thresholds: {max_requests: 1e3}}
-""".replace("[*n, ", "[&n 5, *n, ")
+""".replace("[*n, ", "[&n 5, *n, ").replace("    z1: *later\n", f"    z1: *later\n{ODD}")
 
 
 def test_values_agree(tmp_path: Path) -> None:

@@ -436,7 +436,7 @@ _FOUND = {
         "address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: 0}}\n"
         f'listener_filters: [{{name: u, typed_config: {{"@type": {_URL}envoy.extensions.filters.udp.'
         "udp_proxy.v3.UdpProxyConfig, stat_prefix: u, matcher: {on_no_match: {action: {name: r, typed_config: "
-        f'{{"@type": {_URL}envoy.extensions.filters.udp.udp_proxy.v3.Route, cluster: c}}}}}}}}}}]'
+        f'{{"@type": {_URL}envoy.extensions.filters.udp.udp_proxy.v3.Route, cluster: c}}}}}}}}}}}}]'
     ),
     "a listener of no filter chain": _listening(_PLACE),
     "an internal listener": (

@@ -81,7 +81,7 @@ def test_only_the_first_document_counts() -> None:
         ("a:\n- b\n c: d", "is no valid YAML", 3, 2),
         ("a: [1", "that begins at 1:4", 2, 1),
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "is nested deeper than 100 levels", 1, MAX_DEPTH + 1),
-        ("a: \x01", "is no valid YAML", None, None),
+        ("a: \x00", "is no valid YAML", None, None),
     ],
 )
 def test_what_is_wrong_has_its_place(text: str, said: str, line: int | None, column: int | None) -> None:
@@ -125,3 +125,30 @@ def test_a_tab_is_called_one() -> None:
     with pytest.raises(TextError, match="a tab, and YAML is indented by spaces") as caught:
         read_yaml("a:\n\tb: 1\n")
     assert (caught.value.line, caught.value.column) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["\x03", "\x07", "\x0b", "\x0c", "\x1b", "\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ufffe", "\uffff"],
+)
+def test_odd_characters_are_characters(odd: str) -> None:
+    text = f'# a comment{odd}b: 1\nplain: x{odd}y\nquoted: "x{odd}y"\nk{odd}: |\n  x{odd}y\nlast: 1\n'
+    assert read_yaml(text) == {
+        "plain": f"x{odd}y",
+        "quoted": f"x{odd}y",
+        f"k{odd}": f"x{odd}y\n",
+        "last": 1,
+    }
+    marks = mark_yaml(text)
+    assert marks is not None
+    assert (marks.keys["last"].line, marks.keys["last"].column) == (6, 1)
+
+
+def test_odd_characters_beside_their_stand_ins() -> None:
+    assert read_yaml("a: x\x07y\U000f0007z") == {"a": "x\x07y\U000f0007z"}
+
+
+@pytest.mark.parametrize("mark", ["\0", "\x04"])
+def test_nul_and_eot_are_refused(mark: str) -> None:
+    with pytest.raises(TextError, match="control characters are not allowed"):
+        read_yaml(f"a: x{mark}y")
