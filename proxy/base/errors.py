@@ -112,6 +112,7 @@ class ResetReason:
 LOCAL_RESET = ResetReason(b"local reset", ResponseFlag.LR)
 REMOTE_RESET = ResetReason(b"remote reset", ResponseFlag.UR)
 REMOTE_REFUSED_STREAM = ResetReason(b"remote refused stream reset", ResponseFlag.UR)
+REMOTE_CONNECT_ERROR = ResetReason(b"remote error with CONNECT request", ResponseFlag.UR)
 LOCAL_CONNECTION_FAILURE = ResetReason(b"local connection failure", ResponseFlag.UF)
 REMOTE_CONNECTION_FAILURE = ResetReason(b"remote connection failure", ResponseFlag.UF)
 CONNECTION_TIMEOUT = ResetReason(b"connection timeout", ResponseFlag.UF)

@@ -21,12 +21,20 @@ from ngh2 import (
     TrailersReceived,
 )
 
-from proxy.base.errors import LOCAL_RESET, PROTOCOL_ERROR, REMOTE_REFUSED_STREAM, REMOTE_RESET, ResetReason
+from proxy.base.errors import (
+    LOCAL_RESET,
+    PROTOCOL_ERROR,
+    REMOTE_CONNECT_ERROR,
+    REMOTE_REFUSED_STREAM,
+    REMOTE_RESET,
+    ResetReason,
+)
 from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
 from proxy.codec.http2_head import add_upgrade, read_response, read_trailers, too_large, write_request
 from proxy.codec.http2_settings import MAX_CONCURRENT_STREAMS, Http2Settings
 from proxy.codec.http2_stream import (
+    CONNECT_ERROR_CODE,
     INTERNAL_ERROR_CODE,
     PROTOCOL_ERROR_CODE,
     REFUSED_STREAM_CODE,
@@ -101,7 +109,7 @@ class Http2ClientCodec(Http2Codec):
                 if allowed is not None:
                     self.peer_max_streams = min(allowed, self.settings.max_concurrent_streams)
             elif kind is GoAwayReceived:
-                self._goaway_received(event.last_stream_id)
+                self._goaway_received(event)
             else:
                 self.other(event)
             if self.dead:
@@ -110,6 +118,8 @@ class Http2ClientCodec(Http2Codec):
     def _response(self, event: ResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
         wire = self.watch.heads.pop(event.stream_id, 0)
+        if self.watch.tails:
+            self.watch.next_head(event.stream_id)
         if stream is None or stream.decoder is None:
             return
         stream.wire_bytes_in += wire
@@ -128,6 +138,8 @@ class Http2ClientCodec(Http2Codec):
     def _informational(self, event: InformationalResponseReceived) -> None:
         stream = self.streams.get(event.stream_id)
         wire = self.watch.heads.pop(event.stream_id, 0)
+        if self.watch.tails:
+            self.watch.next_head(event.stream_id)
         if stream is not None and stream.decoder is not None:
             stream.wire_bytes_in += wire
             if not self._is_too_large(stream, event.headers):
@@ -170,6 +182,8 @@ class Http2ClientCodec(Http2Codec):
     def _trailers(self, event: TrailersReceived) -> None:
         stream = self.streams.get(event.stream_id)
         wire = self.watch.heads.pop(event.stream_id, 0)
+        if self.watch.tails:
+            self.watch.next_head(event.stream_id)
         if stream is None or stream.decoder is None:
             return
         stream.wire_bytes_in += wire
@@ -196,10 +210,11 @@ class Http2ClientCodec(Http2Codec):
         """The connection counts its streams, by how they ended."""
         stream.over(reason)
 
-    def _goaway_received(self, last_stream_id: int) -> None:
+    def _goaway_received(self, event: GoAwayReceived) -> None:
         """Streams beyond the last one the host took were not processed: they may be tried elsewhere."""
         self.going = True
-        for stream_id in [number for number in self.streams if number > last_stream_id]:
+        self.left_with = event.error_code
+        for stream_id in [number for number in self.streams if number > event.last_stream_id]:
             stream = self.streams.pop(stream_id)
             self.left(stream)
             self._tell_reset(stream, REFUSED_STREAM_CODE)
@@ -217,6 +232,8 @@ class Http2ClientCodec(Http2Codec):
             reason = REMOTE_REFUSED_STREAM
         elif code == PROTOCOL_ERROR_CODE:
             reason = PROTOCOL_ERROR
+        elif code == CONNECT_ERROR_CODE:
+            reason = REMOTE_CONNECT_ERROR
         stream.over(reason)
         decoder.on_reset(reason, b"")
 

@@ -43,6 +43,7 @@ class Http2Codec(Codec):
     streams: live ones by id; sending: those with body bytes in the engine
     ending: server: streams whose response is whole but whose request is not; refused: client: tries that the engine
     took no stream for
+    left_with: the error code of the peer's GOAWAY: an end of the connection for it is no mistake of the peer's
     on_ping_ack: called when a PING of ours was answered
     """
 
@@ -54,6 +55,7 @@ class Http2Codec(Codec):
         "full",
         "goaway_sent",
         "h2",
+        "left_with",
         "on_ping_ack",
         "outbound",
         "paused",
@@ -77,6 +79,7 @@ class Http2Codec(Codec):
         self.full = False  # too much waits on all streams together
         self.closing = self.dead = self.blocked = self.paused = self.goaway_sent = False
         self.field_bytes_in = self.field_bytes_out = 0
+        self.left_with = 0
         self.outbound = 0  # frames made since the socket last took what there was
         self.on_ping_ack: Callable[[], None] | None = None
         self._out: list[bytes] = []
@@ -183,9 +186,11 @@ class Http2Codec(Codec):
         elif kind is ngh2.PingAcknowledged:
             if self.on_ping_ack is not None:
                 self.on_ping_ack()
+        elif kind is ngh2.GoAwayReceived:
+            self.left_with = event.error_code
         elif kind is ngh2.ConnectionClosed and not self.dead:
             self.closing = True
-            if event.error_code:
+            if event.error_code and event.error_code != self.left_with:
                 self.dead = True
                 raise CodecError(0, b"", ENGINE)
 
@@ -193,6 +198,7 @@ class Http2Codec(Codec):
         """A stream is over in the engine: by both ends, by our reset, or by the engine's for the peer's mistake."""
         stream = self.streams.pop(stream_id, None)
         refused_head = self.watch.heads.pop(stream_id, None)
+        self.watch.tails.pop(stream_id, None)
         if code and (stream is not None or refused_head is not None):
             self.watch.reset(stream_id)
         if stream is not None:
@@ -203,6 +209,8 @@ class Http2Codec(Codec):
             return
         if code == PROTOCOL_ERROR_CODE and refused_head is not None:
             self.stats.rx_messaging_error.value += 1
+            if stream is not None:
+                self.on_bad_trailers()
             if not self.settings.stream_errors:
                 self._die()
                 self.on_violation(stream_id, stream)
@@ -227,6 +235,9 @@ class Http2Codec(Codec):
     def on_violation(self, stream_id: int, stream: Http2Stream | None) -> None:
         """The peer broke the rules on a stream, which is None when its head was refused."""
         raise NotImplementedError
+
+    def on_bad_trailers(self) -> None:
+        """What was refused of a stream is not its head: Envoy counts the trailers of clients, be they what they may."""
 
     def _die(self) -> None:
         self.dead = self.closing = True

@@ -20,7 +20,13 @@ from proxy.base.headers import HeaderMap, ResponseHeaders
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
 from proxy.codec.http2_head import read_request, read_trailers, too_large, write_response
 from proxy.codec.http2_settings import Http2Settings
-from proxy.codec.http2_stream import INTERNAL_ERROR_CODE, NO_ERROR, PROTOCOL_ERROR_CODE, Http2Stream
+from proxy.codec.http2_stream import (
+    INTERNAL_ERROR_CODE,
+    NO_ERROR,
+    PROTOCOL_ERROR_CODE,
+    REFUSED_STREAM_CODE,
+    Http2Stream,
+)
 
 if TYPE_CHECKING:
     from proxy.codec.interface import StreamDecoder
@@ -140,6 +146,8 @@ class Http2ServerCodec(Http2Codec):
         self.stats.streams_active.value += 1
         watch = self.watch
         wire = watch.heads.pop(stream_id, 0)
+        if watch.tails:
+            watch.next_head(stream_id)
         if watch.early:
             stream.wire_bytes_in += watch.early.pop(stream_id, 0)
         problem = too_large(received, settings.max_headers_bytes, settings.max_headers_count)
@@ -153,9 +161,11 @@ class Http2ServerCodec(Http2Codec):
         try:
             headers = read_request(received)
         except CodecError:
-            self.on_violation(stream_id, self.streams.pop(stream_id))
+            decoder = stream.decoder
             stream.reset_with(PROTOCOL_ERROR_CODE)
-            self.left(stream)
+            self.reset_count += 1
+            if decoder is not None:
+                decoder.on_reset(DOWNSTREAM_PROTOCOL_ERROR, MESSAGING)
             return
         if settings.underscores is not None and not self._take_underscores(stream, headers):
             return
@@ -200,6 +210,8 @@ class Http2ServerCodec(Http2Codec):
         self.stats.trailers.value += 1
         stream = self.streams.get(event.stream_id)
         wire = self.watch.heads.pop(event.stream_id, 0)
+        if self.watch.tails:
+            self.watch.next_head(event.stream_id)
         if stream is None:
             return
         stream.read_done = True
@@ -231,8 +243,14 @@ class Http2ServerCodec(Http2Codec):
     def on_remote_reset(self, stream: Http2Stream, code: int) -> None:
         self.reset_count += 1
         decoder, stream.decoder = stream.decoder, None
-        if decoder is not None:
-            decoder.on_reset(DOWNSTREAM_REMOTE_RESET, b"http2.remote_reset")
+        if decoder is None:
+            return
+        reason = DOWNSTREAM_PROTOCOL_ERROR if code == PROTOCOL_ERROR_CODE else DOWNSTREAM_REMOTE_RESET
+        refused = code == REFUSED_STREAM_CODE  # by a client, of its own request; Envoy has a word for it
+        decoder.on_reset(reason, b"http2.remote_refuse" if refused else b"http2.remote_reset")
+
+    def on_bad_trailers(self) -> None:
+        self.stats.trailers.value += 1
 
     def on_violation(self, stream_id: int, stream: Http2Stream | None) -> None:
         """Logged like any request, though its head was never taken."""

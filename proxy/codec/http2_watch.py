@@ -58,6 +58,8 @@ class FrameWatch:
 
     streams: the codec's, by id; each has ``wire_bytes_in``
     heads: wire bytes of header blocks whose message has not been delivered, by stream
+    tails: the same of the blocks behind it (a head behind an informational one, trailers), where they came before it
+    was delivered; whoever takes from ``heads`` then asks for the ``next_head``
     early: the same of DATA that came in one read with its head
     opened: streams begun by the peer (server side) or by us (client side, counted by the codec)
     sent_data: DATA frames written, counted by the codec
@@ -97,6 +99,7 @@ class FrameWatch:
         "resets",
         "sent_data",
         "streams",
+        "tails",
     )
 
     def __init__(self, settings: Http2Settings, streams: dict[int, Http2Stream], is_server: bool) -> None:
@@ -104,6 +107,7 @@ class FrameWatch:
         self._is_server = is_server
         self.streams = streams
         self.heads: dict[int, int] = {}
+        self.tails: dict[int, list[int]] = {}
         self.early: dict[int, int] = {}
         self._cut = b""  # the head of a frame that is not whole yet
         self._left = len(PREFACE) if is_server else 0  # bytes still to skip
@@ -195,7 +199,10 @@ class FrameWatch:
                         raise self._flood("", at)
                     self._in_block = True
                     self._open = not flags & END_HEADERS
-                    self.heads[stream_id] = self.heads.get(stream_id, 0) + length + HEAD_BYTES
+                    if stream_id in self.heads:
+                        self.tails.setdefault(stream_id, []).append(length + HEAD_BYTES)
+                    else:
+                        self.heads[stream_id] = length + HEAD_BYTES
                     if self._is_server and stream_id > self._last_id:
                         self._last_id = stream_id
                         self.opened += 1
@@ -220,9 +227,18 @@ class FrameWatch:
         """A head, or the head of a frame, has begun and is not whole."""
         return self._open or bool(self._cut) or (self._in_block and self._left > 0)
 
+    def next_head(self, stream_id: int) -> None:
+        """What was in ``heads`` of a stream is taken: what came behind it is."""
+        tail = self.tails.get(stream_id)
+        if tail is not None:
+            self.heads[stream_id] = tail.pop(0)
+            if not tail:
+                del self.tails[stream_id]
+
     def forget_heads(self) -> None:
         """Heads that nobody has claimed belong to streams that are over; but not the one that is not whole yet."""
         heads = self.heads
+        self.tails.clear()
         self.early.clear()
         if not self.in_head:
             heads.clear()
@@ -276,7 +292,10 @@ class FrameWatch:
                     raise self._flood("outbound_control_flood", at)
         elif kind == CONTINUATION:
             stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF
-            self.heads[stream_id] = self.heads.get(stream_id, 0) + length + HEAD_BYTES
+            if stream_id in self.tails:
+                self.tails[stream_id][-1] += length + HEAD_BYTES
+            else:
+                self.heads[stream_id] = self.heads.get(stream_id, 0) + length + HEAD_BYTES
             self._in_block = True
             self._open = not flags & END_HEADERS
             if length:

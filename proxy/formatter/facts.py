@@ -244,11 +244,12 @@ def unique_id(command: Command, context: FormatContext, absent: Any) -> Slot:
 
 
 def server_name(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """REQUESTED_SERVER_NAME (SNI); characters that no host name has become "_" (CVE-2024-45808)"""
+    """REQUESTED_SERVER_NAME (SNI); characters that no host name has become "_" (CVE-2024-45808), behind "invalid:" """
 
     def get(stream: StreamInfo) -> Any:
         name = stream.info.requested_server_name
-        return re.sub(_NOT_IN_A_HOSTNAME, "_", name).encode() if name else absent
+        shown = re.sub(_NOT_IN_A_HOSTNAME, "_", name)
+        return (shown if shown == name else f"invalid:{shown}").encode() if name else absent
 
     return Slot(TEXT, get)
 

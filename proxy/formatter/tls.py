@@ -11,11 +11,10 @@ from proxy.base.tls_info import TlsInfo
 from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, Certificate
 from proxy.formatter.slot import TEXT, FormatContext, Make, Operator, Slot
 from proxy.formatter.syntax import Command
-from proxy.formatter.timing import TimeText, check_layout
+from proxy.formatter.timing import DEFAULT_UTC, TimeText, check_layout
 
 Side = Callable[[StreamInfo], TlsInfo | None]
 Read = Callable[[TlsInfo], str]
-_DATE: Final = "%b %e %H:%M:%S %Y GMT"
 
 
 def downstream(stream: StreamInfo) -> TlsInfo | None:
@@ -79,7 +78,7 @@ def validity(side: Side, end: bool) -> Make:
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         check_layout(command.argument)
-        write = TimeText(command.argument or _DATE, False)
+        write = TimeText(command.argument or DEFAULT_UTC, False)
 
         def get(stream: StreamInfo) -> Any:
             tls = side(stream)

@@ -166,6 +166,9 @@ class ConnectionManager:
             self.stats.downstream_rq_failed_path_normalization.value += 1
             self._reject(stream, PATH_FAILED)
             return False
+        if headers.method == b"QUERY" and not headers.get(b"content-type"):
+            stream.local_reply(400, b"", b"query_missing_content_type")  # its body is the question (as Envoy)
+            return False
         return self.path_rules is None or not path or self._admit_path(stream, headers, self.path_rules)
 
     def _admit_path(self, stream: ActiveStream, headers: RequestHeaders, rules: PathRules) -> bool:

@@ -180,8 +180,6 @@ class Forwarding:
             headers.scheme = headers.scheme or scheme
         if known & (HOP_BY_HOP | X_ENVOY | CLIENT_CERT):
             self._strip(headers, internal)
-        if self.client_cert is not None:
-            self.client_cert.apply(stream, headers)
         if internal or self.use_remote_address or self.add_user_agent or self.via:
             self._introduce(stream, headers, internal)
         if self.generate_request_id:
@@ -192,6 +190,8 @@ class Forwarding:
             else:
                 headers.fields.append((b"x-request-id", self.ids.request_id()))
                 headers.known |= REQUEST_ID
+        if self.client_cert is not None:
+            self.client_cert.apply(stream, headers)
         return internal
 
     @staticmethod
@@ -204,7 +204,10 @@ class Forwarding:
         if is_upgrade(headers):
             return
         named = connection_tokens(headers) - PROTECTED
-        named -= {b"te", b"close"}  # te is judged by its value, whether Connection names it or not
+        if b"te" in named:  # named, it is judged by its value
+            named -= {b"te"}
+            self._te(headers, True)
+        named -= {b"close"}
         if named:
             headers.remove_all(frozenset(named))
 
@@ -223,12 +226,15 @@ class Forwarding:
             self._te(headers)
 
     @staticmethod
-    def _te(headers: RequestHeaders) -> None:
-        """``te`` travels on only as ``trailers`` (RFC 9110 section 10.1.4)."""
+    def _te(headers: RequestHeaders, named: bool = False) -> None:
+        """``te`` travels on only as ``trailers`` (RFC 9110 section 10.1.4), where one of its parts is just that word. As
+        Envoy, that lets a ``te`` stand which says nothing, and minds the word's case, unless Connection names it."""
         value = headers.joined(b"te")
-        if value is None:
+        if value is None or not (value or named):
             return
-        if any(part.split(b";")[0].strip(b" \t").lower() == b"trailers" for part in value.split(b",")):
+        if named:
+            value = value.lower()
+        if any(part.strip(b" \t") == b"trailers" for part in value.split(b",")):
             headers.set(b"te", b"trailers")
         else:
             headers.remove(b"te")

@@ -61,7 +61,11 @@ class ActiveStream(StreamState, StreamDecoder):
             self._answer_expect(headers)
         path = headers.path
         if (
-            path[:1] != b"/" or _HASH in path or not headers.known & HOST or hcm.path_rules is not None
+            path[:1] != b"/"
+            or _HASH in path
+            or not headers.known & HOST
+            or hcm.path_rules is not None
+            or headers.method == b"QUERY"
         ) and not hcm.admit(self, headers):
             return
         if hcm.host_rules is not None:

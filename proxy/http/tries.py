@@ -364,11 +364,12 @@ class Tries(Filter):
         body = b"upstream request timeout"
         if stream.alt_response:
             status, body = 204, b""
-        if stream.encode_started:  # be it that filters hold it still, as in Envoy
+        if stream.tx_start_at:
             stream.flags |= ResponseFlag.UT
             stream.reset(details)
             return
-        self._count_local(stream, status)
+        if not stream.encode_started:  # else filters hold a response, which the reply takes the place of
+            self._count_local(stream, status)
         self._reply(stream, status, body, details, ResponseFlag.UT)
 
     def on_end(self, stream: ActiveStream) -> None:

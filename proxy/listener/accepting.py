@@ -105,6 +105,7 @@ class Accepting(Timed):
             if done is False:
                 if not self.facts.is_counted:
                     self.listener.stats.downstream_listener_filter_error.value += 1
+                self._log()
                 self._leave()
                 self._drop()
                 return
@@ -144,8 +145,18 @@ class Accepting(Timed):
         """Of a connection that no chain takes, which so gets no number."""
         local, peer = (address_text(self.transport.get_extra_info(name)) for name in ("sockname", "peername"))
         info = ConnectionInfo(0, peer, local, self.began_at)
-        info.requested_server_name = self.facts.server_name
+        facts = self.facts
+        info.requested_server_name = facts.server_name
+        if facts.restored:
+            info.local_address, info.local_address_restored = facts.local_address, True
+        if facts.is_proxied:
+            info.remote_address = facts.remote_address
         return info
+
+    def _log(self) -> None:
+        """The line of a connection that ends before its listener filters do, as in Envoy."""
+        if self.listener.access_logs:
+            self.listener.log_unentered(self._info())
 
     def _drop(self) -> None:
         """Close it; a client that has said something learns that nobody has heard it."""
@@ -164,6 +175,7 @@ class Accepting(Timed):
     def connection_lost(self, exc: Exception | None) -> None:
         if self in self.listener.waiting:
             self.listener.stats.downstream_listener_filter_remote_close.value += 1
+            self._log()
         self._leave()
 
     def pause_writing(self) -> None:
@@ -173,7 +185,9 @@ class Accepting(Timed):
         """Nothing is written here."""
 
     def abort(self) -> None:
-        """The listener ends."""
+        """The listener ends, or has waited long enough."""
+        if self in self.listener.waiting:
+            self._log()
         self._leave()
         self._drop()
 

@@ -345,6 +345,11 @@ class Listener:
         info.listener_name = self.name
         self.log(info, self.dispatcher.clock.monotonic() - info.started_at, b"filter_chain_not_found")
 
+    def log_unentered(self, info: ConnectionInfo) -> None:
+        """The line of a connection that no filter chain was sought for."""
+        info.listener_name = self.name
+        self.log(info, self.dispatcher.clock.monotonic() - info.started_at)
+
     def _name_pipe(self, info: ConnectionInfo) -> None:
         """Clients of a unix socket have no address of their own: as in Envoy, ours stands for it."""
         path = self.pipes.get(info.local_address)

@@ -246,6 +246,7 @@ class TlsSide:
             return tls_error("CERTIFICATE_VERIFY_FAILED", f"verify cert failed: {error.verify_message}")
         if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
             self.stats.fail_verify_no_cert.value += 1
+            return tls_error(reason, "peer did not provide required client certificate")
         else:
             self.stats.connection_error.value += 1
         return tls_error(reason or "UNKNOWN")

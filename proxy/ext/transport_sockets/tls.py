@@ -29,7 +29,9 @@ _REQUIRED: Final = (
     "needs a trusted_ca to check it with: Python's ssl asks for no certificate that it cannot verify"
 )
 _PINNED: Final = f"a pin of clients' certificates {_REQUIRED}"
-_UNTRUSTED: Final = f"ACCEPT_UNTRUSTED {_REQUIRED}"
+_UNTRUSTED: Final = (
+    "ACCEPT_UNTRUSTED of clients: Python's ssl asks for no certificate that it does not verify itself"
+)
 
 
 class DownstreamTls:

@@ -1,7 +1,8 @@
 """A ClientHello (RFC 8446 section 4.1.2) as it comes in: server name and protocols offered, before any TLS is spoken.
 
 Reads bytes that are still to be given to TLS; any split over records and segments is the same to it. What it does not
-know (GREASE included) it passes over; what is malformed it leaves to TLS to refuse, and says what it has found till then.
+know (GREASE included) it passes over. What is malformed is no ClientHello, as in Envoy, where BoringSSL reads it: a
+name that a filter chain was chosen by is never one that TLS would read otherwise.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 _HANDSHAKE = 22
 _MOST_RECORDS = 64  # for one hello: the bytes are read anew with every segment
 _CLIENT_HELLO = 1
-_SERVER_NAME = 0
-_ALPN = 16
+_SERVER_NAME = b"\0\0"
+_ALPN = b"\0\x10"
+_LONGEST_HELLO = 16384  # for BoringSSL
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,10 +27,11 @@ class ClientHello:
 
 
 NOT_TLS = ClientHello(False)
+TOO_LONG = ClientHello(False)
 
 
 def read_client_hello(data: bytes) -> ClientHello | None:
-    """What the bytes say; None while more are needed."""
+    """What the bytes say; None while more are needed. The very object TOO_LONG: it says that it is too long."""
     hello = bytearray()
     at = records = 0
     while at < len(data):
@@ -44,39 +47,83 @@ def read_client_hello(data: bytes) -> ClientHello | None:
         hello += data[at + 5 : at + 5 + length]
         if hello and hello[0] != _CLIENT_HELLO:
             return NOT_TLS
-        if len(hello) >= 4 and len(hello) >= 4 + int.from_bytes(hello[1:4], "big"):
-            return _read_hello(bytes(hello[4 : 4 + int.from_bytes(hello[1:4], "big")]))
+        if len(hello) >= 4:
+            size = int.from_bytes(hello[1:4], "big")
+            if size > _LONGEST_HELLO:
+                return TOO_LONG
+            if len(hello) >= 4 + size:
+                try:
+                    return _read_hello(bytes(hello[4 : 4 + size]))
+                except _Malformed:
+                    return NOT_TLS
         at += 5 + length
     return None
 
 
+class _Malformed(ValueError):
+    """What BoringSSL, which reads these for Envoy, would not take."""
+
+
+class _Fields:
+    """Reads the fields of a message one after the other."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        end = self.at + size
+        if end > len(self.data):
+            raise _Malformed
+        taken, self.at = self.data[self.at : end], end
+        return taken
+
+    def vector(self, width: int) -> bytes:
+        """What a length of ``width`` bytes stands before."""
+        return self.take(int.from_bytes(self.take(width), "big"))
+
+    @property
+    def is_over(self) -> bool:
+        return self.at == len(self.data)
+
+
 def _read_hello(body: bytes) -> ClientHello:
-    """The handshake message without its header."""
-    at = 34  # version, random
-    at += 1 + (body[at] if at < len(body) else 0)  # session id
-    at += 2 + int.from_bytes(body[at : at + 2], "big")  # cipher suites
-    at += 1 + (body[at] if at < len(body) else 0)  # compression
-    end = min(len(body), at + 2 + int.from_bytes(body[at : at + 2], "big"))
-    at += 2
+    """The handshake message without its header. Raises _Malformed."""
+    fields = _Fields(body)
+    fields.take(34)  # version, random
+    session, suites, compression = fields.vector(1), fields.vector(2), fields.vector(1)
+    if len(session) > 32 or len(suites) < 2 or len(suites) % 2 or not compression:
+        raise _Malformed
     server_name = ""
     alpn: tuple[str, ...] = ()
-    while at + 4 <= end:
-        kind, length = int.from_bytes(body[at : at + 2], "big"), int.from_bytes(body[at + 2 : at + 4], "big")
-        content = body[at + 4 : min(at + 4 + length, end)]
+    if fields.is_over:
+        return ClientHello(True)
+    extensions = _Fields(fields.vector(2))
+    seen: set[bytes] = set()
+    while not extensions.is_over:
+        kind, content = extensions.take(2), extensions.vector(2)
+        if kind in seen:
+            raise _Malformed
+        seen.add(kind)
         if kind == _SERVER_NAME:
             server_name = _server_name(content)
         elif kind == _ALPN:
             alpn = _protocols(content)
-        at += 4 + length
+    if not fields.is_over:
+        raise _Malformed
     return ClientHello(True, server_name, alpn)
 
 
 def _server_name(content: bytes) -> str:
-    """The host_name of a server_name list; "" where there is none that is text."""
-    if len(content) < 5 or content[2] != 0:
-        return ""
-    name = content[5 : 5 + int.from_bytes(content[3:5], "big")]
-    return name.decode("latin-1").lower() if b"\0" not in name else ""
+    """The one name of a server_name list. Raises _Malformed."""
+    fields = _Fields(content)
+    names = _Fields(fields.vector(2))
+    kind, name = names.take(1), names.vector(2)
+    if not fields.is_over or not names.is_over or kind != b"\0" or not 0 < len(name) <= 255 or b"\0" in name:
+        raise _Malformed
+    return name.decode("latin-1").lower()
 
 
 def _protocols(content: bytes) -> tuple[str, ...]:

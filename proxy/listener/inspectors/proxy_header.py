@@ -60,7 +60,7 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
         if len(data) >= _MOST_V1_BYTES:
             raise BadProxyHeader(1)
         return None
-    words = data[len(_V1_BEGINS) : end].split(b" ")
+    words = data[len(_V1_BEGINS) : end].rstrip(b" \t\r").split(b" ")  # as Envoy
     length = end + 2
     if words[0] == b"UNKNOWN":
         return ProxyHeader(1, length)

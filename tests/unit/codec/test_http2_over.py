@@ -109,3 +109,47 @@ def test_priorities(stream_id: int, depends_on: int, allowed: bool, cut: int) ->
     raw[5:9] = stream_id.to_bytes(4, "big")
     server.feed(bytes(raw), cut)
     assert (server.error is None) is allowed
+
+
+def test_refused_trailers_in_one_read_with_their_head() -> None:
+    server = Server()
+    server.exchange()
+    encoder = Encoder()
+    began = HeadersFrame(1, encoder.encode(HEAD), flags=["END_HEADERS"]).serialize()
+    ended = HeadersFrame(1, encoder.encode([(":path", "/")]), flags=["END_HEADERS", "END_STREAM"]).serialize()
+    server.feed(began + data(1) + ended)
+    assert server.error is not None and server.codec.dead
+    assert (server.stats.rx_messaging_error.value, server.stats.trailers.value) == (1, 1)
+
+
+def test_the_wire_bytes_of_head_and_trailers_in_one_read() -> None:
+    server = Server()
+    server.exchange()
+    encoder = Encoder()
+    began = HeadersFrame(1, encoder.encode(HEAD), flags=["END_HEADERS"]).serialize()
+    ended = HeadersFrame(1, encoder.encode([("x", "y")]), flags=["END_HEADERS", "END_STREAM"]).serialize()
+    server.feed(began + data(1) + ended)
+    stream = server.streams[0]
+    assert stream.wire_bytes_in == len(began + data(1) + ended)
+    assert stream.field_bytes_in == len(began) + len(ended)
+    assert not server.codec.watch.heads and not server.codec.watch.tails
+
+
+@pytest.mark.parametrize("value", [" a", "a ", "\ta"])
+def test_blanks_around_a_value(value: str) -> None:
+    server = Server()
+    server.exchange()
+    fields = [*HEAD, ("grpc-message", value)]
+    server.feed(HeadersFrame(1, Encoder().encode(fields), flags=["END_HEADERS", "END_STREAM"]).serialize())
+    assert server.error is not None and server.codec.dead
+
+
+def test_a_path_beyond_ascii_is_refused() -> None:
+    server = Server()
+    server.exchange()
+    fields = [(name, b"/caf\xe9" if name in (":path", b":path") else value) for name, value in HEAD]
+    server.feed(HeadersFrame(1, Encoder().encode(fields), flags=["END_HEADERS", "END_STREAM"]).serialize())
+    assert server.error is None and not server.codec.dead
+    assert RstStreamFrame(1, error_code=1).serialize() in server.codec.take_output()
+    server.feed(head(3, "END_STREAM"))
+    assert len(server.recorders) == 2

@@ -71,7 +71,7 @@ def test_unique_id_is_new_every_time(stream: StreamInfo, context: FormatContext)
 def test_sni_cannot_inject(stream: StreamInfo) -> None:
     assert shown("%REQUESTED_SERVER_NAME%", stream) == "-"
     stream.info.requested_server_name = 'a.b"\n 200'
-    assert shown("%REQUESTED_SERVER_NAME%", stream) == "a.b___200"
+    assert shown("%REQUESTED_SERVER_NAME%", stream) == "invalid:a.b___200"
 
 
 def test_trace_ids_of_spans_and_of_unsampled_traces(stream: StreamInfo) -> None:

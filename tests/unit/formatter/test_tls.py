@@ -64,3 +64,9 @@ def test_a_session_and_what_else_was_sent() -> None:
 def test_what_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is not supported"):
         shown(f"%{name}%")
+
+
+def test_the_days_of_a_certificate_without_a_layout() -> None:
+    start = PAIR.parsed.not_valid_before_utc.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert shown("%DOWNSTREAM_PEER_CERT_V_START%") == start
+    assert shown("%UPSTREAM_PEER_CERT_V_START%") == start

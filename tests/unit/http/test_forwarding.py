@@ -88,13 +88,21 @@ def test_connection_cannot_name_away_what_the_next_hop_trusts(name):
         ("trailers", "trailers"),
         ("gzip", None),
         ("gzip, trailers", "trailers"),
-        ("Trailers;q=1", "trailers"),
-        ("", None),
+        ("trailers,gzip", "trailers"),
+        ("Trailers;q=1", None),
+        ("trailers;q=0", None),
     ],
 )
 def test_te_is_kept_for_trailers_only(value, kept):
     assert one("te", f"TE: {value}") == kept
     assert one("te", f"TE: {value}", "Connection: te") == kept
+
+
+def test_a_te_that_connection_names_is_read_otherwise():
+    assert one("te", "TE: Trailers") is None
+    assert one("te", "TE: Trailers", "Connection: te") == "trailers"
+    assert one("te", "TE: ") == ""
+    assert one("te", "TE: ", "Connection: te") is None
 
 
 def test_expect_is_ours():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.api.reader import Reader
 from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
+from proxy.formatter.grpc_status import wants_grpc
 from proxy.http.context import FactoryContext
 from proxy.http.direct_reply import redirect, respond
 from proxy.http.filter import FilterStatus
@@ -429,9 +430,7 @@ class Router(Hedging, Owner):
         if stream.try_span is not None:
             self._end_try_span(stream, 0, reason.flag, reason.text, sent=request.sent)
         if stream.encode_started:
-            stream.flags |= reason.flag
-            self._end_retries(stream)
-            stream.reset(b"upstream_reset_after_response_started{%b}" % underscored(reason.text))
+            self._cut_short(stream, reason)
             return
         retry: RetryState | None = stream.retry
         if retry is not None:
@@ -447,6 +446,23 @@ class Router(Hedging, Owner):
                 self._count_local(stream, 502 if reason is PROTOCOL_ERROR else 503)
                 return
         self._fail(stream, reason, details)
+
+    def _cut_short(self, stream: ActiveStream, reason: ResetReason) -> None:
+        """The response has begun: where its head has left the client must see that it is not whole; where filters hold
+        it still a reply takes its place (as Envoy)."""
+        retried = stream.attempt_count > 1
+        self._end_retries(stream)
+        if stream.status == 200 and stream.request_headers is not None and wants_grpc(stream.request_headers):
+            stream.hcm.stats.rq_reset_after_downstream_response_started.value += (
+                1  # its status is not known yet
+            )
+        details = b"upstream_reset_after_response_started{%b}" % underscored(reason.text)
+        if stream.tx_start_at:
+            stream.flags |= reason.flag
+            stream.reset(details)
+            return
+        status = 502 if reason is PROTOCOL_ERROR else 503
+        self._reply(stream, status, reset_body(reason.text, retried), details, reason.flag)
 
     def _fail(self, stream: ActiveStream, reason: ResetReason, details: bytes) -> None:
         retried = stream.attempt_count > 1

@@ -6,7 +6,7 @@ from proxy.api.reader import Reader
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Facts
-from proxy.listener.inspectors.client_hello import read_client_hello
+from proxy.listener.inspectors.client_hello import TOO_LONG, read_client_hello
 
 _MAX_HELLO_BYTES = 16 * 1024
 
@@ -44,12 +44,14 @@ class TlsInspector(Inspector):
 
     def inspect(self, data: bytes, facts: Facts) -> bool | None:
         """See ``Inspector``."""
-        hello = read_client_hello(data)
-        if hello is None:
-            if len(data) < self.limit_bytes:
+        hello = read_client_hello(data[: self.limit_bytes])
+        if hello is None or hello is TOO_LONG:
+            if len(data) >= self.limit_bytes:
+                self.too_large.value += 1
+                facts.is_counted = True
+                return False
+            if hello is None:
                 return None
-            self.too_large.value += 1
-            return False
         self.bytes_processed.record(len(data))
         if not hello.is_tls:
             self.tls_not_found.value += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.base.errors import REMOTE_CONNECTION_FAILURE, REMOTE_RESET, ResetReason
+from proxy.base.errors import REMOTE_CONNECT_ERROR, REMOTE_CONNECTION_FAILURE, REMOTE_RESET, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import StreamInfo, UpstreamBytes
 from proxy.network.tcp_upstream import TunnelEnd, Tunnels
@@ -161,7 +161,7 @@ class HttpTunnel(Owner, TunnelEnd):
         if session is None:
             return
         if self.joined:
-            session.on_upstream_gone(reason is REMOTE_RESET)
+            session.on_upstream_gone(reason is REMOTE_RESET or reason is REMOTE_CONNECT_ERROR)
         else:
             session.on_pool_failure(REMOTE_CONNECTION_FAILURE if request.sent else reason, details)
 
