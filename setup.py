@@ -32,8 +32,6 @@ ROOMS = [
     "ext",
     # what reads the configuration: a start with a hundred clusters spends a fifth of its time there
     "api",
-    "listener",
-    "runtime",
 ]
 #: What stays interpreted: it runs at configuration time only, and mypyc 2.4 makes a crash of dataclasses whose fields
 #: are of types imported under TYPE_CHECKING. And what calls an operator's own Python.

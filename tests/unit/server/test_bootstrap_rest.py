@@ -37,20 +37,24 @@ def warned(parts: Parts) -> set[str]:
     return {one.path for one in parts.errors.warnings}
 
 
+#: an extension of nobody, whose configuration has a type
+EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("watchdogs", {"main_thread_watchdog": {"miss_timeout": "1s"}}),
         ("watchdog", {"miss_timeout": "1s"}),
-        ("fatal_actions", [{"config": {"name": "a", "typed_config": {}}}]),
+        ("fatal_actions", [{"config": {"name": "a", "typed_config": EMPTY}}]),
         ("memory_allocator_manager", {"bytes_to_release": 5}),
         ("enable_dispatcher_stats", True),
         ("perf_tracing_file_path", "/x"),
         ("flags_path", "/x"),
         ("hds_config", {"api_type": "GRPC"}),
-        ("certificate_provider_instances", {"a": {"name": "a", "typed_config": {}}}),
-        ("xds_delegate_extension", {"name": "a", "typed_config": {}}),
-        ("xds_config_tracker_extension", {"name": "a", "typed_config": {}}),
+        ("certificate_provider_instances", {"a": {"name": "a", "typed_config": EMPTY}}),
+        ("xds_delegate_extension", {"name": "a", "typed_config": EMPTY}),
+        ("xds_config_tracker_extension", {"name": "a", "typed_config": EMPTY}),
         ("node_context_params", ["a"]),
     ],
 )
