@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Collection, Container
 from typing import Any
 
 # Patterns are compiled when first needed, which most of them never are.
@@ -36,6 +37,16 @@ def shown(value: Any) -> str:
         return "a list"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_MOST_NAMES = 100  # that a name nobody knows is compared with, where there may be many such names
+
+
+def near_cluster(name: str, known: Container[str]) -> str:
+    """As ``nearest``, of the clusters that are there; nothing where there are many."""
+    if not isinstance(known, Collection) or len(known) > _MOST_NAMES:
+        return ""
+    return nearest(name, list(known))
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -300,7 +300,7 @@ def _without_odd(text: str) -> tuple[str, dict[int, int]]:
     """The text with a stand-in for every odd character, and what turns them back; no character more or less."""
     odd = {ord(mark) for mark in _ODD.findall(text)}
     base = next((base for base in _STAND_INS if not any(chr(base + mark) in text for mark in odd)), None)
-    if not odd or base is None:
+    if "\0" in text or "\x04" in text or base is None:
         return text, {}
     return text.translate({mark: base + mark for mark in odd}), {base + mark: mark for mark in odd}
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.api.matchers import compile_rewrite
 from proxy.api.reader import Reader, reads
+from proxy.api.scalars import near_cluster
 from proxy.base.headers import RequestHeaders
 from proxy.formatter import compile_format, compile_header_value
 from proxy.router.filter_levels import FilterConfigs
@@ -50,7 +51,9 @@ def compile_action(
     reader.ignore("rate_limits", "include_vh_rate_limits", why=UNREAD_LIMITS)
     action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
-        reader.fail("cluster", f"unknown cluster '{action.cluster}'")
+        reader.fail(
+            "cluster", f"unknown cluster '{action.cluster}'{near_cluster(action.cluster, known_clusters)}"
+        )
     if reader.which("cluster_specifier") is None:
         reader.fail("", "one of cluster, cluster_header, weighted_clusters is required")
     action.cluster_not_found_status = _NOT_FOUND_STATUS.get(
@@ -232,7 +235,7 @@ def _compile_variant(
     if bool(name) == bool(header):
         reader.fail("name", "exactly one of name and cluster_header must be given")
     if name and known_clusters is not None and name not in known_clusters:
-        reader.fail("name", f"unknown weighted cluster '{name}'")
+        reader.fail("name", f"unknown weighted cluster '{name}'{near_cluster(name, known_clusters)}")
     ops: tuple[RequestOp, ...] = compile_request_ops(reader)
     authority = reader.text("host_rewrite_literal").encode()
     if authority:

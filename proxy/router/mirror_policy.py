@@ -9,6 +9,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from proxy.api.reader import Reader, reads
+from proxy.api.scalars import near_cluster
 from proxy.runtime.config import compile_fraction
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _compile(reader: Reader, known_clusters: Container[str] | None, runtime: Run
     if bool(cluster) == bool(header):
         reader.fail("cluster", "exactly one of cluster and cluster_header must be given")
     if cluster and known_clusters is not None and cluster not in known_clusters:
-        reader.fail("cluster", f"unknown shadow cluster '{cluster}'")
+        reader.fail("cluster", f"unknown shadow cluster '{cluster}'{near_cluster(cluster, known_clusters)}")
     reader.unsupported("trace_sampled", "mirrored requests have no span whose sampling could differ")
     reader.unsupported("request_headers_mutations", "mirrored requests carry the request's own headers")
     reader.unsupported("host_rewrite_literal", "mirrored requests carry the request's own authority")

@@ -240,7 +240,8 @@ MISTAKES = {
         envoy=False,
     ),
     "a route to a cluster that is not there": Mistake(
-        "unknown cluster 'bakc'", "  cluster: back", "  cluster: bakc", "25:19", f"{ROUTE}.route.cluster"
+        "unknown cluster 'bakc' (did you mean \"back\"?)",
+        *("  cluster: back", "  cluster: bakc", "25:19", f"{ROUTE}.route.cluster"),
     ),
     "a policy that does not exist": Mistake(
         'has no value "ROUND_ROBBIN" (did you mean "ROUND_ROBIN"?); one of ROUND_ROBIN, LEAST_REQUEST, ',
