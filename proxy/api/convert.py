@@ -108,9 +108,8 @@ class _Field:
             self.key = _map_key(entry.fields_by_name["key"])
             self.type_name = value.message_type.full_name if value.message_type is not None else ""
             self.read = _scalar(value) if value.message_type is None else None
-        self.has_fields = (
-            self.read is None and self.type_name not in _WELL_KNOWN
-        )  # and is no other sort of object
+        # a message that JSON has no other form for
+        self.has_fields = self.read is None and self.type_name not in _WELL_KNOWN
 
 
 _Plan = dict[str, _Field]

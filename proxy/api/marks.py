@@ -81,9 +81,8 @@ def join_paths(path: str, inner: str) -> str:
 
 def parent_path(path: str) -> str:
     """The path one step up; "" for the document and for its own fields."""
-    before = (
-        '["' if path.endswith('"]') else "[" if path.endswith("]") else "."
-    )  # quotes within keys are escaped
+    # quotes within keys are escaped
+    before = '["' if path.endswith('"]') else "[" if path.endswith("]") else "."
     return path[: max(path.rfind(before), 0)]
 
 

@@ -118,9 +118,8 @@ REMOTE_CONNECTION_FAILURE = ResetReason(b"remote connection failure", ResponseFl
 CONNECTION_TIMEOUT = ResetReason(b"connection timeout", ResponseFlag.UF)
 CONNECTION_TERMINATION = ResetReason(b"connection termination", ResponseFlag.UC)
 OVERFLOW = ResetReason(b"overflow", ResponseFlag.UO)
-NO_POOL = ResetReason(
-    b"no connection pool", ResponseFlag.UH
-)  # max_connection_pools; as if there were no host
+#: max_connection_pools; as if there were no host
+NO_POOL = ResetReason(b"no connection pool", ResponseFlag.UH)
 PROTOCOL_ERROR = ResetReason(b"protocol error", ResponseFlag.UPE)
 
 # Why a client's stream ended before its response did (HTTP/2; an HTTP/1 client can only leave: REMOTE_RESET). The flag

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final
 
-Line = tuple[
-    str, str, str
-]  # (Envoy's extension name, full name of its configuration message, "module:Class")
+#: (Envoy's extension name, full name of its configuration message, "module:Class")
+Line = tuple[str, str, str]
 
 #: How Envoy's names of tracers begin: asked by the bootstrap, which need not load any, and by connection managers.
 TRACERS: Final = "envoy.tracers."

@@ -37,11 +37,12 @@ def render_apply(rules: Rules) -> str:
             blocks.append(
                 _render_chain(table, chain, [rule for rule in wanted if rule.chain == chain], rules.version)
             )
+    # ... and all are declared first, for those that jump to one another
     declared = [
         f"\tchain {_name(table, chain)} {{ }}"
         for table, wanted in rules.tables().items()
         for chain in chains(wanted)
-    ]  # ... and all are declared first, for those that jump to one another
+    ]
     return "\n".join(
         [
             f"table {where} {{ }}",

@@ -193,9 +193,8 @@ def _weigh_http10(
     if version != b"HTTP/1.0" or not settings.accept_http_10:
         raise low_version()
     steering.http10 = True
-    if (
-        b"keep-alive" not in tokens or steering.length == CHUNKED
-    ):  # RFC 9112 section 6.1: the framing is faulty
+    # chunked: RFC 9112 section 6.1, the framing is faulty
+    if b"keep-alive" not in tokens or steering.length == CHUNKED:
         steering.keep_alive = False
     if not headers.known & HOST and settings.default_host:
         headers.authority = settings.default_host

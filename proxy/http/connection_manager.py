@@ -131,9 +131,8 @@ class ConnectionManager:
         self.detects_http2 = True  # codec_type AUTO: HTTP/2 where a connection begins with its preface
         self.is_http2 = False  # codec_type HTTP2
         self.http2_settings: Http2Settings
-        self.http2_stats: Callable[
-            [], Http2Stats
-        ]  # made with the first connection that needs them, as in Envoy
+        # made with the first connection that needs them, as in Envoy
+        self.http2_stats: Callable[[], Http2Stats]
         self.drain_timeout_s = 5.0
         self.path_rules: PathRules | None = None
         self.host_rules: HostRules | None = None

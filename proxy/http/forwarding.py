@@ -243,9 +243,8 @@ class Forwarding:
         """An edge: the peer is the client, unless trusted proxies stand before us (xff_num_trusted_hops)."""
         had_forwarded = headers.get(b"x-forwarded-for") if headers.known & FORWARDED_FOR else None
         direct = stream.info.remote_address  # of the connection, as PROXY protocol may have told it
-        peer = (
-            "" if direct[:1] in ("/", "@") else direct.rpartition(":")[0].strip("[]")
-        )  # unix sockets have no IP
+        # unix sockets have no IP
+        peer = "" if direct[:1] in ("/", "@") else direct.rpartition(":")[0].strip("[]")
         client: Address | None = None
         if self.trusted_hops and had_forwarded is not None:
             client = self._from_right(headers, self.trusted_hops - 1)[0]

@@ -84,9 +84,8 @@ class LocalReplies:
                     body, content_type = mapper.body, TEXT_PLAIN
                 body_format = mapper.body_format or body_format
                 break
-        if (
-            head.status in BODILESS
-        ):  # Envoy sends one all the same, and the client reads it as the next response
+        if head.status in BODILESS:
+            # Envoy sends one all the same, and the client reads it as the next response
             return Rewritten(head.status, b"", head.fields, b"")
         if body_format is not None:
             body, content_type = body_format.format(stream, body), body_format.content_type

@@ -52,9 +52,8 @@ def _prepare(
     if location is None:
         stats.passthrough_internal_redirect_bad_location.value += 1
         return False
-    scheme = (
-        headers.get(FORWARDED_PROTO) or headers.scheme
-    )  # as the client came, however often it was redirected
+    # as the client came, however often it was redirected
+    scheme = headers.get(FORWARDED_PROTO) or headers.scheme
     from_tls, to_tls = scheme == b"https", location.scheme == b"https"
     if from_tls != to_tls and not policy.cross_scheme:
         stats.passthrough_internal_redirect_unsafe_scheme.value += 1

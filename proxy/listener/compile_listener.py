@@ -39,9 +39,8 @@ def compile_listener(
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
     own = replace(context, scope=scope, direction=listener.direction, init=listener.init)
-    bypasses = reader.flag(
-        "bypass_overload_manager"
-    )  # the limit of connections is all there is of that manager
+    # the limit of connections is all there is of that manager
+    bypasses = reader.flag("bypass_overload_manager")
     listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit
     listener.access_logs = compile_access_logs(reader.each("access_log"), own)
     reader.ignore(

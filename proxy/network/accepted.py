@@ -154,9 +154,8 @@ class AcceptedConnection(StreamConnection, Flushable):
             self.dispatcher.flush()
         except Exception as error:
             self.dispatcher.bug("a connection's end", error)
-        if isinstance(
-            exc, ConnectionResetError
-        ):  # told in the connection's line, not in those of its requests
+        if isinstance(exc, ConnectionResetError):
+            # told in the connection's line, not in those of its requests
             self.info.close_type = b"RemoteReset"
         length_s = self.dispatcher.clock.monotonic() - self.info.started_at
         self.count_end(length_s)

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 HOLD_CODEC: Final = 1
 HOLD_STREAM: Final = 2
-HELD_LOOK_S: Final = (
-    1.0  # while reading is held the loop hears nothing of the client's end: look for it so often
-)
+#: while reading is held the loop hears nothing of the client's end: it is looked for so often
+HELD_LOOK_S: Final = 1.0
 
 log = logging.getLogger("connection")
 

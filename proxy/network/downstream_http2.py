@@ -225,7 +225,8 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
             not self.active
             and not self.closing
             and (codec.closing or self.draining or (self.hcm.draining and self.requests))
-        ):  # one that has just come, while we drain, is told with its first response
+        ):
+            # one that has just come, while we drain, is told with its first response
             self._finish_drain()
 
     def _write(self, output: bytes) -> None:

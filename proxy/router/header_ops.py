@@ -173,9 +173,8 @@ def _compile_pair(reader: Reader) -> tuple[bytes, bytes | Formatter] | None:
     if name.startswith(":") or name == "host":
         reader.fail("key", ":-prefixed or host headers may not be modified")
         return None
-    if not re.fullmatch(
-        _NAME, name
-    ):  # Envoy takes it, and then answers every request 503 "invalid header name"
+    if not re.fullmatch(_NAME, name):
+        # Envoy takes it, and then answers every request 503 "invalid header name"
         reader.fail("key", f'"{name}" is no header name')
         return None
     try:

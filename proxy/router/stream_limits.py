@@ -57,9 +57,8 @@ class StreamLimits:
             return
         limit = self.duration_s
         asked = read_grpc_timeout(headers) if self.header_max_s is not None else None
-        if (
-            asked is not None
-        ):  # what the offset leaves nothing of, or the client gives no time to, is over at once
+        if asked is not None:
+            # what the offset leaves nothing of, or the client gives no time to, is over at once
             limit = max(0.0, min(asked, self.header_max_s or asked) - self.header_offset_s)
         elif not limit:
             if limit is not None:

@@ -59,9 +59,8 @@ class SinkFeed:
             value = counter.value
             if value:
                 before = last.get(name, 0)
-                counters.append(
-                    (name, value - before if value >= before else value)
-                )  # it may have been reset
+                # it may have been reset
+                counters.append((name, value - before if value >= before else value))
                 last[name] = value
             elif name in last:
                 counters.append((name, 0))

@@ -31,9 +31,8 @@ NOT_TRACEABLE: Final = 0
 SAMPLED: Final = 1
 SERVICE_FORCED: Final = 2
 CLIENT_FORCED: Final = 3
-FORCED_HERE: Final = (
-    4  # x-envoy-force-trace on this very request: stronger than a denial in its trace headers
-)
+#: x-envoy-force-trace on this very request: stronger than a denial in its trace headers
+FORCED_HERE: Final = 4
 
 NIBBLES: Final = (b"4", b"9", b"a", b"b", b"a")
 REASONS: Final = {ord("9"): SAMPLED, ord("a"): SERVICE_FORCED, ord("b"): CLIENT_FORCED}

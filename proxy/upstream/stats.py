@@ -302,9 +302,8 @@ class ClusterCodes:
     )
 
     def __init__(self, scope: Scope, stats: ClusterStats) -> None:
-        scope.counter(
-            "upstream_rq_completed"
-        )  # exists from the start, its external twin with the first response
+        # exists from the start, its external twin with the first response
+        scope.counter("upstream_rq_completed")
         self._scope = scope
         self._time = stats.upstream_rq_time
         self._internal: CodeStats | None = None

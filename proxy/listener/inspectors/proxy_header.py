@@ -110,9 +110,8 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
     tlvs = _read_tlvs(rest[addresses:])
     if command == _LOCAL:
         return ProxyHeader(2, length, tlvs=tlvs)
-    source, destination = (
-        _unicast(ip_address(rest[at : at + width]), 2) for at in (0, width)
-    )  # ip_address takes packed bytes
+    # ip_address takes packed bytes
+    source, destination = (_unicast(ip_address(rest[at : at + width]), 2) for at in (0, width))
     ports = rest[2 * width : addresses]
     return ProxyHeader(
         2,

@@ -123,8 +123,9 @@ class CompressorFilter(Filter):
         if (
             not ends
             and (
+                # what its request accepts is counted of a candidate that is not allowed, too
                 can_be or (is_candidate and not rules.status_header)
-            )  # whose header is asked for, and counted
+            )
             and self._is_accepted(stream, headers, library)
             and can_be
             and not is_encoded(headers, library.content_encoding)
@@ -204,9 +205,8 @@ class CompressorFilter(Filter):
         if kept.choice is None:
             offers: list[Offer] = []
             for each in group:
-                if each.response.direction.allows_type(
-                    headers
-                ):  # of the others a route's library is not known, as in Envoy
+                if each.response.direction.allows_type(headers):
+                    # of the others a route's library is not known, as in Envoy
                     offered = library if each is self else each.library
                     offers.append((offered.content_encoding, each.choose_first))
             kept.choice = choose(course.accepted, offers)
