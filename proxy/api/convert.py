@@ -246,8 +246,8 @@ class Converter:
                 except Wrong as wrong:
                     self._say(str(wrong))
             else:
-                if not given and field.type_name == ANY and isinstance(given, dict):
-                    continue  # "typed_config: {}" says as much as none: a name alone
+                if not given and field.name == "typed_config" and isinstance(given, dict):
+                    continue  # says as much as none: a name alone. (FilterConfig's "config: {}" says "run here")
                 child = getattr(message, field.name)
                 child.SetInParent()
                 if field.has_fields:
