@@ -5,7 +5,7 @@ For ``reader`` alone, which asks at every step.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -13,8 +13,14 @@ from google.protobuf.message import Message
 from proxy.api.pool import ANY, enum_type
 
 #: Kinds of singular fields; OTHER: no scalar.
-OTHER, TEXT, BLOB, NUMBER, REAL, FLAG, ENUM = range(7)
-_KINDS = {
+OTHER: Final = 0
+TEXT: Final = 1
+BLOB: Final = 2
+NUMBER: Final = 3
+REAL: Final = 4
+FLAG: Final = 5
+ENUM: Final = 6
+_KINDS: Final = {
     FieldDescriptor.CPPTYPE_BOOL: FLAG,
     FieldDescriptor.CPPTYPE_DOUBLE: REAL,
     FieldDescriptor.CPPTYPE_ENUM: ENUM,
@@ -64,7 +70,7 @@ class Fields(dict[str, Field]):
 
 
 #: types that were read, by their descriptors: as many as the schema has
-KNOWN: dict[Any, Fields] = {}
+KNOWN: Final[dict[Any, Fields]] = {}
 
 
 def fields_of(message: Message) -> Fields:
