@@ -66,6 +66,8 @@ def read_plain(flags: Sequence[Flag], arguments: Sequence[str]) -> SimpleNamespa
             text = next(left, "-")
             if text.startswith("-"):
                 return None
+        elif text == "--":
+            return None
         try:
             value = flag.convert(text)
         except Exception:  # argparse will say what is wrong
