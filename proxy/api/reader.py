@@ -14,7 +14,8 @@ THE CONVENTION for every compile function of every room:
   writes docs/support.md. It follows local variables (``address = reader.sub("address")``), loops and calls by
   itself; where it cannot tell the message it says so and a test fails: decorate that function with ``@reads(...)``,
   with several names when it compiles several messages. A loop over a literal tuple of field names is fine as well.
-* ``sub``, ``each``, ``entries`` and ``any`` give the same child objects every time, so marks persist.
+* ``sub``, ``each``, ``entries`` and ``any`` give the same child objects every time, so marks persist. ``in_turn`` is
+  ``each`` for what there may be thousands of, and is asked once.
 * A Reader is for configuration time only.
 
 When the whole configuration is compiled the caller asks ``unread(root)``: every set field nobody read is a finding.
@@ -208,6 +209,8 @@ class Reader:
             return []
         known: Any = self._read.get(field, _NO_CHILD)
         if known is not _NO_CHILD:
+            if type(known) is _Left:
+                raise self._asked_again(field)
             read: list[Reader] = known
             return read
         is_any = self._fields[field].is_any
@@ -215,6 +218,28 @@ class Reader:
         children = [child for child in made if child is not None]
         self._read[field] = children
         return children
+
+    def in_turn(self, field: str) -> Iterator[Reader]:
+        """As ``each``, once: a child of which everything is read when the next one is asked for is let go, so that those
+        of a large configuration are not there all together (what they take would be the process's for ever, as holes
+        between what is compiled of them)."""
+        if field in self._read:
+            raise self._asked_again(field)
+        values = self._values.get(field)
+        if values is None:
+            if field not in self._fields:
+                raise self._unknown(field)
+            return
+        is_any = self._fields[field].is_any
+        left = _Left()
+        for index, value in enumerate(values):
+            child = self._child(is_any, value, f"{field}[{index}]")
+            if child is None:
+                continue
+            yield child
+            if child.unread():
+                left.append(child)
+        self._read[field] = left  # and not before: one who stops in the middle has not read the field
 
     def entries(self, field: str) -> dict[Any, Any]:
         """A map; message values as Reader (Any unpacked), enum values by name."""
@@ -407,6 +432,10 @@ class Reader:
         """A name the message does not have is a bug of the caller."""
         return KeyError(f"{self.type_name} has no field {field}")
 
+    def _asked_again(self, field: str) -> TypeError:
+        """What is read in turn is gone."""
+        return TypeError(f"{self.type_name}.{field} is read in turn, and was read already")
+
     def _other_type(self, field: str) -> TypeError:
         """Another bug of the caller."""
         return TypeError(f"{self.type_name}.{field} is of another type")
@@ -444,3 +473,7 @@ def _find_unread(child: Any, found: list[str]) -> None:
     elif isinstance(child, dict):
         for one in child.values():
             _find_unread(one, found)
+
+
+class _Left(list[Reader]):
+    """What ``in_turn`` has not let go."""

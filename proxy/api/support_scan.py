@@ -31,6 +31,7 @@ READS = frozenset(
         "enum",
         "sub",
         "each",
+        "in_turn",
         "values",
         "entries",
         "wrapped",
@@ -38,7 +39,7 @@ READS = frozenset(
     )
     + ("percent", "fraction", "struct", "any")
 )
-_CHILDREN = {"sub": "reader", "any": "reader", "each": "list", "entries": "map"}
+_CHILDREN = {"sub": "reader", "any": "reader", "each": "list", "in_turn": "list", "entries": "map"}
 SILENT = frozenset({"has", "which", "fail", "warn"})
 PASS = frozenset({"list", "tuple", "sorted", "reversed", "iter", "set", "frozenset"})
 # What the Reader reads by itself in a message that stands for a value: (message, fields read, fields ignored).

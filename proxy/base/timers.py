@@ -30,7 +30,10 @@ class Timed:
 
 
 class TimerWheel:
-    """Slots of ``tick_s`` seconds; each holds the items to look at in that slot."""
+    """Slots of ``tick_s`` seconds; each holds the items to look at in that slot.
+
+    Idle connections are alone in theirs, mostly: a slot of one item is that item, and one that all have left is None.
+    """
 
     __slots__ = ("_slots", "_order", "on_earlier", "on_error", "tick_s")
 
@@ -43,7 +46,7 @@ class TimerWheel:
         """on_earlier: told when the earliest due time moves forward (the driver re-arms itself); on_error: told when
         an item raises, so that the others still get their turn (without it the error goes to the driver)."""
         self.tick_s = tick_s
-        self._slots: dict[int, set[Timed]] = {}
+        self._slots: dict[int, Timed | set[Timed] | None] = {}
         self._order: list[int] = []  # a heap of slot numbers, each once
         self.on_earlier = on_earlier
         self.on_error = on_error
@@ -64,28 +67,39 @@ class TimerWheel:
 
     def next_due(self) -> float:
         """The earliest time (of a slot) at which turn() has something to do; ``inf`` when never."""
-        while self._order and not self._slots.get(self._order[0]):
+        while self._order and self._is_left(self._order[0]):
             self._slots.pop(heapq.heappop(self._order), None)
         return self._order[0] * self.tick_s if self._order else inf
+
+    def _is_left(self, slot: int) -> bool:
+        items = self._slots.get(slot)
+        return items is None or (isinstance(items, set) and not items)
 
     def turn(self, now: float) -> None:
         """Ask every item whose time has come, and put it back where its answer says."""
         while self.next_due() <= now:
             slot = heapq.heappop(self._order)
-            for item in self._slots.pop(slot):
-                if item.due == inf or self._slot(item.due) != slot:  # forgotten or moved by an item before it
-                    continue
-                item.due = inf
-                try:
-                    again = item.on_due(now)
-                except Exception as error:
-                    if self.on_error is None:
-                        raise
-                    self.on_error(item, error)
-                    continue
-                if again < item.due:
-                    # Never the slot that is being emptied: an item that asks for "now" waits one tick.
-                    self.watch(item, max(again, now + self.tick_s))
+            due = self._slots.pop(slot)
+            if isinstance(due, set):
+                for item in due:
+                    self._ask(item, slot, now)
+            elif due is not None:
+                self._ask(due, slot, now)
+
+    def _ask(self, item: Timed, slot: int, now: float) -> None:
+        if item.due == inf or self._slot(item.due) != slot:  # forgotten or moved by an item before it
+            return
+        item.due = inf
+        try:
+            again = item.on_due(now)
+        except Exception as error:
+            if self.on_error is None:
+                raise
+            self.on_error(item, error)
+            return
+        if again < item.due:
+            # Never the slot that is being emptied: an item that asks for "now" waits one tick.
+            self.watch(item, max(again, now + self.tick_s))
 
     def _slot(self, when: float) -> int:
         return ceil(when / self.tick_s)
@@ -93,20 +107,26 @@ class TimerWheel:
     def _enter(self, item: Timed, when: float) -> None:
         slot = self._slot(when)
         item.due = when
-        items = self._slots.get(slot)
-        if items is not None:
-            items.add(item)
+        if slot in self._slots:
+            others = self._slots[slot]
+            if isinstance(others, set):
+                others.add(item)
+            else:
+                self._slots[slot] = item if others is None else {others, item}
             return
-        self._slots[slot] = {item}
+        self._slots[slot] = item
         earliest = self.next_due()
         heapq.heappush(self._order, slot)
         if self.on_earlier is not None and slot * self.tick_s < earliest:
             self.on_earlier(slot * self.tick_s)
 
     def _leave(self, item: Timed) -> None:
-        items = self._slots.get(self._slot(item.due))
-        if items is not None:
+        slot = self._slot(item.due)
+        items = self._slots.get(slot)
+        if isinstance(items, set):
             items.discard(item)
+        elif items is item:
+            self._slots[slot] = None
 
 
 class Alarm(Timed):

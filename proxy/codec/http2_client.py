@@ -60,6 +60,8 @@ class Http2ClientStream(Http2Stream):
             self.stream_id = conn.h2.send_request(write_request(headers), end_stream=end)
         except NGH2Error:
             self.gone = True
+            if conn.refused is None:
+                conn.refused = []
             conn.refused.append(self)
             return
         conn.streams[self.stream_id] = self

@@ -30,6 +30,9 @@ CONNECTION_HIGH_WATERMARK: Final = 8 * 1024 * 1024
 LARGEST_WINDOW: Final = 0x7FFFFFFF
 FLOW_CONTROL_ERROR_CODE: Final = 3
 
+#: no events
+NOTHING: Final[list[Any]] = []
+
 MESSAGING: Final = b"http2.violation.of.messaging.rule"
 ENGINE: Final = b"http2.unknown.nghttp2.error"
 
@@ -42,9 +45,9 @@ class Http2Codec(Codec):
     paused: the socket takes no more: output stays in the engine, where streams block
     streams: live ones by id; sending: those with body bytes in the engine
     ending: server: streams whose response is whole but whose request is not; refused: client: tries that the engine
-    took no stream for
+    took no stream for; None while there are none
     left_with: the error code of the peer's GOAWAY: an end of the connection for it is no mistake of the peer's
-    on_ping_ack: called when a PING of ours was answered
+    on_ping_ack: called when a PING of ours was answered; None where none is sent
     """
 
     __slots__ = (
@@ -74,8 +77,8 @@ class Http2Codec(Codec):
         self.streams: dict[int, Http2Stream] = {}
         self.watch = FrameWatch(settings, self.streams, role is ngh2.Role.SERVER)
         self.sending: list[Http2Stream] = []
-        self.ending: list[Http2Stream] = []
-        self.refused: list[Http2Stream] = []
+        self.ending: list[Http2Stream] | None = None
+        self.refused: list[Http2Stream] | None = None
         self.full = False  # too much waits on all streams together
         self.closing = self.dead = self.blocked = self.paused = self.goaway_sent = False
         self.field_bytes_in = self.field_bytes_out = 0
@@ -83,7 +86,7 @@ class Http2Codec(Codec):
         self.outbound = 0  # frames made since the socket last took what there was
         self.on_ping_ack: Callable[[], None] | None = None
         self._out: list[bytes] = []
-        self._events: list[Any] = []  # of this read, not handled yet
+        self._events: list[Any] = NOTHING  # of this read, not handled yet; replaced, never added to
         if role is ngh2.Role.SERVER:
             local = settings.server_settings()
             stats.nghttp2_downstream_connections.value += 1
@@ -124,7 +127,10 @@ class Http2Codec(Codec):
         """Reset the streams whose windows a read would take beyond 2^31-1 (RFC 9113 section 6.9.1; the engine would end
         the connection, as it does where such a frame comes in two reads); what of the read the engine has yet to see."""
         seen = 0
-        for at in self.watch.leaps:
+        leaps = self.watch.leaps
+        assert leaps is not None
+        self.watch.leaps = None
+        for at in leaps:
             self.h2.receive_data(data[seen:at])
             seen = at
             stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_WINDOW
@@ -135,7 +141,6 @@ class Http2Codec(Codec):
                     seen = at + HEAD_BYTES + WINDOW_BYTES
             except ngh2.StreamUnavailableError:
                 continue  # of no stream, or none any more: the engine knows what that means
-        self.watch.leaps.clear()
         return data[seen:]
 
     def _flooded(self, data: bytes) -> None:
@@ -163,7 +168,7 @@ class Http2Codec(Codec):
                 events = self.h2.events()
                 if not events:
                     return
-            self._events = []
+            self._events = NOTHING
             self.handle(events)
             if self.blocked or self.dead:
                 return
@@ -196,9 +201,13 @@ class Http2Codec(Codec):
 
     def _stream_closed(self, stream_id: int, code: int) -> None:
         """A stream is over in the engine: by both ends, by our reset, or by the engine's for the peer's mistake."""
-        stream = self.streams.pop(stream_id, None)
-        refused_head = self.watch.heads.pop(stream_id, None)
+        streams, heads = self.streams, self.watch.heads
+        stream = streams.pop(stream_id, None)
+        refused_head = heads.pop(stream_id, None)
         self.watch.tails.pop(stream_id, None)
+        if not streams and not heads:  # dicts keep the room they have had, which idle connections do not need
+            streams.clear()
+            heads.clear()
         if code and (stream is not None or refused_head is not None):
             self.watch.reset(stream_id)
         if stream is not None:
@@ -281,8 +290,9 @@ class Http2Codec(Codec):
         if self.sending:
             self._see_waiting()
         if not self._events:
-            self._events = self.h2.events()
-            if self._events:
+            events = self.h2.events()
+            if events:
+                self._events = events
                 self.run()
         if self.sending and self.pull():
             self._see_waiting()
@@ -391,9 +401,9 @@ class Http2Codec(Codec):
             stream.decoder = stream.watcher = None
         self.streams.clear()
         self.sending.clear()
-        self.ending.clear()
-        self.refused.clear()
-        self._events = []
+        self.ending = None
+        self.refused = None
+        self._events = NOTHING
         self.on_ping_ack = None
 
 

@@ -95,6 +95,8 @@ class Http2ServerStream(Http2Stream):
         if not self.read_done and not self.gone:
             self.gone = not self.write_done
             if self.write_done:
+                if self.conn.ending is None:
+                    self.conn.ending = []
                 self.conn.ending.append(self)
             else:
                 self.conn.reset_stream(self, INTERNAL_ERROR_CODE)
@@ -148,7 +150,7 @@ class Http2ServerCodec(Http2Codec):
         wire = watch.heads.pop(stream_id, 0)
         if watch.tails:
             watch.next_head(stream_id)
-        if watch.early:
+        if watch.early is not None:
             stream.wire_bytes_in += watch.early.pop(stream_id, 0)
         problem = too_large(received, settings.max_headers_bytes, settings.max_headers_count)
         if problem:
@@ -265,23 +267,24 @@ class Http2ServerCodec(Http2Codec):
             decoder.on_reset(DOWNSTREAM_PROTOCOL_ERROR, MESSAGING)
 
     def take_output(self) -> bytes:
-        if self.ending and not self.dead and not self.paused:
-            self._end_early()
+        ending = self.ending
+        if ending is not None and not self.dead and not self.paused:
+            self._end_early(ending)
         return Http2Codec.take_output(self)
 
-    def _end_early(self) -> None:
+    def _end_early(self, ending: list[Http2Stream]) -> None:
         """Responses that are whole while their requests are not: reset in peace once nothing of them waits. An
         earlier reset would overtake the response in the engine."""
         self.pull()
         still = []
-        for stream in self.ending:
+        for stream in ending:
             if stream.gone or stream.read_done:
                 continue
             if self.h2.queued_body_size(stream.stream_id):
                 still.append(stream)
             else:
                 self.reset_stream(stream, NO_ERROR)
-        self.ending = still
+        self.ending = still or None
 
     def detach(self) -> None:
         Http2Codec.detach(self)

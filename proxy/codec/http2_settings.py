@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.codec.http1_options import Underscores
 
@@ -53,12 +53,20 @@ class Http2Settings:
         1_000_000  # and so many a second (the connection's own rule is stricter, see its premature resets)
     )
 
+    _engine: list[Any] = field(default_factory=list, init=False)  # made once
+
     def engine(self) -> ngh2.Configuration:
         """The engine's own limits.
 
         A head that breaks *them* costs the whole connection, so they lie well above ours, which cost one stream: they
         only bound what the engine holds while a head is being decoded.
         """
+        if not self._engine:
+            self._engine.append(self._new_engine())
+        made: ngh2.Configuration = self._engine[0]
+        return made
+
+    def _new_engine(self) -> ngh2.Configuration:
         import ngh2  # with the first connection
 
         return ngh2.Configuration(

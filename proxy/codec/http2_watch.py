@@ -60,15 +60,15 @@ class FrameWatch:
     heads: wire bytes of header blocks whose message has not been delivered, by stream
     tails: the same of the blocks behind it (a head behind an informational one, trailers), where they came before it
     was delivered; whoever takes from ``heads`` then asks for the ``next_head``
-    early: the same of DATA that came in one read with its head
+    early: the same of DATA that came in one read with its head; None while there is none
     opened: streams begun by the peer (server side) or by us (client side, counted by the codec)
     sent_data: DATA frames written, counted by the codec
     flood: the attribute of Http2Stats that counts the budget which is used up; flood_at: where in the read the frame
     begins that was one too many (negative: before it)
     control: frames that want an answer from us and came since the last flush; the codec sets it to 0
-    leaps: where in the read there are WINDOW_UPDATEs of streams by more than half of what a window can be; leapt: how
-    many of them there have been, of which the first few are looked at
-    resets, given_up: streams that we have reset, that the client has, the last of them; is_strict: frames of other
+    leaps: where in the read there are WINDOW_UPDATEs of streams by more than half of what a window can be, or None;
+    leapt: how many of them there have been, of which the first few are looked at
+    resets, given_up: streams that we have reset, that the client has, the last of them, or None; is_strict: frames of other
     streams that are over may not come
     """
 
@@ -108,7 +108,7 @@ class FrameWatch:
         self.streams = streams
         self.heads: dict[int, int] = {}
         self.tails: dict[int, list[int]] = {}
-        self.early: dict[int, int] = {}
+        self.early: dict[int, int] | None = None
         self._cut = b""  # the head of a frame that is not whole yet
         self._left = len(PREFACE) if is_server else 0  # bytes still to skip
         self._open = False  # a header block goes on in CONTINUATION
@@ -125,10 +125,10 @@ class FrameWatch:
         self.control = 0
         self.opened = 0
         self.sent_data = 0
-        self.leaps: list[int] = []
+        self.leaps: list[int] | None = None
         self.leapt = 0
-        self.resets: dict[int, bool] = {}
-        self.given_up: dict[int, bool] = {}
+        self.resets: dict[int, bool] | None = None
+        self.given_up: dict[int, bool] | None = None
         self.is_strict = is_server
 
     def read(self, data: bytes) -> None:
@@ -158,21 +158,29 @@ class FrameWatch:
 
     def reset(self, stream_id: int) -> None:
         """We have reset a stream."""
-        self._remember(self.resets, stream_id)
+        self.resets = self._remember(self.resets, stream_id)
 
     @staticmethod
-    def _remember(ids: dict[int, bool], stream_id: int) -> None:
+    def _remember(ids: dict[int, bool] | None, stream_id: int) -> dict[int, bool]:
+        if ids is None:
+            return {stream_id: True}
         ids[stream_id] = True
         if len(ids) > RESETS:
             del ids[next(iter(ids))]
+        return ids
 
     def _is_over(self, stream_id: int) -> bool:
         """Whether the client itself must know that the stream is over."""
         if not self.is_strict or not 0 < stream_id <= self._last_id:
             return False
-        if stream_id in self.given_up:
+        if self._is_given_up(stream_id):
             return True
-        return stream_id not in self.streams and stream_id not in self.heads and stream_id not in self.resets
+        if stream_id in self.streams or stream_id in self.heads:
+            return False
+        return self.resets is None or stream_id not in self.resets
+
+    def _is_given_up(self, stream_id: int) -> bool:
+        return self.given_up is not None and stream_id in self.given_up
 
     def _walk(self, data: bytes, at: int, size: int) -> int:
         """The frames whose heads are whole, from ``at`` on; where the next one begins."""
@@ -239,7 +247,7 @@ class FrameWatch:
         """Heads that nobody has claimed belong to streams that are over; but not the one that is not whole yet."""
         heads = self.heads
         self.tails.clear()
-        self.early.clear()
+        self.early = None
         if not self.in_head:
             heads.clear()
         elif len(heads) > 1:
@@ -260,7 +268,9 @@ class FrameWatch:
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.wire_bytes_in += length + HEAD_BYTES
-        elif stream_id in self.heads and stream_id not in self.given_up:
+        elif stream_id in self.heads and not self._is_given_up(stream_id):
+            if self.early is None:
+                self.early = {}
             self.early[stream_id] = self.early.get(stream_id, 0) + length + HEAD_BYTES
         elif self._is_over(stream_id):
             raise self._flood("", at)
@@ -284,6 +294,8 @@ class FrameWatch:
                 raise self._flood("inbound_window_update_frames_flood", at)
             if length == WINDOW_BYTES and self.leapt < MOST_LEAPS and self._leaps(data, at):
                 self.leapt += 1
+                if self.leaps is None:
+                    self.leaps = []
                 self.leaps.append(at - self._before)
         elif kind in (SETTINGS, PING):
             if not flags & ACK:
@@ -304,7 +316,8 @@ class FrameWatch:
                 self._count_empty(at)
         elif kind == RST_STREAM:
             if self.is_strict:
-                self._remember(self.given_up, int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF)
+                stream_id = int.from_bytes(data[at + 5 : at + 9], "big") & 0x7FFFFFFF
+                self.given_up = self._remember(self.given_up, stream_id)
         elif kind == PRIORITY:
             self._priorities += 1
             if self._priorities > settings.max_priority_frames * (1 + self.opened):

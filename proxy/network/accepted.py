@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from sys import intern
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.base.stream_info import ConnectionInfo
@@ -66,7 +67,7 @@ class AcceptedConnection(StreamConnection, Flushable):
         self.info = ConnectionInfo(
             self.dispatcher.next_connection_id(),
             address_text(transport.get_extra_info("peername")),
-            address_text(transport.get_extra_info("sockname")),
+            intern(address_text(transport.get_extra_info("sockname"))),  # one for all of a listener's
             now,
         )
         self.listener.introduce(self.info)

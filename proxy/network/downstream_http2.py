@@ -36,7 +36,7 @@ log = logging.getLogger("connection")
 class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     """One accepted connection. Its codec is ``http2``; each stream has its own ``codec``, as streams see it.
 
-    active: streams whose request is not finished; draining: no further streams are wanted
+    active: streams whose request is not finished, or None; draining: no further streams are wanted
     """
 
     __slots__ = (
@@ -54,8 +54,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
         HttpConnection.__init__(self, listener, hcm, dispatcher)
         self.http2 = Http2ServerCodec(self, hcm.http2_settings, hcm.http2_stats())
-        self.http2.on_ping_ack = self.on_pong
-        self.active: set[ActiveStream] = set()
+        self.active: set[ActiveStream] | None = None
         self.draining = self.resuming = False
         self.premature = self.closed_streams = 0
         self.drain_deadline = self.ping_deadline = self.pong_deadline = inf
@@ -79,6 +78,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         self.count_protocol(self.hcm.stats.downstream_cx_http2_active, b"HTTP/2")
         interval_s = self.hcm.http2_settings.keepalive_interval_s
         if interval_s:
+            self.http2.on_ping_ack = self.on_pong
             self.ping_deadline = now + interval_s
             self.watch(self.ping_deadline)
         self.touch()
@@ -131,7 +131,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         return False
 
     def has_request(self) -> bool:
-        return bool(self.active)
+        return self.active is not None
 
     def reset_requests(self) -> None:
         self.http2.dead = True  # nobody is left to be told of resets
@@ -142,7 +142,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
 
     def _reset_all(self, details: bytes, ours: bool) -> None:
         """Every request that runs ends here. ours: for a broken protocol."""
-        for stream in tuple(self.active):
+        for stream in tuple(self.active or ()):
             stream.on_reset(DOWNSTREAM_PROTOCOL_ERROR if ours else REMOTE_RESET, details)
 
     def pause_writing(self) -> None:
@@ -164,7 +164,10 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         stream = own.decoder = held.request = ActiveStream(held, hcm)
         stream.protocol = b"HTTP/2"
         hcm.stats.downstream_rq_http2_total.value += 1
-        self.active.add(stream)
+        if self.active is None:
+            self.active = {stream}
+        else:
+            self.active.add(stream)
         self.requests += 1
         if self.requests == hcm.max_requests_per_connection:
             hcm.stats.downstream_cx_max_requests_reached.value += 1
@@ -178,7 +181,11 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
 
     def request_done(self, own: Http2ServerStream, stream: ActiveStream) -> None:
         """A request is answered or given up; what is left of it is reset."""
-        self.active.discard(stream)
+        active = self.active
+        if active is not None:
+            active.discard(stream)
+            if not active:
+                self.active = None
         self.closed_streams += 1
         if self.hcm.upgraded:
             self.hcm.end_upgrade(stream)
@@ -192,7 +199,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if own.queued and self.hcm.stream_idle_timeout_s < inf:
             own.flush_deadline = stream.ended_at + self.hcm.stream_idle_timeout_s
             self.watch(own.flush_deadline)
-        if not self.active:
+        if self.active is None:
             self.idle_since = stream.ended_at
         if not self.dirty:
             self.touch()
@@ -222,7 +229,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if codec.dead and not self.closing:
             self._cut_off(b"codec_error")
         elif (
-            not self.active
+            self.active is None
             and not self.closing
             and (codec.closing or self.draining or (self.hcm.draining and self.requests))
         ):
@@ -273,7 +280,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if self.draining or self.closing:
             return
         self.draining = True
-        if self.active:
+        if self.active is not None:
             self.http2.shutdown_notice()
             self.drain_deadline = self.dispatcher.clock.monotonic() + self.hcm.drain_timeout_s
             self.watch(self.drain_deadline)
@@ -305,11 +312,11 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if self.closing:
             return self.close_deadline
         again = inf
-        for stream in tuple(self.active):
+        for stream in tuple(self.active or ()):
             again = min(again, stream.check_deadlines(now))
         if self.http2.sending:
             again = min(again, self._check_flushes(now))
-        if not self.active and not self.http2.sending:
+        if self.active is None and not self.http2.sending:
             idle = self.idle_since + self.hcm.connection_idle_timeout_s
             if now >= idle:
                 stats.downstream_cx_idle_timeout.value += 1

@@ -26,6 +26,7 @@ from proxy.upstream.connection import UpstreamStream
 from proxy.upstream.pool_http2 import Multiplexed
 
 if TYPE_CHECKING:
+    from proxy.codec.http2_stream import Http2Stream
     from proxy.network.dispatcher import Dispatcher
     from proxy.router.upstream_request import UpstreamRequest
     from proxy.upstream.host import Host
@@ -142,7 +143,8 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
         self.going_told = False  # the pool knows of the host's GOAWAY
         assert cluster.config.http.http2 is not None
         self.http2 = Http2ClientCodec(cluster.config.http.http2, cluster.http2_stats())
-        self.http2.on_ping_ack = self.on_pong
+        if self.http2.settings.keepalive_interval_s or self.http2.settings.keepalive_idle_s:
+            self.http2.on_ping_ack = self.on_pong
         self.limit_seen = self.http2.peer_max_streams
         self.ping_deadline = self.pong_deadline = inf
 
@@ -301,13 +303,15 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
         if output and self.open and self.transport is not None:
             self.pool.stats.upstream_cx_tx_bytes_total.value += len(output)
             self.transport.write(output)
-        if codec.refused:
-            self._refuse()
+        refused = codec.refused
+        if refused is not None:
+            codec.refused = None
+            self._refuse(refused)
         if (codec.going and not self.going_told) or codec.dead:
             self._after_feed()
 
-    def _refuse(self) -> None:
-        refused, self.http2.refused = self.http2.refused, []
+    @staticmethod
+    def _refuse(refused: list[Http2Stream]) -> None:
         for stream in refused:
             request = stream.decoder
             stream.decoder = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Container
 from itertools import accumulate
+from sys import intern
 from typing import Final
 
 from proxy.api.matchers import compile_rewrite
@@ -49,7 +50,7 @@ def compile_action(
     reader.ignore("early_data_policy", why="no request is ever sent as early data")
     reader.ignore("metadata_match", why="no cluster has subsets, and without them Envoy does not look at it")
     reader.ignore("rate_limits", "include_vh_rate_limits", why=UNREAD_LIMITS)
-    action = RouteAction(reader.text("cluster"), reader.text("cluster_header").lower().encode())
+    action = RouteAction(intern(reader.text("cluster")), reader.text("cluster_header").lower().encode())
     if action.cluster and known_clusters is not None and action.cluster not in known_clusters:
         reader.fail(
             "cluster", f"unknown cluster '{action.cluster}'{near_cluster(action.cluster, known_clusters)}"

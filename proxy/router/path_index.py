@@ -29,9 +29,12 @@ Pick = Callable[[RequestHeaders, float], "Route"]
 
 
 class Entry:
-    """One route of the configuration. ``route`` is None when ``pick`` must choose it."""
+    """One route of the configuration. ``route`` is None when ``pick`` must choose it.
 
-    __slots__ = ("conditions", "order", "path_match", "pick", "route")
+    kind, text, matches: of its PathMatch, which is not kept: there may be thousands
+    """
+
+    __slots__ = ("conditions", "kind", "matches", "order", "pick", "route", "text")
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Entry:
         pick: Pick | None = None,
     ) -> None:
         self.order = order
-        self.path_match = path_match
+        self.kind, self.text, self.matches = path_match.kind, path_match.text, path_match.matches
         self.conditions = conditions
         self.route = route
         self.pick = pick
@@ -92,7 +95,7 @@ class PathIndex:
         self.sole, self.sole_prefix = _sole(entries)
 
     def _place(self, entry: Entry, nodes: dict[bytes, _Node]) -> None:
-        kind, text = entry.path_match.kind, entry.path_match.text
+        kind, text = entry.kind, entry.text
         if kind == EXACT:
             self._exact.setdefault(text, []).append(entry)
         elif kind in (PREFIX, SEPARATED):
@@ -152,12 +155,15 @@ def _first(
     for entry in entries:
         if best is not None and entry.order > best.order:
             return best
-        kind, text, matches, _ = entry.path_match
+        kind = entry.kind
         if kind == SEPARATED:
+            text = entry.text
             if len(path) != len(text) and path[len(text)] != 47:
                 continue
-        elif kind != PREFIX and kind != EXACT and (matches is None or not matches(path)):
-            continue
+        elif kind != PREFIX and kind != EXACT:
+            matches = entry.matches
+            if matches is None or not matches(path):
+                continue
         for condition in entry.conditions:
             if not condition(headers, random):
                 break
@@ -181,8 +187,8 @@ def _sole(entries: list[Entry]) -> tuple[Route | None, bytes]:
     if len(entries) != 1:
         return None, b""
     entry = entries[0]
-    text = entry.path_match.text
-    if entry.path_match.kind != PREFIX or entry.conditions or entry.pick is not None:
+    text = entry.text
+    if entry.kind != PREFIX or entry.conditions or entry.pick is not None:
         return None, b""
     if any(mark in text for mark in (b"?", b"#", b";")):
         return None, b""

@@ -289,7 +289,7 @@ def compile_route_table(
     reader.ignore("metadata", why="nothing reads the metadata of route configurations yet")
     domains = Domains()
     facts = []
-    for one in reader.each("virtual_hosts"):
+    for one in reader.in_turn("virtual_hosts"):
         host = _compile_host(one, common, context.ids.random, without_parameters)
         facts.append(host.facts)
         _add_domains(one, host, domains, name)
@@ -339,5 +339,5 @@ def _compile_host(
         retry_buffer_bytes=reader.wrapped("per_request_buffer_limit_bytes", NO_LIMIT),
     )
     reader.ignore("rate_limits", why=UNREAD_LIMITS)
-    entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.each("routes"))]
+    entries = [compile_route(one, order, inherited) for order, one in enumerate(reader.in_turn("routes"))]
     return _Host(facts, PathIndex(entries, random, without_parameters))

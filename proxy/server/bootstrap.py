@@ -311,8 +311,8 @@ def _compile_resources(
 ) -> None:
     for secret in reader.each("secrets"):
         secrets.add_static(secret)
-    clusters.compile(reader.each("clusters"))
-    for listener in reader.each("listeners"):
+    clusters.compile(reader.in_turn("clusters"))
+    for listener in reader.in_turn("listeners"):
         listeners.add(listener, context)
     secrets.finish()
 

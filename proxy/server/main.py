@@ -29,6 +29,7 @@ from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import LAST_S, LOOK_S, Drain
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
+from proxy.server.memory import give_back
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
@@ -135,6 +136,7 @@ class Server:
         self._take_over()
         self.ready.set()
         self.loop.call_soon(import_later, parts)
+        self.loop.call_soon(give_back, self.bootstrap)
         for listener in parts.listeners.listeners:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)

@@ -13,6 +13,9 @@ from proxy.upstream.host import HostConfig, Locality
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
 
+#: of whatever has none; never added to
+NO_METADATA: Final[dict[str, Any]] = {}
+
 _OCTETS: Final = frozenset(map(str, range(256)))
 
 
@@ -126,7 +129,7 @@ def _compile_address(reader: Reader, resolves_names: bool) -> tuple[str, int]:
 def compile_metadata(reader: Reader | None) -> dict[str, Any]:
     """filter_metadata by its keys, as plain values."""
     if reader is None:
-        return {}
+        return NO_METADATA
     reader.ignore("typed_filter_metadata", why="nothing reads typed metadata")
     keys = reader.values("filter_metadata")  # marks the map; its values are free-form
     return {key: struct_to_dict(reader.message.filter_metadata[key]) for key in keys}  # type: ignore[attr-defined]

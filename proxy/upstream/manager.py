@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from proxy.api.discovery import Rejected, Resource, check
@@ -71,7 +71,7 @@ class ClusterManager:
         self._callbacks: list[Callable[[], None]] = []
 
     @reads("envoy.config.cluster.v3.Cluster")
-    def compile(self, readers: list[Reader]) -> None:
+    def compile(self, readers: Iterable[Reader]) -> None:
         """static_resources.clusters; findings go to the readers. A second cluster of a name is an error."""
         for reader in readers:
             cluster = compile_cluster(reader, self._context)

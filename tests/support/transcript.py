@@ -357,7 +357,8 @@ class Transcript:
                 assert used == (0, 0, 0, 0), f"{each.name}: requests, pending, retries, connections {used}"
             for host in each.hosts:
                 assert (host.rq_active, host.cx_active) == (0, 0), host.address
-        watched = [item for items in self.dispatcher.timers._slots.values() for item in items]
+        slots = self.dispatcher.timers._slots.values()
+        watched = [item for held in slots for item in (held if isinstance(held, set) else (held,))]
         assert [type(item).__name__ for item in watched if type(item).__name__.endswith("Connection")] == []
 
 

@@ -277,3 +277,58 @@ def test_reads_changes_nothing() -> None:
         return one.text("name")
 
     assert reads(CLUSTER)(compile_it) is compile_it
+
+
+HOST = "envoy.config.route.v3.VirtualHost"
+ROUTES = """\
+name: h
+domains: ["*"]
+routes:
+- {match: {prefix: /a}, route: {cluster: c}}
+- {match: {prefix: /b}, route: {cluster: c}, name: second}
+- {match: {prefix: /c}, route: {cluster: c}}
+"""
+
+
+def read_route(route: Reader) -> None:
+    match, forward = route.sub("match"), route.sub("route")
+    assert match is not None and forward is not None
+    match.text("prefix")
+    forward.text("cluster")
+
+
+def test_what_is_read_in_turn_is_let_go_once_all_of_it_is_read() -> None:
+    host = reader(ROUTES, HOST)
+    for route in host.in_turn("routes"):
+        read_route(route)
+    assert host.unread() == ["name", "domains", "routes[1].name"]
+    assert [left.path for left in host._read["routes"]] == ["routes[1]"]
+
+
+def test_a_finding_about_a_child_read_in_turn_has_its_place() -> None:
+    host = reader(ROUTES, HOST)
+    for route in host.in_turn("routes"):
+        read_route(route)
+        route.fail("match", "no")
+    places = [(finding.path, finding.line) for finding in host.errors.findings]
+    assert places == [("routes[0].match", 4), ("routes[1].match", 5), ("routes[2].match", 6)]
+
+
+def test_who_stops_in_the_middle_has_not_read_the_field() -> None:
+    host = reader(ROUTES, HOST)
+    for route in host.in_turn("routes"):
+        read_route(route)
+        break
+    assert "routes" in host.unread()
+
+
+def test_what_is_read_in_turn_is_read_once() -> None:
+    host = reader(ROUTES, HOST)
+    assert len(list(host.in_turn("routes"))) == 3
+    with pytest.raises(TypeError, match=r"VirtualHost\.routes is read in turn, and was read already"):
+        list(host.in_turn("routes"))
+    with pytest.raises(TypeError, match="read already"):
+        host.each("routes")
+    assert list(host.in_turn("virtual_clusters")) == []
+    with pytest.raises(KeyError, match="no field route"):
+        list(host.in_turn("route"))

@@ -148,3 +148,42 @@ def test_an_alarm_rings_once_at_its_last_appointment():
     alarm.stop()
     wheel.turn(9.0)
     assert rung == [1.0]
+
+
+def test_a_slot_is_its_item_while_there_is_one_and_may_be_left_and_entered_again():
+    wheel = TimerWheel(0.01)
+    first, second, third = Item(), Item(), Item()
+    wheel.watch(first, 5.0)
+    assert list(wheel._slots.values()) == [first]
+    wheel.watch(second, 5.0)
+    wheel.forget(first)
+    wheel.forget(second)
+    assert wheel.next_due() == inf, "all have left"
+    wheel.watch(first, 5.0)
+    wheel.forget(first)
+    wheel.watch(second, 5.0)
+    wheel.watch(third, 5.0)
+    wheel.turn(5.0)
+    assert (len(first.asked), len(second.asked), len(third.asked)) == (0, 1, 1)
+    assert not wheel._slots and not wheel._order
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers(1, 40)), max_size=80))
+@settings(max_examples=150, deadline=None)
+def test_whoever_comes_and_goes_is_asked_when_it_said_last(steps):
+    """As a dict of due times would have it; items come to slots that others have left, or that are shared."""
+    wheel = TimerWheel(0.5)
+    items = [Item() for _ in range(6)]
+    due: dict[int, float] = {}
+    for which, tick in steps:
+        if tick is None:
+            wheel.forget(items[which])
+            due.pop(which, None)
+        else:
+            wheel.watch(items[which], tick * 0.5)
+            due[which] = min(due.get(which, inf), tick * 0.5)
+    for tick in range(1, 41):
+        wheel.turn(tick * 0.5)
+    asked = {which: item.asked for which, item in enumerate(items) if item.asked}
+    assert asked == {which: [when] for which, when in due.items()}
+    assert not wheel._slots and not wheel._order
