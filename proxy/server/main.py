@@ -29,7 +29,6 @@ from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import LAST_S, LOOK_S, Drain
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
-from proxy.server.memory import give_back
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
@@ -136,7 +135,6 @@ class Server:
         self._take_over()
         self.ready.set()
         self.loop.call_soon(import_later, parts)
-        self.loop.call_soon(give_back, self.bootstrap)
         for listener in parts.listeners.listeners:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
@@ -400,7 +398,8 @@ class Server:
 
 
 def import_later(parts: Parts) -> None:
-    """Import what may be needed soon, but not for being ready: the admin pages, and HTTP/2 where it may be spoken.
+    """Import what may be needed soon, but not for being ready: the admin pages, and HTTP/2 where it may be spoken. Then
+    give back what reading the configuration took.
 
     That is a sixth of all imports. They do not wait until somebody asks for them: by then the package's files may be
     another version's.
@@ -417,7 +416,10 @@ def import_later(parts: Parts) -> None:
     if parts.admin is not None:
         import proxy.admin.messages
         import proxy.admin.pages  # noqa: F401
+    from proxy.server.memory import give_back
+
     gc.freeze()
+    give_back(parts.message)
 
 
 def report(loaded: Loaded) -> None:
