@@ -73,7 +73,11 @@ def test_nothing_and_an_empty_message_differ() -> None:
             "layers[0].disk_layer.symlink_root",
             "/gone",
         ),
-        ([{"name": "a", "rtds_layer": {"name": "r"}}], "layers[0].rtds_layer", "runtime discovery (RTDS) is not supported"),
+        (
+            [{"name": "a", "rtds_layer": {"name": "r"}}],
+            "layers[0].rtds_layer",
+            "runtime discovery (RTDS) is not supported",
+        ),
     ],
 )
 def test_refusals(layers: list[dict[str, Any]], path: str, words: str) -> None:
