@@ -238,7 +238,7 @@ class Reader:
                 continue
             yield child
             if child.unread():
-                left.append(child)
+                left.children.append(child)
         self._read[field] = left  # and not before: one who stops in the middle has not read the field
 
     def entries(self, field: str) -> dict[Any, Any]:
@@ -467,13 +467,18 @@ def finish(root: Reader) -> list[ConfigError]:
 def _find_unread(child: Any, found: list[str]) -> None:
     if isinstance(child, Reader):
         child._find_unread(found)
-    elif isinstance(child, list):
-        for one in child:
+    elif isinstance(child, list | _Left):
+        for one in child.children if isinstance(child, _Left) else child:
             one._find_unread(found)
     elif isinstance(child, dict):
         for one in child.values():
             _find_unread(one, found)
 
 
-class _Left(list[Reader]):
+class _Left:
     """What ``in_turn`` has not let go."""
+
+    __slots__ = ("children",)
+
+    def __init__(self) -> None:
+        self.children: list[Reader] = []

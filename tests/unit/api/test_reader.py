@@ -302,7 +302,7 @@ def test_what_is_read_in_turn_is_let_go_once_all_of_it_is_read() -> None:
     for route in host.in_turn("routes"):
         read_route(route)
     assert host.unread() == ["name", "domains", "routes[1].name"]
-    assert [left.path for left in host._read["routes"]] == ["routes[1]"]
+    assert [left.path for left in host._read["routes"].children] == ["routes[1]"]
 
 
 def test_a_finding_about_a_child_read_in_turn_has_its_place() -> None:
