@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 
+from proxy.postponed import postpone
+
 
 def open_standard_streams() -> None:
     """Give 0, 1 and 2 to /dev/null where the caller closed them: no socket may get such a number (libuv aborts)."""
@@ -21,6 +23,7 @@ def open_standard_streams() -> None:
 def main() -> int:
     """Run the command line; returns the exit code."""
     open_standard_streams()
+    postpone()
     from proxy.cli.main import main as command_line
 
     code = command_line(sys.argv[1:])

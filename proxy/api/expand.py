@@ -15,7 +15,7 @@ from proxy.api.json_text import Repeated
 from proxy.api.marks import child_path, key_step
 
 # "$${" is an escape; else a name and perhaps a default, which ends at the first brace.
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+_REFERENCE = r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?"
 #: what the variables may add to one configuration, in characters
 MAX_ADDED = 16 * 1024 * 1024
 
@@ -80,7 +80,7 @@ class Expander:
                 )
             return given or ""
 
-        result = _REFERENCE.sub(replaced, text)
+        result = re.sub(_REFERENCE, replaced, text)
         self._added += max(len(result) - len(text), 0)
         if self._added > MAX_ADDED:
             raise TooMuch

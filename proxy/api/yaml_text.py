@@ -35,7 +35,7 @@ _BOOLS = {
 
 # libyaml takes none of these (or takes them for line ends); to yaml-cpp they are characters like others. NUL and EOT
 # stay refused: to yaml-cpp the one begins an escape within quotes, and the other ends some texts.
-_ODD = re.compile("[\x01-\x03\x05-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+_ODD = "[\x01-\x03\x05-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]"
 _STAND_INS = (0xF0000, 0x100000)  # planes of private characters: one of them a text does not use
 
 
@@ -298,7 +298,7 @@ def _tab(text: str, mark: Any) -> str:
 
 def _without_odd(text: str) -> tuple[str, dict[int, int]]:
     """The text with a stand-in for every odd character, and what turns them back; no character more or less."""
-    odd = {ord(mark) for mark in _ODD.findall(text)}
+    odd = {ord(mark) for mark in re.findall(_ODD, text)}
     base = next((base for base in _STAND_INS if not any(chr(base + mark) in text for mark in odd)), None)
     if "\0" in text or "\x04" in text or base is None:
         return text, {}
@@ -317,7 +317,7 @@ def _compose(text: str, builder: _Builder, notes: list[TextError] | None = None)
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        text, back = _without_odd(text) if _ODD.search(text) else (text, {})
+        text, back = _without_odd(text) if re.search(_ODD, text) else (text, {})
         events = yaml.parse(text, Loader=loader)
         if back:
             events = _with_odd(events, back, yaml.ScalarEvent)

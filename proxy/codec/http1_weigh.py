@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.base.errors import CodecError
@@ -35,7 +34,6 @@ MAX_RESPONSE_HEADERS_BYTES: Final = 80 * 1024  # seen of Envoy 1.40.0: 81,920 pa
 _DIGITS: Final = re.compile(rb"0*[0-9]{1,20}")
 
 
-@dataclass(slots=True, frozen=True, eq=False, repr=False)
 class Http1Settings:
     """What both codecs are told (HttpConnectionManager, Http1ProtocolOptions).
 
@@ -53,19 +51,70 @@ class Http1Settings:
     speller: how names are written, None: in lower case; memory: what to remember of heads that come
     """
 
-    max_headers_bytes: int = 60 * 1024
-    max_response_headers_bytes: int = MAX_RESPONSE_HEADERS_BYTES
-    max_headers_count: int = 100
-    accept_http_10: bool = False
-    default_host: bytes = b""
-    enable_trailers: bool = False
-    refuse_https_targets: bool = False
-    allow_absolute_url: bool = True
-    send_fully_qualified_url: bool = False
-    ignored_upgrades: tuple[Callable[[bytes], bool], ...] = ()
-    underscores: Underscores | None = None
-    speller: Speller | None = None
-    memory: Memory | None = None
+    __slots__ = (
+        "accept_http_10",
+        "allow_absolute_url",
+        "default_host",
+        "enable_trailers",
+        "ignored_upgrades",
+        "max_headers_bytes",
+        "max_headers_count",
+        "max_response_headers_bytes",
+        "memory",
+        "refuse_https_targets",
+        "send_fully_qualified_url",
+        "speller",
+        "underscores",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_headers_bytes: int = 60 * 1024,
+        max_response_headers_bytes: int = MAX_RESPONSE_HEADERS_BYTES,
+        max_headers_count: int = 100,
+        accept_http_10: bool = False,
+        default_host: bytes = b"",
+        enable_trailers: bool = False,
+        refuse_https_targets: bool = False,
+        allow_absolute_url: bool = True,
+        send_fully_qualified_url: bool = False,
+        ignored_upgrades: tuple[Callable[[bytes], bool], ...] = (),
+        underscores: Underscores | None = None,
+        speller: Speller | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.max_headers_bytes = max_headers_bytes
+        self.max_response_headers_bytes = max_response_headers_bytes
+        self.max_headers_count = max_headers_count
+        self.accept_http_10 = accept_http_10
+        self.default_host = default_host
+        self.enable_trailers = enable_trailers
+        self.refuse_https_targets = refuse_https_targets
+        self.allow_absolute_url = allow_absolute_url
+        self.send_fully_qualified_url = send_fully_qualified_url
+        self.ignored_upgrades = ignored_upgrades
+        self.underscores = underscores
+        self.speller = speller
+        self.memory = memory
+
+    def copy(self) -> Http1Settings:
+        """The same again, to be changed before anybody is told of it."""
+        return Http1Settings(
+            max_headers_bytes=self.max_headers_bytes,
+            max_response_headers_bytes=self.max_response_headers_bytes,
+            max_headers_count=self.max_headers_count,
+            accept_http_10=self.accept_http_10,
+            default_host=self.default_host,
+            enable_trailers=self.enable_trailers,
+            refuse_https_targets=self.refuse_https_targets,
+            allow_absolute_url=self.allow_absolute_url,
+            send_fully_qualified_url=self.send_fully_qualified_url,
+            ignored_upgrades=self.ignored_upgrades,
+            underscores=self.underscores,
+            speller=self.speller,
+            memory=self.memory,
+        )
 
 
 def bad_request(details: bytes = b"http1.codec_error") -> CodecError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from proxy.codec.http1_options import Underscores
 
@@ -19,7 +18,6 @@ ENABLE_CONNECT_PROTOCOL: Final = 8
 DEFAULT_WINDOW: Final = 65535  # RFC 9113 section 6.9.2, before any SETTINGS
 
 
-@dataclass(slots=True, frozen=True, eq=False, repr=False)
 class Http2Settings:
     """envoy.config.core.v3.Http2ProtocolOptions with Envoy's defaults, and the limits on heads.
 
@@ -30,30 +28,75 @@ class Http2Settings:
     allow_connect: take extended CONNECT (RFC 8441; server side)
     """
 
-    hpack_table_size: int = 4096
-    max_concurrent_streams: int = 1024
-    initial_stream_window_size: int = 16 * 1024 * 1024
-    initial_connection_window_size: int = 24 * 1024 * 1024
-    max_outbound_frames: int = 10_000
-    max_outbound_control_frames: int = 1000
-    max_empty_frames: int = 1  # max_consecutive_inbound_frames_with_empty_payload
-    max_priority_frames: int = 100  # max_inbound_priority_frames_per_stream
-    max_window_updates: int = 10  # max_inbound_window_update_frames_per_data_frame_sent
-    stream_errors: bool = False  # override_stream_error_on_invalid_http_message
-    max_headers_bytes: int = 60 * 1024
-    max_headers_count: int = 100
-    keepalive_interval_s: float = 0.0
-    keepalive_timeout_s: float = 0.0
-    keepalive_idle_s: float = 0.0
-    max_requests_per_turn: int = 50
-    allow_connect: bool = False
-    underscores: Underscores | None = None  # what becomes of names with underscores (server side)
-    reset_burst: int = 1_000_000  # RST_STREAM frames from the client: so many at once,
-    reset_rate: int = (
-        1_000_000  # and so many a second (the connection's own rule is stricter, see its premature resets)
+    __slots__ = (
+        "_engine",
+        "allow_connect",
+        "hpack_table_size",
+        "initial_connection_window_size",
+        "initial_stream_window_size",
+        "keepalive_idle_s",
+        "keepalive_interval_s",
+        "keepalive_timeout_s",
+        "max_concurrent_streams",
+        "max_empty_frames",
+        "max_headers_bytes",
+        "max_headers_count",
+        "max_outbound_control_frames",
+        "max_outbound_frames",
+        "max_priority_frames",
+        "max_requests_per_turn",
+        "max_window_updates",
+        "reset_burst",
+        "reset_rate",
+        "stream_errors",
+        "underscores",
     )
 
-    _engine: list[Any] = field(default_factory=list, init=False)  # made once
+    def __init__(
+        self,
+        *,
+        hpack_table_size: int = 4096,
+        max_concurrent_streams: int = 1024,
+        initial_stream_window_size: int = 16 * 1024 * 1024,
+        initial_connection_window_size: int = 24 * 1024 * 1024,
+        max_outbound_frames: int = 10_000,
+        max_outbound_control_frames: int = 1000,
+        max_empty_frames: int = 1,  # max_consecutive_inbound_frames_with_empty_payload
+        max_priority_frames: int = 100,  # max_inbound_priority_frames_per_stream
+        max_window_updates: int = 10,  # max_inbound_window_update_frames_per_data_frame_sent
+        stream_errors: bool = False,  # override_stream_error_on_invalid_http_message
+        max_headers_bytes: int = 60 * 1024,
+        max_headers_count: int = 100,
+        keepalive_interval_s: float = 0.0,
+        keepalive_timeout_s: float = 0.0,
+        keepalive_idle_s: float = 0.0,
+        max_requests_per_turn: int = 50,
+        allow_connect: bool = False,
+        underscores: Underscores | None = None,  # what becomes of names with underscores (server side)
+        reset_burst: int = 1_000_000,  # RST_STREAM frames from the client: so many at once,
+        reset_rate: int = 1_000_000,  # and so many a second (the connection's own rule is stricter)
+    ) -> None:
+        self.hpack_table_size = hpack_table_size
+        self.max_concurrent_streams = max_concurrent_streams
+        self.initial_stream_window_size = initial_stream_window_size
+        self.initial_connection_window_size = initial_connection_window_size
+        self.max_outbound_frames = max_outbound_frames
+        self.max_outbound_control_frames = max_outbound_control_frames
+        self.max_empty_frames = max_empty_frames
+        self.max_priority_frames = max_priority_frames
+        self.max_window_updates = max_window_updates
+        self.stream_errors = stream_errors
+        self.max_headers_bytes = max_headers_bytes
+        self.max_headers_count = max_headers_count
+        self.keepalive_interval_s = keepalive_interval_s
+        self.keepalive_timeout_s = keepalive_timeout_s
+        self.keepalive_idle_s = keepalive_idle_s
+        self.max_requests_per_turn = max_requests_per_turn
+        self.allow_connect = allow_connect
+        self.underscores = underscores
+        self.reset_burst = reset_burst
+        self.reset_rate = reset_rate
+        self._engine: ngh2.Configuration | None = None  # made once
 
     def engine(self) -> ngh2.Configuration:
         """The engine's own limits.
@@ -61,10 +104,9 @@ class Http2Settings:
         A head that breaks *them* costs the whole connection, so they lie well above ours, which cost one stream: they
         only bound what the engine holds while a head is being decoded.
         """
-        if not self._engine:
-            self._engine.append(self._new_engine())
-        made: ngh2.Configuration = self._engine[0]
-        return made
+        if self._engine is None:
+            self._engine = self._new_engine()
+        return self._engine
 
     def _new_engine(self) -> ngh2.Configuration:
         import ngh2  # with the first connection

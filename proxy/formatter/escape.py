@@ -22,7 +22,8 @@ PLAIN_HEADER: Final = PLAIN + b"\t" + bytes(range(0x80, 0x100))
 
 # A stray byte 0xNN appears as the lone surrogate U+DCNN after decoding with "surrogateescape".
 _STRAY: Final = f"{chr(0xDC80)}-{chr(0xDC9F)}"  # no literal: mypyc takes no surrogates
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029" + _STRAY + "]")
+#: compiled when first needed, as it takes long, and few values need it
+_CONTROL: Final = "[\x00-\x1f\x7f-\x9f\u2028\u2029" + _STRAY + "]"
 _CONTROL_BYTE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
@@ -37,7 +38,7 @@ def _escape(found: re.Match[str]) -> str:
 def escape_text(value: bytes) -> bytes:
     """A value for a text line."""
     text = value.decode("utf-8", "surrogateescape")
-    return _CONTROL.sub(_escape, text).encode("utf-8", "surrogateescape")
+    return re.sub(_CONTROL, _escape, text).encode("utf-8", "surrogateescape")
 
 
 def escape_header(value: bytes) -> bytes:

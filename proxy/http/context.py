@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.base.init import InitManager
@@ -124,7 +123,6 @@ class Node:
         self.metadata: dict[str, Any] = {}
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class FactoryContext:
     """Handed to every extension's constructor: ``Class(config: Reader, context: FactoryContext)``.
 
@@ -132,33 +130,104 @@ class FactoryContext:
     flush_interval_s, flush_min_bytes: access-log files (--file-flush-interval-msec, --file-flush-min-size-kb)
     runtime: values that change while we run; ask it for slots, once, and read those
     shared: per-process singletons of extensions (open log files by path, say), keyed by the extension
+    direction: the listener's that is being built (traffic_direction)
+    resource_attributes: OTEL_RESOURCE_ATTRIBUTES and what goes with them, merged
+    tracing_provider: bootstrap.tracing.http, for connection managers that name none
+    environ: environment variables; None: nobody gave them
+    filter_name: of the HTTP filter being built, as http_filters names it
+    http_scope: http.<stat_prefix>. of the connection manager being built
+    folder: of the bootstrap file, to which file names of our own messages are relative; "": where we are
+    tasks: runs coroutines of filters; None: nobody does; senders: for sinks; None: there are none
+    sources: makes subscriptions of what comes while we run; None: nobody does
+    secrets: certificates and the like by name; None: there are none
+    init: waits for what is being built
     """
 
-    clock: Clock
-    timers: TimerWheel
-    ids: Ids
-    stats: Store
-    scope: Scope
-    clusters: ClusterManager
-    registry: Registry
-    http_client: HttpClient
-    node: Node
-    local_address: str = "127.0.0.1"
-    flush_interval_s: float = 10.0
-    flush_min_bytes: int = 64 * 1024
-    direction: str = "UNSPECIFIED"  # traffic_direction of the listener being built
-    resource_attributes: dict[str, str] = field(default_factory=dict)  # OTEL_RESOURCE_ATTRIBUTES, merged
-    tracing_provider: Reader | None = None  # bootstrap.tracing.http, for connection managers that name none
-    environ: dict[str, str] | None = None  # environment variables; None: nobody gave them
-    shared: dict[Any, Any] = field(default_factory=dict)
-    runtime: Runtime = field(default_factory=Runtime)
-    filter_name: str = ""  # of the HTTP filter being built, as http_filters names it
-    http_scope: Scope | None = None  # http.<stat_prefix>. of the connection manager being built
-    folder: str = (
-        ""  # of the bootstrap file, to which file names of our own messages are relative; "": where we are
+    __slots__ = (
+        "clock",
+        "clusters",
+        "direction",
+        "environ",
+        "filter_name",
+        "flush_interval_s",
+        "flush_min_bytes",
+        "folder",
+        "http_client",
+        "http_scope",
+        "ids",
+        "init",
+        "local_address",
+        "node",
+        "registry",
+        "resource_attributes",
+        "runtime",
+        "scope",
+        "secrets",
+        "senders",
+        "shared",
+        "sources",
+        "stats",
+        "tasks",
+        "timers",
+        "tracing_provider",
     )
-    tasks: Tasks | None = None  # runs coroutines of filters; None: nobody does
-    senders: Senders | None = None  # for sinks; None: there are none
-    sources: Sources | None = None  # makes subscriptions of what comes while we run; None: nobody does
-    secrets: Secrets | None = None  # certificates and the like by name; None: there are none
-    init: InitManager = field(default_factory=lambda: InitManager("Server"))  # waits for what is being built
+
+    def __init__(
+        self,
+        clock: Clock,
+        timers: TimerWheel,
+        ids: Ids,
+        stats: Store,
+        scope: Scope,
+        clusters: ClusterManager,
+        registry: Registry,
+        http_client: HttpClient,
+        node: Node,
+        *,
+        local_address: str = "127.0.0.1",
+        flush_interval_s: float = 10.0,
+        flush_min_bytes: int = 64 * 1024,
+        direction: str = "UNSPECIFIED",
+        resource_attributes: dict[str, str] | None = None,
+        tracing_provider: Reader | None = None,
+        environ: dict[str, str] | None = None,
+        runtime: Runtime | None = None,
+        folder: str = "",
+        tasks: Tasks | None = None,
+        senders: Senders | None = None,
+        sources: Sources | None = None,
+        secrets: Secrets | None = None,
+    ) -> None:
+        self.clock = clock
+        self.timers = timers
+        self.ids = ids
+        self.stats = stats
+        self.scope = scope
+        self.clusters = clusters
+        self.registry = registry
+        self.http_client = http_client
+        self.node = node
+        self.local_address = local_address
+        self.flush_interval_s = flush_interval_s
+        self.flush_min_bytes = flush_min_bytes
+        self.direction = direction
+        self.resource_attributes = resource_attributes if resource_attributes is not None else {}
+        self.tracing_provider = tracing_provider
+        self.environ = environ
+        self.runtime = runtime if runtime is not None else Runtime()
+        self.folder = folder
+        self.tasks = tasks
+        self.senders = senders
+        self.sources = sources
+        self.secrets = secrets
+        self.shared: dict[Any, Any] = {}
+        self.filter_name = ""
+        self.http_scope: Scope | None = None
+        self.init = InitManager("Server")
+
+    def copy(self) -> FactoryContext:
+        """The same again, for what is built in another place; ``shared`` stays shared."""
+        made = FactoryContext.__new__(FactoryContext)
+        for name in FactoryContext.__slots__:
+            setattr(made, name, getattr(self, name))
+        return made

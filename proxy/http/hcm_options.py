@@ -4,7 +4,6 @@ replies and invalid requests. Each is None (or a flag) on the ConnectionManager 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.matchers import compile_string_matcher
@@ -71,7 +70,8 @@ def compile_codec_options(reader: Reader, settings: Http1Settings, scope: Scope)
     """What the HTTP/1 codec is told besides its limits. scope: ``http1.``, shared by all connection managers."""
     common = reader.sub("common_http_protocol_options")
     if common is not None:
-        settings = replace(settings, underscores=_compile_underscores(common, scope))
+        settings = settings.copy()
+        settings.underscores = _compile_underscores(common, scope)
     options = reader.sub("http_protocol_options")
     return settings if options is None else _compile_http1(options, settings)
 
@@ -82,7 +82,8 @@ def compile_http2_options(reader: Reader, settings: Http2Settings, scope: Scope)
     common = reader.sub("common_http_protocol_options")
     if common is None:
         return settings
-    return replace(settings, underscores=_compile_underscores(common, scope))
+    settings.underscores = _compile_underscores(common, scope)
+    return settings
 
 
 @reads("envoy.config.core.v3.HttpProtocolOptions")
@@ -107,14 +108,13 @@ def _compile_http1(reader: Reader, settings: Http1Settings) -> Http1Settings:
     )
     reader.ignore("send_fully_qualified_url", why="it is about what hosts are asked, and this is for clients")
     settings = compile_spelling(reader, settings)
-    return replace(
-        settings,
-        default_host=reader.text("default_host_for_http_10").encode(),
-        allow_absolute_url=reader.wrapped("allow_absolute_url", True),
-        ignored_upgrades=tuple(
-            compile_string_matcher(each) for each in reader.each("ignore_http_11_upgrade")
-        ),
+    settings = settings.copy()
+    settings.default_host = reader.text("default_host_for_http_10").encode()
+    settings.allow_absolute_url = reader.wrapped("allow_absolute_url", True)
+    settings.ignored_upgrades = tuple(
+        compile_string_matcher(each) for each in reader.each("ignore_http_11_upgrade")
     )
+    return settings
 
 
 @reads(HCM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from proxy.api.networks import compile_networks
@@ -170,7 +169,9 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
         return None
     hcm: Any = getattr(terminal, "hcm", None)
     if tls is not None and hcm is not None:
-        hcm.codec_settings = replace(hcm.codec_settings, refuse_https_targets=False)
+        settings = hcm.codec_settings.copy()
+        settings.refuse_https_targets = False
+        hcm.codec_settings = settings
         scope = context.stats.scope("http").scope(hcm.stat_prefix)
         tls.cx_total = scope.counter("downstream_cx_ssl_total")
         tls.cx_active = scope.gauge("downstream_cx_ssl_active")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from proxy.access_log.access_log import compile_access_logs
@@ -38,7 +37,10 @@ def compile_listener(
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
-    own = replace(context, scope=scope, direction=listener.direction, init=listener.init)
+    own = context.copy()
+    own.scope = scope
+    own.direction = listener.direction
+    own.init = listener.init
     # the limit of connections is all there is of that manager
     bypasses = reader.flag("bypass_overload_manager")
     listener.limit = None if reader.flag("ignore_global_conn_limit") or bypasses else limit

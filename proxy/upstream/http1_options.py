@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
@@ -25,11 +24,15 @@ def compile_spelling(reader: Reader, settings: Http1Settings) -> Http1Settings:
 @reads("envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat")
 def _compile_key_format(reader: Reader, settings: Http1Settings) -> Http1Settings:
     if reader.sub("proper_case_words") is not None:
-        return replace(settings, speller=ProperCase())
+        settings = settings.copy()
+        settings.speller = ProperCase()
+        return settings
     extension = reader.sub("stateful_formatter")
     if extension is None:
         return settings
-    return replace(settings, memory=_compile_extension(extension))
+    settings = settings.copy()
+    settings.memory = _compile_extension(extension)
+    return settings
 
 
 @reads("envoy.config.core.v3.TypedExtensionConfig")

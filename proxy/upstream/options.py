@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -162,12 +161,16 @@ def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
     reader.ignore("allow_absolute_url", why="it is about what clients ask, and this is for hosts")
     settings = compile_spelling(reader, options.http1)
     absolute = reader.flag("send_fully_qualified_url")
-    return options._replace(http1=replace(settings, send_fully_qualified_url=absolute))
+    settings = settings.copy()
+    settings.send_fully_qualified_url = absolute
+    return options._replace(http1=settings)
 
 
 def _with_trailers(options: HttpOptions) -> HttpOptions:
     """The same, passing HTTP/1 trailers on, both ways."""
-    return options._replace(http1=replace(options.http1, enable_trailers=True))
+    settings = options.http1.copy()
+    settings.enable_trailers = True
+    return options._replace(http1=settings)
 
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")

@@ -24,7 +24,7 @@ NEVER_PLAIN = (
     *("requests", "urllib3", "proxy.demo", "proxy.ext.tracers.zipkin", "proxy.tracing.reporter"),
     "proxy.ext.filters.http.python",
     *("proxy.server.handover", "proxy.server.supervisor"),
-    *("argparse", "gettext"),  # where the flags are plain
+    *("argparse", "gettext"),
     *("orjson", "uuid", "email", "html", "ctypes", "shutil", "google.protobuf.json_format"),
     # protobuf's implementation in pure Python, which most of its public modules import
     *("google.protobuf.descriptor_pb2", "google.protobuf.descriptor_pool", "google.protobuf.message_factory"),
@@ -37,15 +37,15 @@ NEVER_PLAIN = (
 )
 #: what serving imports once it is ready, because somebody may ask for it
 ONCE_READY = (
-    "ngh2",
+    *("ngh2", "dataclasses"),
     "h11",
     "proxy.admin.messages",
     "proxy.admin.pages",
     "proxy.network.downstream_http2",
     "proxy.network.upstream_http2",
 )
-#: making one costs the start as much as importing three modules: named tuples and plain classes are to be preferred
-DATACLASSES_AT_START = 3
+#: making one costs the start as much as importing three modules: plain classes, and named tuples, are made instead
+DATACLASSES_AT_START = 0
 #: the front door alone must not even bring the machinery
 NEVER_AT_THE_DOOR = (
     *NEVER_PLAIN,
