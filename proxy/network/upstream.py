@@ -316,8 +316,11 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.flush()
         self.request = None
         transport = self.transport
-        if transport is None or self.closed or not transport.get_write_buffer_size():
+        if transport is None or self.closed:
             self.close()
+            return
+        if self.tls is None and not transport.get_write_buffer_size():
+            self.close()  # over TLS there is a goodbye to be said (close_notify), or the host takes it for a cut
             return
         self.closed = True
         self.open = False
