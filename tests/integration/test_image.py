@@ -65,8 +65,14 @@ class Image:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, *argv: str, user: int = NONROOT) -> subprocess.Popen[str]:
+    def start(
+        self, *argv: str, user: int = NONROOT, namespace: Namespace | None = None
+    ) -> subprocess.Popen[str]:
+        """namespace: whose network it has"""
+
         def enter() -> None:
+            if namespace is not None:
+                namespace.enter()
             os.chroot(self.folder)
             os.chdir("/")
             os.setgroups([])
@@ -84,8 +90,8 @@ class Image:
             text=True,
         )
 
-    def run(self, *argv: str, user: int = NONROOT) -> tuple[int, str]:
-        process = self.start(*argv, user=user)
+    def run(self, *argv: str, user: int = NONROOT, namespace: Namespace | None = None) -> tuple[int, str]:
+        process = self.start(*argv, user=user, namespace=namespace)
         out, _ = process.communicate(timeout=60)
         return process.returncode, out
 
@@ -204,11 +210,10 @@ class TestImage:
             pytest.skip(missing)
         argv = ("/usr/local/bin/outrider", "iptables")
         with Namespace() as pod:
-            with pod.inside():
-                done = [
-                    image.run(*argv, verb, "--backend", backend, "--ipv6", "on", user=0)
-                    for verb in VERBS_OF_CAPTURE
-                ]
+            done = [
+                image.run(*argv, verb, "--backend", backend, "--ipv6", "on", user=0, namespace=pod)
+                for verb in VERBS_OF_CAPTURE
+            ]
             assert "::6/128" not in pod.run("ip", "-6", "addr").stdout
         assert [code for code, _ in done] == [0, 0, 0], done
         assert "IPv4 and IPv6" in done[1][1] and "removed" in done[2][1]

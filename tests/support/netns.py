@@ -110,13 +110,21 @@ class Namespace(Closing):
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """This thread is in the namespace: its new sockets and processes belong there, and stay there."""
+        """This thread is in the namespace: its new sockets and processes belong there, and stay there.
+
+        No fork (``preexec_fn``) meanwhile: grpc, where a test has imported it, starts its threads anew after each, and would
+        be in the namespace for good. See ``enter``."""
         with open("/proc/thread-self/ns/net") as before, open(f"/proc/{self.pid}/ns/net") as there:
             _enter(there.fileno())
             try:
                 yield
             finally:
                 _enter(before.fileno())
+
+    def enter(self) -> None:
+        """This process is in the namespace from now on: for a ``preexec_fn``."""
+        with open(f"/proc/{self.pid}/ns/net") as there:
+            _enter(there.fileno())
 
     def close(self) -> None:
         """The namespace goes."""
