@@ -99,8 +99,9 @@ class AdminConnection(asyncio.Protocol):
         if self in self.server.connections:
             self.server.connections.discard(self)
             self.server.stats.disconnected()
-        if self.messages is not None:
-            self.messages.lose()
+        messages, self.messages = self.messages, None
+        if messages is not None:
+            messages.lose()
         self.transport = None
 
     # -- what the messages need

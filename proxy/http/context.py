@@ -189,7 +189,6 @@ class FactoryContext:
         flush_min_bytes: int = 64 * 1024,
         direction: str = "UNSPECIFIED",
         resource_attributes: dict[str, str] | None = None,
-        tracing_provider: Reader | None = None,
         environ: dict[str, str] | None = None,
         runtime: Runtime | None = None,
         folder: str = "",
@@ -212,7 +211,7 @@ class FactoryContext:
         self.flush_min_bytes = flush_min_bytes
         self.direction = direction
         self.resource_attributes = resource_attributes if resource_attributes is not None else {}
-        self.tracing_provider = tracing_provider
+        self.tracing_provider: Reader | None = None
         self.environ = environ
         self.runtime = runtime if runtime is not None else Runtime()
         self.folder = folder
