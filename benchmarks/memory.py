@@ -41,9 +41,10 @@ SIDES: dict[str, Side] = {
 
 
 def own_bytes(pid: int) -> int:
-    """Memory that is the process's alone."""
+    """Memory that is the process's alone: what no file backs. (Pages of a library are "private" while no other process has
+    them, so that a neighbour which ends would be measured.)"""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) * 1024
 
 
 # --- connections ---------------------------------------------------------------------------------------------------
