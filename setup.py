@@ -1,8 +1,9 @@
-"""The native build: ``OUTRIDER_COMPILE=1 pip wheel .`` compiles the hot path with mypyc (docs/decisions/0007).
+"""What a wheel has besides the sources: an archive of its modules (docs/decisions/0012), and the native build.
 
-Without that variable this file does nothing: the wheel is pure, needs no compiler, and is what the tests use. The same
-sources are compiled, all together, because calls between compiled modules are what is saved. Never build in place: a
-library beside an edited source wins over it silently. ``make native`` builds into build/native.
+``OUTRIDER_COMPILE=1 pip wheel .`` compiles the hot path with mypyc (docs/decisions/0007). Without that variable the wheel is
+pure, and needs no compiler. The same sources are compiled, all together, because calls between compiled modules are what
+is saved. Never build in place: a library, or an archive, beside an edited source wins over it silently. ``make native``
+builds into build/native.
 """
 
 from __future__ import annotations

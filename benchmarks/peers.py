@@ -12,12 +12,12 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from benchmarks.machine import load_cpu
 from benchmarks.server import BODY, EVERY
 from tests.support.certs import Authority
+from tests.support.closing import Closing
 from tests.support.ports import free_port
 from tests.support.process import on_cpu
 
@@ -79,7 +79,7 @@ MESSAGE = b"\0\0\0\0\x06\x0a\x04pong"
 FILES = {"64k": b"x" * 64 * 1024, "1m": b"x" * 1024 * 1024}
 
 
-class Peer:
+class Peer(Closing):
     """A server process on the load's CPU, up when its port answers, ended by its pid."""
 
     def __init__(self, argv: list[str], port: int, log: Path) -> None:
@@ -106,14 +106,6 @@ class Peer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Server(Peer):

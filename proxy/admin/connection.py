@@ -135,9 +135,8 @@ class AdminConnection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         if self.messages is None:
-            from proxy.admin.messages import (
-                Messages,
-            )  # with h11: not for being ready, see server.main.import_later
+            # h11 comes with it: not for being ready, see server.later.import_later
+            from proxy.admin.messages import Messages
 
             self.messages = Messages(self)
         self.messages.receive(data)

@@ -1,6 +1,6 @@
 """The table of admin endpoints.
 
-Apart from the server, which answers /ready without it: pages take a while to import, and are asked for later.
+Apart from the server: a plain GET of /ready is answered without it (``connection``), as pages take a while to import, and are asked for later.
 """
 
 from __future__ import annotations

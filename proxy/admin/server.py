@@ -61,6 +61,6 @@ class AdminServer(HttpServer):
             return Reply(f"request to path {request.path} not allowed", 403)
         if self.before_stats is not None and request.path.startswith(("/stats", "/clusters")):
             self.before_stats()
-        from proxy.admin.pages import dispatch  # see server.main.import_later
+        from proxy.admin.pages import dispatch  # see server.later.import_later
 
         return dispatch(self.state, request)

@@ -29,7 +29,7 @@ class SocketConnector:
         """Start connecting and return at once."""
         connection: UpstreamConnection
         if isinstance(pool, Http2ConnectionPool):
-            from proxy.network.upstream_http2 import Http2UpstreamConnection  # see server.main.import_later
+            from proxy.network.upstream_http2 import Http2UpstreamConnection  # see server.later.import_later
 
             connection = Http2UpstreamConnection(pool, host, self.dispatcher)
         elif isinstance(pool, TcpConnectionPool):

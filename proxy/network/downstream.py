@@ -112,7 +112,7 @@ class DownstreamConnection(HttpConnection, ServerSink):
 
     def _become_http2(self) -> None:
         """Everything from the first byte on is for another connection object, which takes this one's place."""
-        from proxy.network.downstream_http2 import Http2DownstreamConnection  # see server.main.import_later
+        from proxy.network.downstream_http2 import Http2DownstreamConnection  # see server.later.import_later
 
         successor = Http2DownstreamConnection(self.listener, self.hcm, self.dispatcher)
         data = PREFACE_HEAD + self.codec.take_waiting()

@@ -28,6 +28,7 @@ from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import LAST_S, LOOK_S, Drain
+from proxy.server.later import import_later
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
@@ -395,31 +396,6 @@ class Server:
 
     def set_log_level(self, logger: str | None, level: str) -> None:
         set_log_level(logger, level)
-
-
-def import_later(parts: Parts) -> None:
-    """Import what may be needed soon, but not for being ready: the admin pages, and HTTP/2 where it may be spoken. Then
-    give back what reading the configuration took.
-
-    That is a sixth of all imports. They do not wait until somebody asks for them: by then the package's files may be
-    another version's.
-    """
-    chains = [chain for listener in parts.listeners.listeners for chain in listener.filter_chains]
-    managers = [hcm for chain in chains if (hcm := getattr(chain.filter, "hcm", None)) is not None]
-    if any(hcm.is_http2 or hcm.detects_http2 for hcm in managers):
-        import proxy.network.downstream_http2
-    if any(cluster.config.http.http2 is not None for cluster in parts.clusters.clusters.values()):
-        import proxy.network.upstream_http2
-    if parts.dynamic.cds is not None or parts.dynamic.lds is not None:
-        import proxy.xds.control_plane
-        import proxy.xds.file
-    if parts.admin is not None:
-        import proxy.admin.messages
-        import proxy.admin.pages  # noqa: F401
-    from proxy.server.memory import give_back
-
-    gc.freeze()
-    give_back(parts.message)
 
 
 def report(loaded: Loaded) -> None:

@@ -30,7 +30,7 @@ class HttpConnectionManagerFilter:
         """The protocol object of one accepted connection. One that may speak either is HTTP/1 until its preface."""
         if self.hcm.is_http2:
             from proxy.network.downstream_http2 import (
-                Http2DownstreamConnection,  # see server.main.import_later
+                Http2DownstreamConnection,  # see server.later.import_later
             )
 
             return Http2DownstreamConnection(listener, self.hcm, dispatcher)
