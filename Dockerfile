@@ -19,7 +19,7 @@ WORKDIR /src
 COPY constraints.txt pyproject.toml setup.py README.md LICENSE ./
 COPY proxy proxy
 # mypyc looks at the types of what is imported, so the dependencies have to be here too
-RUN pip install -c constraints.txt setuptools wheel mypy types-protobuf types-PyYAML \
+RUN pip install -c constraints.txt setuptools wheel mypy cython types-protobuf types-PyYAML \
     && pip install --no-build-isolation -c constraints.txt ".[brotli,zstd,inject,webhook]"
 RUN OUTRIDER_COMPILE=${NATIVE} pip wheel --no-deps --no-build-isolation -w /wheel .
 COPY config/image config/image

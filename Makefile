@@ -62,7 +62,7 @@ h2spec: $(STAMP) ## the cases of h2spec, which it installs (wants a Go toolchain
 # The hot path compiled (setup.py): a wheel, and the same unpacked, which tests and benchmark run. The stamp is the
 # sources' content: the same sources are never compiled twice.
 NATIVE := build/native
-NATIVE_STAMP := $(NATIVE)/.built-$(shell cat setup.py $$(find proxy -name '*.py' | LC_ALL=C sort) | cksum | cut -d' ' -f1)
+NATIVE_STAMP := $(NATIVE)/.built-$(shell cat setup.py $$(find proxy -name '*.py' -o -name '*.p[yx][xdi]' | LC_ALL=C sort) | cksum | cut -d' ' -f1)
 
 native: $(NATIVE_STAMP) ## the hot path compiled by mypyc (wants a C compiler, takes two minutes): build/native
 
@@ -76,8 +76,8 @@ $(NATIVE_STAMP): $(STAMP)
 	rm -rf build/native-source
 	@touch $@
 
-native-test: $(NATIVE_STAMP) ## integration and parity tests over the native build
-	OUTRIDER_NATIVE=1 $(PYTEST) -n $(JOBS) tests/integration tests/parity $(ARGS)
+native-test: $(NATIVE_STAMP) ## integration and parity tests over the native build, and HTTP/2 over its engine
+	OUTRIDER_NATIVE=1 $(PYTEST) -n $(JOBS) tests/integration tests/parity tests/unit/codec tests/property/test_codec_http2.py tests/property/test_http2_engines.py $(ARGS)
 
 lint: $(STAMP) ## ruff and the arrows between the rooms
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """What a wheel has besides the sources: an archive of its modules (docs/decisions/0012), and the native build.
 
-``OUTRIDER_COMPILE=1 pip wheel .`` compiles the hot path with mypyc (docs/decisions/0007). Without that variable the wheel is
-pure, and needs no compiler. The same sources are compiled, all together, because calls between compiled modules are what
+``OUTRIDER_COMPILE=1 pip wheel .`` compiles the hot path with mypyc (docs/decisions/0007), and the binding over libnghttp2 with
+Cython (docs/decisions/0013). Without that variable the wheel is pure, and needs no compiler. The same sources are compiled, all together, because calls between compiled modules are what
 is saved. Never build in place: a library, or an archive, beside an edited source wins over it silently. ``make native``
 builds into build/native.
 """
@@ -46,6 +46,7 @@ INTERPRETED = {
     "proxy/api/support_scan.py",
     "proxy/api/support_sources.py",
     "proxy/access_log/log_format.py",
+    "proxy/codec/http2_engine.py",  # takes what there is
     "proxy/ext/filters/http/python/context.py",
     "proxy/ext/filters/http/python/course.py",
     "proxy/ext/filters/http/python/faults.py",
@@ -148,6 +149,14 @@ def one_library(extensions: list[Any]) -> list[Any]:
     return [library]
 
 
+def binding() -> list[Any]:
+    """Our binding over libnghttp2: it stands beside its source, and is found like any module."""
+    from Cython.Build import cythonize
+
+    made: list[Any] = cythonize(["proxy/codec/nghttp2.pyx"], build_dir="build", quiet=True)
+    return made
+
+
 COMPILED = sources() if os.environ.get("OUTRIDER_COMPILE") == "1" else []
 commands: dict[str, Any] = {"build_py": BuildPy, "build_ext": BuildExt}
 sys.path.insert(0, str(Path(__file__).parent))
@@ -156,14 +165,17 @@ if COMPILED:
 
     setup(
         cmdclass=commands,
-        ext_modules=one_library(
-            mypycify(
-                ["--explicit-package-bases", *COMPILED],
-                opt_level=os.environ.get("OUTRIDER_OPT", "1"),
-                multi_file=True,  # one C file a module: gcc needs far less memory
-                group_name="outrider",
-            )
-        ),
+        ext_modules=[
+            *one_library(
+                mypycify(
+                    ["--explicit-package-bases", *COMPILED],
+                    opt_level=os.environ.get("OUTRIDER_OPT", "1"),
+                    multi_file=True,  # one C file a module: gcc needs far less memory
+                    group_name="outrider",
+                )
+            ),
+            *binding(),
+        ],
     )
 else:
     setup(cmdclass=commands)

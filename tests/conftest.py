@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import engine
 from tests.support.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[1]
+engine.use_built()
 # How long an example takes says more of the machine, and of what else runs on it, than of the code.
 settings.register_profile("outrider", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("outrider")

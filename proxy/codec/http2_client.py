@@ -10,17 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ngh2 import (
-    DataReceived,
-    GoAwayReceived,
-    InformationalResponseReceived,
-    NGH2Error,
-    ResponseReceived,
-    Role,
-    SettingsReceived,
-    TrailersReceived,
-)
-
 from proxy.base.errors import (
     LOCAL_RESET,
     PROTOCOL_ERROR,
@@ -31,6 +20,16 @@ from proxy.base.errors import (
 )
 from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
+from proxy.codec.http2_engine import (
+    DataReceived,
+    GoAwayReceived,
+    InformationalResponseReceived,
+    NGH2Error,
+    ResponseReceived,
+    Role,
+    SettingsReceived,
+    TrailersReceived,
+)
 from proxy.codec.http2_head import add_upgrade, read_response, read_trailers, too_large, write_request
 from proxy.codec.http2_settings import MAX_CONCURRENT_STREAMS, Http2Settings
 from proxy.codec.http2_stream import (

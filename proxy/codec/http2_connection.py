@@ -1,4 +1,4 @@
-"""Http2Codec: what both sides of HTTP/2 share: the engine (ngh2), its events, budgets, windows and endings.
+"""Http2Codec: what both sides of HTTP/2 share: the engine (http2_engine), its events, budgets, windows and endings.
 
 Bytes pass the FrameWatch, then the engine; then its events become calls of decoders. The engine has parsed everything
 of a read before the first event is handled, so a stream may be over in the engine while its request is being handled:
@@ -13,9 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import ngh2
-
 from proxy.base.errors import CodecError
+from proxy.codec.http2_engine import (
+    Connection,
+    ConnectionClosed,
+    GoAwayReceived,
+    NGH2Error,
+    PingAcknowledged,
+    Role,
+    StreamClosed,
+    StreamReset,
+    StreamUnavailableError,
+)
 from proxy.codec.http2_settings import DEFAULT_WINDOW, Http2Settings
 from proxy.codec.http2_stream import HIGH_WATERMARK, LOW_WATERMARK, PROTOCOL_ERROR_CODE, Http2Stream
 from proxy.codec.http2_watch import HEAD_BYTES, WINDOW_BYTES, FrameWatch, Http2Flood
@@ -70,12 +79,12 @@ class Http2Codec(Codec):
         "watch",
     )
 
-    def __init__(self, role: ngh2.Role, settings: Http2Settings, stats: Http2Stats) -> None:
+    def __init__(self, role: Role, settings: Http2Settings, stats: Http2Stats) -> None:
         self.settings = settings
         self.stats = stats
-        self.h2 = ngh2.Connection(role, settings.engine())
+        self.h2 = Connection(role, settings.engine())
         self.streams: dict[int, Http2Stream] = {}
-        self.watch = FrameWatch(settings, self.streams, role is ngh2.Role.SERVER)
+        self.watch = FrameWatch(settings, self.streams, role is Role.SERVER)
         self.sending: list[Http2Stream] = []
         self.ending: list[Http2Stream] | None = None
         self.refused: list[Http2Stream] | None = None
@@ -87,7 +96,7 @@ class Http2Codec(Codec):
         self.on_ping_ack: Callable[[], None] | None = None
         self._out: list[bytes] = []
         self._events: list[Any] = NOTHING  # of this read, not handled yet; replaced, never added to
-        if role is ngh2.Role.SERVER:
+        if role is Role.SERVER:
             local = settings.server_settings()
             stats.nghttp2_downstream_connections.value += 1
         else:
@@ -111,7 +120,7 @@ class Http2Codec(Codec):
             except Http2Flood:
                 self._flooded(data)
                 raise
-            except ngh2.NGH2Error:
+            except NGH2Error:
                 self._die()
                 raise CodecError(0, b"", ENGINE) from None
         self.blocked = False
@@ -139,7 +148,7 @@ class Http2Codec(Codec):
                 if self.h2.stream_remote_window_size(stream_id) + increment > LARGEST_WINDOW:
                     self.h2.reset_stream(stream_id, FLOW_CONTROL_ERROR_CODE)
                     seen = at + HEAD_BYTES + WINDOW_BYTES
-            except ngh2.StreamUnavailableError:
+            except StreamUnavailableError:
                 continue  # of no stream, or none any more: the engine knows what that means
         return data[seen:]
 
@@ -154,7 +163,7 @@ class Http2Codec(Codec):
             try:
                 self.h2.receive_data(data[:before])
                 self.run()
-            except (ngh2.NGH2Error, CodecError):
+            except (NGH2Error, CodecError):
                 pass
         self._die()
 
@@ -180,20 +189,20 @@ class Http2Codec(Codec):
     def other(self, event: Any) -> None:
         """Events that both sides treat alike."""
         kind = type(event)
-        if kind is ngh2.StreamClosed:
+        if kind is StreamClosed:
             self._stream_closed(event.stream_id, event.error_code)
-        elif kind is ngh2.StreamReset:
+        elif kind is StreamReset:
             self.stats.rx_reset.value += 1
             stream = self.streams.pop(event.stream_id, None)
             if stream is not None:
                 self.left(stream)
                 self.on_remote_reset(stream, event.error_code)
-        elif kind is ngh2.PingAcknowledged:
+        elif kind is PingAcknowledged:
             if self.on_ping_ack is not None:
                 self.on_ping_ack()
-        elif kind is ngh2.GoAwayReceived:
+        elif kind is GoAwayReceived:
             self.left_with = event.error_code
-        elif kind is ngh2.ConnectionClosed and not self.dead:
+        elif kind is ConnectionClosed and not self.dead:
             self.closing = True
             if event.error_code and event.error_code != self.left_with:
                 self.dead = True
@@ -260,7 +269,7 @@ class Http2Codec(Codec):
             return 0
         try:
             output = self.h2.data_to_send()
-        except ngh2.NGH2Error:
+        except NGH2Error:
             self._die()
             return 0
         if output:
@@ -347,7 +356,7 @@ class Http2Codec(Codec):
         if not self.dead:
             try:
                 self.h2.acknowledge_received_data(count, stream_id)
-            except ngh2.NGH2Error:
+            except NGH2Error:
                 self._die()
 
     def reset_stream(self, stream: Http2Stream, code: int) -> None:
@@ -360,7 +369,7 @@ class Http2Codec(Codec):
             self.pull()  # what was written before goes before: in the engine a reset overtakes
         try:
             self.h2.reset_stream(stream.stream_id, code)
-        except ngh2.NGH2Error:
+        except NGH2Error:
             return
 
     def ping(self) -> None:
@@ -377,7 +386,7 @@ class Http2Codec(Codec):
         self.stats.goaway_sent.value += 1
         try:
             self.h2.send_goaway(0)
-        except ngh2.NGH2Error:
+        except NGH2Error:
             self._die()
 
     def shutdown_notice(self) -> None:
@@ -385,7 +394,7 @@ class Http2Codec(Codec):
         if not self.goaway_sent and not self.dead:
             try:
                 self.h2.send_shutdown_notice()
-            except ngh2.NGH2Error:
+            except NGH2Error:
                 self._die()
 
     def eof(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import trait
-from ngh2 import DataReceived, NGH2Error, RequestReceived, Role, TrailersReceived
 
 from proxy.base.errors import (
     DOWNSTREAM_PROTOCOL_ERROR,
@@ -18,6 +17,7 @@ from proxy.base.errors import (
 )
 from proxy.base.headers import HeaderMap, ResponseHeaders
 from proxy.codec.http2_connection import MESSAGING, Http2Codec
+from proxy.codec.http2_engine import DataReceived, NGH2Error, RequestReceived, Role, TrailersReceived
 from proxy.codec.http2_head import read_request, read_trailers, too_large, write_response
 from proxy.codec.http2_settings import Http2Settings
 from proxy.codec.http2_stream import (

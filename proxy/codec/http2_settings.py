@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.codec.http1_options import Underscores
 
 if TYPE_CHECKING:
-    import ngh2
+    from proxy.codec.http2_engine import Configuration
 
 HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
@@ -96,9 +96,9 @@ class Http2Settings:
         self.underscores = underscores
         self.reset_burst = reset_burst
         self.reset_rate = reset_rate
-        self._engine: ngh2.Configuration | None = None  # made once
+        self._engine: Configuration | None = None  # made once
 
-    def engine(self) -> ngh2.Configuration:
+    def engine(self) -> Configuration:
         """The engine's own limits.
 
         A head that breaks *them* costs the whole connection, so they lie well above ours, which cost one stream: they
@@ -108,10 +108,10 @@ class Http2Settings:
             self._engine = self._new_engine()
         return self._engine
 
-    def _new_engine(self) -> ngh2.Configuration:
-        import ngh2  # with the first connection
+    def _new_engine(self) -> Configuration:
+        from proxy.codec.http2_engine import Configuration  # with the first connection
 
-        return ngh2.Configuration(
+        return Configuration(
             auto_window_update=False,
             peer_max_concurrent_streams=100,
             max_reserved_remote_streams=0,

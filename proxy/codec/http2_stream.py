@@ -13,10 +13,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import ngh2
 from mypy_extensions import trait
 
 from proxy.base.headers import HeaderMap
+from proxy.codec.http2_engine import NGH2Error
 from proxy.codec.http2_head import checked
 from proxy.codec.interface import ClientCodec
 
@@ -120,7 +120,7 @@ class Http2Stream(ClientCodec):
         conn = self.conn
         try:
             conn.h2.send_data(self.stream_id, data, end_stream=end)
-        except ngh2.NGH2Error:
+        except NGH2Error:
             self.gone = True
             return
         frames = (size + FRAME_BYTES - 1) // FRAME_BYTES or 1
@@ -147,7 +147,7 @@ class Http2Stream(ClientCodec):
         conn = self.conn
         try:
             conn.h2.send_trailers(self.stream_id, fields)
-        except ngh2.NGH2Error:
+        except NGH2Error:
             self.gone = True
             return
         if not conn.sending:

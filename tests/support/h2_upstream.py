@@ -100,6 +100,7 @@ class _Serving:
             header_encoding="latin-1",
             validate_outbound_headers=False,
             normalize_outbound_headers=False,
+            validate_inbound_headers=not upstream.lenient,
         )
         self.h2 = H2Connection(config)
         self.requests: dict[int, H2Request] = {}
@@ -209,8 +210,10 @@ class H2Upstream(Closing):
         settings: dict[int, int] | None = None,
         early: Script | None = None,
         tunnel: Script | None = None,
+        lenient: bool = False,
     ) -> None:
         self.script = script
+        self.lenient = lenient
         self.tunnel = tunnel
         self.early = early
         self.settings = settings or {}

@@ -124,6 +124,23 @@ def queries(world: World) -> None:
             say(world, client.get("/h1/next"))
 
 
+BLANKS: Fields = [("x-behind", "a "), ("x-before", "\tb"), ("x-both", " c\t "), ("x-none", "")]
+
+
+def with_blanks(request: H2Request, answer: H2Reply) -> None:
+    answer.headers(200, [*GRPC, *BLANKS])
+    answer.data(frame(b"one"))
+    answer.trailers([("grpc-status", "13"), ("grpc-message", "error: ")])
+
+
+def blanks(world: World) -> None:
+    """To a host of either kind, and back."""
+    for path in ("/h1", "/h2"):
+        with H2Client(world.front) as client:
+            say(world, client.get(path, "GET", BLANKS))
+            say(world, client.get(path, "GET", BLANKS))  # now from the table of HPACK
+
+
 TE = ("trailers", "Trailers", "trailers;q=0.5", "gzip, trailers", "trailers,gzip", "gzip", "trailers;q=0", "")
 
 
@@ -199,6 +216,16 @@ SCENARIOS: list[Scenario] = [
         UPSTREAMS,
         lines=6,
         expect=told(400, 200, 200, 200, 400, 200),
+    ),
+    Scenario(
+        "http2_blanks",
+        "values that begin or end with blanks travel on as they are",
+        config(),
+        blanks,
+        {"one": http1, "two": Http2(with_blanks, lenient=True)},
+        lines=4,
+        expect=told(200, 200, 200, 200),
+        native="http2-stricter-values",
     ),
     Scenario("te", "which values of te travel on", config(), asks_for_trailers, UPSTREAMS, lines=16),
     Scenario(

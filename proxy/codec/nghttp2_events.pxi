@@ -1,0 +1,112 @@
+# Fields of heads, and what a connection tells. Part of nghttp2.pyx.
+
+cdef enum:
+    NAMES_KEPT = 512
+    LONGEST_NAME_KEPT = 40
+
+#: Names that came before, by a hash of their bytes, the last one in each place: peers say the same ones all the time,
+#: and an object that was hashed knows its hash.
+cdef PyObject *known_names[NAMES_KEPT]
+
+
+cdef object _name(const uint8_t *data, size_t size):
+    cdef uint32_t place = 2166136261
+    cdef size_t at
+    cdef PyObject *known
+    if size > LONGEST_NAME_KEPT:
+        return PyBytes_FromStringAndSize(<const char *>data, size)
+    for at in range(size):
+        place = (place ^ data[at]) * 16777619
+    place = (place ^ (place >> 15)) & (NAMES_KEPT - 1)
+    known = known_names[place]
+    if (
+        known != NULL
+        and <size_t>PyBytes_GET_SIZE(<object>known) == size
+        and memcmp(PyBytes_AS_STRING(<object>known), data, size) == 0
+    ):
+        return <object>known
+    name = PyBytes_FromStringAndSize(<const char *>data, size)
+    Py_INCREF(name)
+    known_names[place] = <PyObject *>name
+    Py_XDECREF(known)
+    return name
+
+
+class NeverIndexedHeader(tuple):
+    """A field (name, value) that came as one never to be indexed (RFC 7541 section 6.2.3), and goes on as one."""
+
+    __slots__ = ()
+
+
+# Of integers, bytes and tuples of these: no cycle can come of them.
+
+
+@cython.no_gc
+@cython.freelist(16)
+cdef class RequestReceived:
+    cdef readonly int32_t stream_id
+    cdef readonly tuple headers
+    cdef readonly bint end_stream
+
+
+@cython.no_gc
+@cython.freelist(16)
+cdef class ResponseReceived:
+    cdef readonly int32_t stream_id
+    cdef readonly tuple headers
+    cdef readonly bint end_stream
+
+
+@cython.no_gc
+cdef class InformationalResponseReceived:
+    cdef readonly int32_t stream_id
+    cdef readonly tuple headers
+
+
+@cython.no_gc
+@cython.freelist(16)
+cdef class TrailersReceived:
+    cdef readonly int32_t stream_id
+    cdef readonly tuple headers
+
+
+@cython.no_gc
+@cython.freelist(16)
+cdef class DataReceived:
+    cdef readonly int32_t stream_id
+    cdef readonly bytes data
+    cdef readonly bint end_stream
+
+
+@cython.no_gc
+cdef class StreamReset:
+    cdef readonly int32_t stream_id
+    cdef readonly uint32_t error_code
+
+
+@cython.no_gc
+@cython.freelist(16)
+cdef class StreamClosed:
+    cdef readonly int32_t stream_id
+    cdef readonly uint32_t error_code
+
+
+@cython.no_gc
+cdef class SettingsReceived:
+    cdef readonly dict settings
+
+
+@cython.no_gc
+cdef class PingAcknowledged:
+    pass
+
+
+@cython.no_gc
+cdef class GoAwayReceived:
+    cdef readonly int32_t last_stream_id
+    cdef readonly uint32_t error_code
+
+
+@cython.no_gc
+cdef class ConnectionClosed:
+    cdef readonly uint32_t error_code
