@@ -23,6 +23,7 @@ def open_standard_streams() -> None:
 def main() -> int:
     """Run the command line; returns the exit code."""
     open_standard_streams()
+    gc.disable()  # imports make no garbage worth looking for; cli.main enables it for most verbs
     postpone()
     from proxy.cli.main import main as command_line
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -32,6 +33,8 @@ VERBS = {
     "ready": ("proxy.cli.ready", "whether the proxy here is ready: for health checks of containers"),
     "version": ("proxy.cli.version", "print the version"),
 }
+#: see to the garbage collector themselves: it is off as the front door has left it
+COLLECT_LATER = ("run", "validate")
 VERSION_FLAGS = ("--version", "-V")
 #: how a reader that has left, a full disk or a broken device shows when standard output is written
 OUTPUT_LOST = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -74,6 +77,8 @@ def _run(arguments: list[str]) -> int:
         sys.stderr.write(f"outrider: {first!r} is not a verb\n\n{usage()}\n")
         return 2
     verb = import_module(VERBS[first][0])
+    if first not in COLLECT_LATER:
+        gc.enable()
     try:
         code: int = verb.main(rest)
     except KeyboardInterrupt:

@@ -300,6 +300,8 @@ def _supervise() -> int:
     """The same command again, as a child."""
     import time
 
+    gc.enable()
+
     from proxy.server.supervisor import Supervisor
 
     return Supervisor(sys.orig_argv, time.monotonic, time.sleep).run()
@@ -316,7 +318,7 @@ def main(arguments: list[str]) -> int:
     if args.supervise and not args.supervised and args.mode == "serve":
         return _supervise()
     options = to_options(args)
-    gc.disable()  # until everything is made (Server._freeze): imports make no garbage worth looking for
+    gc.disable()  # until everything is made (Server._freeze); off already where the front door was taken
     if options.mode != "serve":
         from proxy.server.validate import validate
 

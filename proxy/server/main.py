@@ -28,7 +28,7 @@ from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap import Parts, compile_bootstrap
 from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import LAST_S, LOOK_S, Drain
-from proxy.server.later import import_later
+from proxy.server.later import LATER_S, import_later
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
@@ -135,7 +135,7 @@ class Server:
             await self._start_admin()
         self._take_over()
         self.ready.set()
-        self.loop.call_soon(import_later, parts)
+        self.loop.call_later(LATER_S, import_later, parts)
         for listener in parts.listeners.listeners:
             for host, port in listener.bound if listener.binds else ():
                 log.info("listener %s serves on %s", listener.name, Place(host, port).text)
