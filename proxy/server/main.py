@@ -467,11 +467,18 @@ def run(options: Options) -> int:
         return _run(options, uvloop.new_event_loop)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    """What signal.default_int_handler does."""
+    raise KeyboardInterrupt
+
+
 def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> int:
     loaded = load_configuration(options)
     if loaded.errors:
         check(loaded, options)
         loaded.errors.raise_if_any()
+    # Or the runner puts in a handler of its own, and ``serve`` ours: that one is formatted then, with its task's source.
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(serve(options, loaded))

@@ -39,6 +39,26 @@ print([name for name in {SELDOM!r} if type(sys.modules[name]) is not Postponed])
     assert run(code).splitlines()[-1] == "[]"
 
 
+def test_nor_does_being_ready(tmp_path: Path) -> None:
+    """Where handlers of signals are added, which uvloop asks inspect about."""
+    file = tmp_path / "envoy.json"
+    file.write_text('{"static_resources": {}}')
+    code = f"""
+import os
+for name in {SELDOM!r}:
+    sys.modules.pop(name, None)
+postpone()
+import proxy.server.main
+def ready(parts):
+    print([name for name in {SELDOM!r} if type(sys.modules[name]) is not Postponed], flush=True)
+    os._exit(0)
+proxy.server.main.import_later = ready
+from proxy.cli.main import main
+main(["run", "-c", {str(file)!r}])
+"""
+    assert run(code).splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -86,3 +106,31 @@ def test_what_is_there_already_stays() -> None:
     assert run("import textwrap\npostpone()\nprint(sys.modules['textwrap'] is textwrap, type(textwrap))") == (
         "True <class 'module'>"
     )
+
+
+def test_inspect_answers_uvloop_without_being_read() -> None:
+    code = """
+sys.modules.pop("inspect", None)  # what an editable install has imported
+postpone(("inspect",))
+import functools, inspect
+from inspect import iscoroutinefunction, isgenerator
+class Some:
+    def method(self): pass
+    async def waits(self): pass
+    def __call__(self): pass
+async def waits(): pass
+def marked(): pass
+marked.some = 1
+plain = [Some().method, Some().waits, Some.waits, waits, lambda: None]
+first = [iscoroutinefunction(each) for each in plain], isgenerator(each for each in plain), isgenerator(plain)
+print(first, type(inspect) is Postponed)
+others = [functools.partial(waits), functools.partial(print), marked, print, 5, Some, Some()]
+second = [iscoroutinefunction(each) for each in others]
+print(second, type(inspect) is Postponed, inspect.iscoroutinefunction is not iscoroutinefunction)
+real = inspect.iscoroutinefunction
+assert second == [real(each) for each in others] and first[0] == [real(each) for each in plain]
+"""
+    assert run(code).splitlines() == [
+        "([False, True, True, True, False], True, False) True",
+        "[True, False, False, False, False, False, False] False True",
+    ]
