@@ -6,10 +6,11 @@ configuration is right (``--mode validate``) has no use for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from proxy.stats.histogram import Histogram
+from proxy.stats.named import StatNames
 from proxy.stats.store import CodeStats, Counter, Gauge, Scope, Store, TextReadout
 
 T = TypeVar("T")
@@ -73,17 +74,17 @@ class DryScope(Scope):
         """The counter."""
         return self.dry.one_counter
 
-    def counters(self, names: Sequence[str]) -> list[Counter]:
+    def counters(self, names: StatNames) -> list[Counter]:
         """The counter, as often as names are given."""
-        return [self.dry.one_counter] * len(names)
+        return [self.dry.one_counter] * len(names.names)
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge."""
         return self.dry.one_gauge
 
-    def gauges(self, names: Sequence[str]) -> list[Gauge]:
+    def gauges(self, names: StatNames) -> list[Gauge]:
         """The gauge, as often as names are given."""
-        return [self.dry.one_gauge] * len(names)
+        return [self.dry.one_gauge] * len(names.names)
 
     def group(self, kind: str, make: Callable[[Scope], T]) -> T:
         """The first of its kind."""

@@ -9,10 +9,11 @@ Several workers: each has a Store; ``names()`` is sent once, ``values()`` afterw
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from proxy.stats.histogram import DEFAULT_BOUNDS, Histogram
+from proxy.stats.named import Named, StatNames
 from proxy.stats.tags import TagExtractor
 
 if TYPE_CHECKING:
@@ -112,14 +113,14 @@ class Store:
     """
 
     __slots__ = (
-        *("_codes", "_counters", "gauges", "histograms", "texts"),
+        *("_codes", "_counters", "_gauges", "histograms", "texts"),
         *("_keeps_values", "bounds_for", "limit", "matcher", "overflow", "page_writer", "size", "tags"),
     )
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self._counters: dict[str, Counter] = {}
+        self._counters: Named[Counter] = Named()
         self._codes: dict[str, CodeStats] = {}
-        self.gauges: dict[str, Gauge] = {}
+        self._gauges: Named[Gauge] = Named()
         self.texts: dict[str, TextReadout] = {}
         self.histograms: dict[str, Histogram] = {}
         self._keeps_values = False
@@ -138,14 +139,18 @@ class Store:
     def counter(self, name: str) -> Counter:
         """The counter of that full name, made when it is new."""
         found = self._counters.get(name)
-        return found if found is not None else self._keep(self._counters, name, Counter())
+        if found is None:
+            found = Counter()
+            if self._admits(name):
+                self._counters.keep(name, found)
+        return found
 
     @property
     def counters(self) -> dict[str, Counter]:
         """Every counter by its full name, with the response codes that were recorded until now."""
         for codes in self._codes.values():
             codes.fold()
-        return self._counters
+        return self._counters.all()
 
     def add_codes(self, codes: CodeStats) -> CodeStats:
         """Fold these codes whenever counters are looked at, and once a second. What counts under the same names
@@ -154,31 +159,45 @@ class Store:
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge of that full name, made when it is new."""
-        return self.gauges.get(name) or self._keep(self.gauges, name, Gauge(follows))
+        found = self._gauges.get(name)
+        if found is None:
+            found = Gauge(follows)
+            if self._admits(name):
+                self._gauges.keep(name, found)
+        return found
 
-    def many_counters(self, names: list[str]) -> list[Counter]:
-        """The counters of those full names, each name once. A cluster has so many that starting up is to make them."""
-        if not self._may_keep(self._counters, names):
-            return [self.counter(name) for name in names]
-        made = [Counter() for _ in names]
-        self._counters.update(zip(names, made, strict=True))
-        self.size += len(names)
-        return made
+    @property
+    def gauges(self) -> dict[str, Gauge]:
+        """Every gauge by its full name."""
+        return self._gauges.all()
 
-    def many_gauges(self, names: list[str]) -> list[Gauge]:
+    def many_counters(self, prefix: str, names: StatNames) -> list[Counter]:
+        """The counters of these names after a prefix. A cluster has so many that starting up is to make them."""
+        made = self._counters.group(prefix, names)
+        if made is not None:
+            return made
+        if self._admits_many(names):
+            made = [Counter() for _ in names.names]
+            if self._counters.take_group(prefix, names, made):
+                self.size += len(made)
+                return made
+        return [self.counter(prefix + name) for name in names.names]
+
+    def many_gauges(self, prefix: str, names: StatNames) -> list[Gauge]:
         """As ``many_counters``, for gauges that follow nothing."""
-        if not self._may_keep(self.gauges, names):
-            return [self.gauge(name) for name in names]
-        made = [Gauge() for _ in names]
-        self.gauges.update(zip(names, made, strict=True))
-        self.size += len(names)
-        return made
+        made = self._gauges.group(prefix, names)
+        if made is not None:
+            return made
+        if self._admits_many(names):
+            made = [Gauge() for _ in names.names]
+            if self._gauges.take_group(prefix, names, made):
+                self.size += len(made)
+                return made
+        return [self.gauge(prefix + name) for name in names.names]
 
-    def _may_keep(self, table: dict[str, T], names: list[str]) -> bool:
-        """Whether all of the names are new, wanted and within the limit."""
-        return (
-            self.matcher is None and self.size + len(names) <= self.limit and table.keys().isdisjoint(names)
-        )
+    def _admits_many(self, names: StatNames) -> bool:
+        """Whether all are wanted and within the limit, if they are new."""
+        return self.matcher is None and self.size + len(names.names) <= self.limit
 
     def text(self, name: str) -> TextReadout:
         """The text readout of that full name, made when it is new."""
@@ -216,12 +235,19 @@ class Store:
         return own
 
     def _keep(self, table: dict[str, T], name: str, stat: T) -> T:
-        if self.size >= self.limit:
-            self.overflow.value += 1
-        elif self.matcher is None or self.matcher(name):
-            self.size += 1
+        if self._admits(name):
             table[name] = stat
         return stat
+
+    def _admits(self, name: str) -> bool:
+        """Whether a new stat is kept; counts it, or that it is not."""
+        if self.size >= self.limit:
+            self.overflow.value += 1
+            return False
+        if self.matcher is not None and not self.matcher(name):
+            return False
+        self.size += 1
+        return True
 
     def reset_counters(self) -> None:
         """Every counter back to zero (POST /reset_counters)."""
@@ -286,19 +312,17 @@ class Scope:
         """The counter ``prefix`` + name."""
         return self.store.counter(self.prefix + sanitise(name))
 
-    def counters(self, names: Sequence[str]) -> list[Counter]:
+    def counters(self, names: StatNames) -> list[Counter]:
         """The counters ``prefix`` + each of the names, which need no cleaning. Clusters have so many."""
-        prefix = self.prefix
-        return self.store.many_counters([prefix + name for name in names])
+        return self.store.many_counters(self.prefix, names)
 
     def gauge(self, name: str, follows: Counter | None = None) -> Gauge:
         """The gauge ``prefix`` + name; follows: see Gauge."""
         return self.store.gauge(self.prefix + sanitise(name), follows)
 
-    def gauges(self, names: Sequence[str]) -> list[Gauge]:
+    def gauges(self, names: StatNames) -> list[Gauge]:
         """The gauges ``prefix`` + each of the names, which need no cleaning."""
-        prefix = self.prefix
-        return self.store.many_gauges([prefix + name for name in names])
+        return self.store.many_gauges(self.prefix, names)
 
     def group(self, kind: str, make: Callable[[Scope], T]) -> T:
         """What ``make`` makes of this scope; kind: its name, the same for all that one of which would do where no stat

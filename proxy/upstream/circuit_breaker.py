@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.api.reader import reads
+from proxy.stats.named import StatNames
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader
@@ -19,6 +20,7 @@ PRIORITIES: Final = ("DEFAULT", "HIGH")  # core.v3.RoutingPriority, by number
 # Envoy counts pools in 64 bits and connections of a host in 32; neither has a limit by default.
 _UNLIMITED_POOLS: Final = 2**64 - 1
 _UNLIMITED_CONNECTIONS: Final = 2**32 - 1
+_OPEN: Final = StatNames(("cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"))
 
 
 class RetryBudget(NamedTuple):
@@ -90,7 +92,7 @@ class ResourceManager:
         """scope: "cluster.<name>.circuit_breakers.<default|high>."."""
         self._take_limits(thresholds)
         self.connections = self.pending = self.pools = self.requests = self.retries = 0
-        gauges = scope.gauges(("cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"))
+        gauges = scope.gauges(_OPEN)
         self.cx_open, self.cx_pool_open, self.rq_open, self.rq_pending_open, self.rq_retry_open = gauges
         self.remaining = Remaining(scope) if thresholds.track_remaining else None
         self.show_remaining()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.stats.named import StatNames
 from proxy.stats.store import CodeStats
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ _HISTOGRAMS: Final = (
     "upstream_rq_time",
     "upstream_rs_body_size",
 )
-_COUNTER_NAMES: Final = [_DOTTED.get(name, name) for name in _COUNTERS]
+_COUNTER_NAMES: Final = StatNames([_DOTTED.get(name, name) for name in _COUNTERS])
+_GAUGE_NAMES: Final = StatNames(_GAUGES)
 
 
 class ClusterStats:
@@ -270,7 +272,7 @@ class ClusterStats:
         """scope: "cluster.<name>."."""
         for name, counter in zip(_COUNTERS, scope.counters(_COUNTER_NAMES), strict=True):
             setattr(self, name, counter)
-        for name, gauge in zip(_GAUGES, scope.gauges(_GAUGES), strict=True):
+        for name, gauge in zip(_GAUGES, scope.gauges(_GAUGE_NAMES), strict=True):
             setattr(self, name, gauge)
         for name, followed in _FOLLOWS.items():
             getattr(self, name).follows = getattr(self, followed)

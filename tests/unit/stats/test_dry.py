@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.stats.dry import DryStore
+from proxy.stats.named import StatNames
 from proxy.stats.store import CodeStats
 from proxy.upstream.stats import ClusterCodes, ClusterStats
 
@@ -11,7 +12,7 @@ def test_everything_can_be_had_and_nothing_is_kept() -> None:
     store = DryStore()
     scope = store.scope("cluster").scope("a")
     assert scope.counter("x") is scope.scope("b").counter("y")
-    assert scope.counters(["x", "y"]) == [store.counter("z")] * 2
+    assert scope.counters(StatNames(["x", "y"])) == [store.counter("z")] * 2
     assert scope.gauge("x") is store.gauge("y")
     assert scope.histogram("x") is store.histogram("y", "bytes")
     assert scope.text("x") is store.text("y")

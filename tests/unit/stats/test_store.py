@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.stats.named import StatNames
 from proxy.stats.store import CodeStats, Counter, Gauge, Store, merged, sanitise
 
 
@@ -155,30 +156,32 @@ def test_many_at_once_are_the_ones_that_names_find() -> None:
     store = Store()
     scope = store.scope("cluster").scope("back")
     kept = scope.counter("b")
-    counters = scope.counters(["a", "b", "c"])  # one of them is there already
+    counters = scope.counters(StatNames(["a", "b", "c"]))  # one of them is there already
     assert counters[1] is kept
     assert (
         counters
         == [store.counter(f"cluster.back.{name}") for name in "abc"]
-        == scope.counters(["a", "b", "c"])
+        == scope.counters(StatNames(["a", "b", "c"]))
     )
-    gauges = scope.gauges(["x", "y"])
+    gauges = scope.gauges(StatNames(["x", "y"]))
     assert (
-        gauges == [store.gauge("cluster.back.x"), store.gauge("cluster.back.y")] == scope.gauges(["x", "y"])
+        gauges
+        == [store.gauge("cluster.back.x"), store.gauge("cluster.back.y")]
+        == scope.gauges(StatNames(["x", "y"]))
     )
     assert store.size == len(store.counters) + len(store.gauges) == 6
 
 
 def test_many_at_once_know_the_limit_and_the_matcher() -> None:
     store = Store(limit=3)
-    store.scope("").counters(["a", "b", "c"])
-    store.scope("").gauges(["d", "e"])
+    store.scope("").counters(StatNames(["a", "b", "c"]))
+    store.scope("").gauges(StatNames(["d", "e"]))
     assert (list(store.counters), list(store.gauges)) == (["server.stats_overflow", "a", "b"], [])
     assert store.overflow.value == 3
     store = Store()
     store.matcher = lambda name: not name.startswith("secret")
-    store.scope("").counters(["a", "secret"])
-    store.scope("").gauges(["b", "secrets"])
+    store.scope("").counters(StatNames(["a", "secret"]))
+    store.scope("").gauges(StatNames(["b", "secrets"]))
     assert (list(store.counters), list(store.gauges)) == (["server.stats_overflow", "a"], ["b"])
 
 
