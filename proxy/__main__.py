@@ -7,6 +7,7 @@ import os
 import sys
 
 from proxy.postponed import postpone
+from proxy.tuples import spare_the_compiler
 
 
 def open_standard_streams() -> None:
@@ -25,6 +26,7 @@ def main() -> int:
     open_standard_streams()
     gc.disable()  # imports make no garbage worth looking for; cli.main enables it for most verbs
     postpone()
+    spare_the_compiler()
     from proxy.cli.main import main as command_line
 
     code = command_line(sys.argv[1:])
