@@ -32,6 +32,7 @@ from proxy.runtime.config import compile_layers
 from proxy.runtime.runtime import Runtime
 from proxy.server.bootstrap_rest import check_idle_provider, compile_log_format, compile_rest
 from proxy.server.options import DEFAULTS
+from proxy.server.record import Record
 from proxy.server.runtime_disk import DISK
 from proxy.stats.config import compile_stats_config
 from proxy.stats.sink import StatsSink
@@ -67,7 +68,7 @@ class AdminConfig(NamedTuple):
     access_logs: tuple[AccessLog, ...] = ()
 
 
-class Parts(NamedTuple):
+class Parts(Record):
     """Everything that a compiled bootstrap consists of."""
 
     message: Message
@@ -199,22 +200,22 @@ def _compile(
     for finding in unread(root):
         loaded.errors.add(finding)
     return Parts(
-        loaded.message,
-        loaded.errors,
-        node,
-        context,
-        clusters,
-        listeners,
-        client,
-        admin,
-        flush_s,
-        log_format,
-        runtime,
-        sinks,
-        watcher,
-        secrets,
-        dynamic,
-        sources,
+        message=loaded.message,
+        errors=loaded.errors,
+        node=node,
+        context=context,
+        clusters=clusters,
+        listeners=listeners,
+        client=client,
+        admin=admin,
+        flush_interval_s=flush_s,
+        log_format=log_format,
+        runtime=runtime,
+        sinks=sinks,
+        watcher=watcher,
+        secrets=secrets,
+        dynamic=dynamic,
+        sources=sources,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
+
+from proxy.server.record import Record
 
 
-class Options(NamedTuple):
+class Options(Record):
     """Envoy's command-line options that mean something here. Durations in the units their names say.
 
     drain_time_s: how long SIGTERM waits for requests in flight. Ours is 25, not Envoy's 600, which outlives the 30 s
