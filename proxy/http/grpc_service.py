@@ -45,12 +45,16 @@ class GrpcService:
 
 @reads("envoy.config.core.v3.GrpcService")
 def compile_grpc_service(
-    reader: Reader, context: FactoryContext, timeout_s: float = 0.0, loses: bool = False
+    reader: Reader,
+    context: FactoryContext,
+    timeout_s: float = 0.0,
+    loses: bool = False,
+    waits: bool = False,
 ) -> GrpcService:
     """The service of a message. Findings go to the reader.
 
     timeout_s: where it names none; loses: where its cluster does not exist Envoy starts all the same, and loses what it
-    would have sent
+    would have sent; waits: who calls goes on calling until a cluster of that name has come, so that this is warned about
     """
     reader.unsupported("google_grpc", "Google's gRPC client is not built in; envoy_grpc is supported")
     reader.unsupported("retry_policy", "retries of gRPC calls of our own are not configurable")
@@ -61,7 +65,11 @@ def compile_grpc_service(
         if not reader.has("google_grpc"):
             reader.fail("envoy_grpc", "is missing: there is nobody to call")
         return GrpcService("")
-    check_cluster(envoy, "cluster_name", envoy.text("cluster_name"), context, loses)
+    cluster = envoy.text("cluster_name")
+    if not waits:
+        check_cluster(envoy, "cluster_name", cluster, context, loses)
+    elif context.clusters.get(cluster) is None:
+        envoy.warn("cluster_name", f"there is no cluster '{cluster}': nothing comes until there is one")
     return _compile_envoy(envoy, metadata, timeout_s)
 
 

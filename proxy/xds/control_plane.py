@@ -57,8 +57,12 @@ class ApiSource(NamedTuple):
 
 
 @reads("envoy.config.core.v3.ApiConfigSource")
-def compile_api_source(reader: Reader, context: FactoryContext) -> ApiSource | None:
-    """None with a finding."""
+def compile_api_source(reader: Reader, context: FactoryContext, type_name: str = "") -> ApiSource | None:
+    """None with a finding. type_name: of what is asked for, "" for all of them (ADS)
+
+    Secrets may come from any cluster, one that is not there yet too, as in Envoy: who needs them waits as for a control
+    plane that does not answer. All others come from one that the bootstrap brings with its hosts.
+    """
     before = len(reader.errors.findings)
     kind = reader.enum("api_type")
     if kind not in ("GRPC", "DELTA_GRPC"):
@@ -77,9 +81,10 @@ def compile_api_source(reader: Reader, context: FactoryContext) -> ApiSource | N
     if len(services) != 1:
         reader.fail("grpc_services", "there must be exactly one")
         return None
-    service = compile_grpc_service(services[0], context)
+    waits = type_name == SECRET
+    service = compile_grpc_service(services[0], context, waits=waits)
     cluster = context.clusters.get(service.cluster)
-    if cluster is not None and (cluster.added_via_api or cluster.is_eds):
+    if cluster is not None and not waits and (cluster.added_via_api or cluster.is_eds):
         services[0].fail(
             "envoy_grpc.cluster_name",
             f"must be a cluster of static_resources, and none of type EDS: {service.cluster}",

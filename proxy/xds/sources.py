@@ -142,7 +142,7 @@ class ConfigSources:
         from proxy.xds.control_plane import compile_api_source
 
         transport, context = self._connected()
-        own = compile_api_source(api, context)
+        own = compile_api_source(api, context, type_name)
         if own is None:
             return False
         made.owns_mux = True

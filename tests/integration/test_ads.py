@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_sds import FIRST, SECOND, a_listener, downstream, name_at
+from tests.integration.test_sds import FIRST, SECOND, a_listener, downstream, file_source, name_at, swap
+from tests.integration.test_tls import upstream_tls
 from tests.support import client
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.control_plane import ADS, ControlPlane, api_source
@@ -237,6 +238,47 @@ def test_secrets_on_a_stream_of_their_own(world: World, kind: type[Outrider] | t
         proxy.wait_for_stat("sds.cert.update_rejected", 1)
         assert name_at(port) == "second"
         until(lambda: any("error_detail" in each for each in world.plane.said(SECRET)), "a refusal")
+
+
+@pytest.mark.parametrize("is_delta", [False], indirect=True)
+def test_secrets_of_a_cluster_that_is_not_there_yet(
+    world: World, kind: type[Outrider] | type[Envoy], tmp_path: Path
+) -> None:
+    """Nobody refuses it: what waits for the secret waits, and has it once a cluster of that name has come."""
+    clusters, port = tmp_path / "clusters.json", free_port()
+    swap(clusters, json.dumps({"resources": []}))
+    source = {
+        "api_config_source": api_source("plane"),
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0.2s",
+    }
+    by_sds = downstream(tls_certificate_sds_secret_configs=[{"name": "cert", "sds_config": source}])
+    config = bootstrap(free_port(), [a_listener(port, by_sds)], [cluster("up", world.one)])
+    config["dynamic_resources"] = {"cds_config": file_source(clusters)}
+    secret(FIRST, "1", world.plane)
+    with kind(config) as proxy:
+        assert proxy.stats()["sds.cert.init_fetch_timeout"] == 1
+        assert proxy.wait_for_stat("sds.cert.update_failure", 1)
+        assert name_at(port) == ""
+        arrived = {"@type": "type.googleapis.com/" + CLUSTER, **world.plane.cluster()}
+        swap(clusters, json.dumps({"resources": [arrived]}))
+        until(lambda: name_at(port) == "first", "the certificate")
+
+
+@pytest.mark.parametrize("is_delta", [False], indirect=True)
+def test_secrets_of_the_cluster_that_waits_for_them(world: World, kind: type[Outrider] | type[Envoy]) -> None:
+    source = {
+        "api_config_source": api_source("plane"),
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0.2s",
+    }
+    upwards: Config = {"validation_context_sds_secret_config": {"name": "roots", "sds_config": source}}
+    secured = world.plane.cluster() | {"transport_socket": upstream_tls(common=upwards)}
+    with kind(bootstrap(free_port(), [], [secured])) as proxy:
+        stats = proxy.stats()
+        assert stats["sds.roots.init_fetch_timeout"] == 1
+        assert stats["sds.roots.update_success"] == 0
+        proxy.wait_for_stat("sds.roots.update_failure", 2)
 
 
 @pytest.mark.parametrize("is_delta", [True], indirect=True)
