@@ -38,6 +38,7 @@ class Tracer(Protocol):
     root_ids: how the ids of a new trace are drawn, one of the constants above
     names_direction: spans are called "ingress" and "egress <host>" instead of "<host>"
     always_server: a request's span is a SERVER's on the egress side as well
+    tries_are_clients: a try's span is a CLIENT's, whoever asked for it, and not one more of the request's own kind
     sampler: asked about what the configured rates have let pass; None: nobody is
     """
 
@@ -46,6 +47,7 @@ class Tracer(Protocol):
     root_ids: int
     names_direction: bool
     always_server: bool
+    tries_are_clients: bool
     sampler: TraceSampler | None
 
     def report(self, span: Span) -> None:

@@ -3,7 +3,7 @@
     start    once per request, when its route is known: the decision, the context, the span
     inject   once per request, before its first try: the trace headers that travel on
     finish   once per request, when it is over: the span's facts, handed to the tracer
-    start_upstream, finish_upstream    around each try, for ``spawn_upstream_span``
+    start_upstream, finish_upstream    around each try, for ``spawn_upstream_span`` and ``start_child_span``
 
 Knows no header format and no back end: those are the propagators and the tracer.
 """
@@ -72,7 +72,7 @@ class HttpTracing:
             "spawns",
             "tracer",
         ),
-        *("trace_sampler", "upstream_operation", "verbose", "wall"),
+        *("trace_sampler", "tries_are_clients", "upstream_operation", "verbose", "wall"),
     )
 
     def __init__(
@@ -90,6 +90,7 @@ class HttpTracing:
         self.root_ids = tracer.root_ids if tracer is not None else NARROW
         self.names_direction = tracer is not None and tracer.names_direction
         self.always_server = tracer is not None and tracer.always_server
+        self.tries_are_clients = tracer is not None and tracer.tries_are_clients
         self.trace_sampler: TraceSampler | None = tracer.sampler if tracer is not None else None
         self.is_egress = False
         self.is_server = True  # with spawn_upstream_span the request's own span is a server's on either side
@@ -249,20 +250,29 @@ class HttpTracing:
 
     # -- each try --------------------------------------------------------------------------------------------
 
-    def start_upstream(self, stream: StreamInfo, headers: RequestHeaders) -> Span | None:
+    def start_upstream(
+        self, stream: StreamInfo, headers: RequestHeaders, is_asked: bool = False
+    ) -> Span | None:
         """A try begins: with ``spawn_upstream_span`` it travels under an id of its own, written into ``headers``.
 
         Returns the try's span (None when unsampled, or not configured) for ``finish_upstream``. Call it for every
-        try, after ``inject`` and when cluster_name and attempt_count are set.
+        try, when cluster_name and attempt_count are set, and in place of ``inject``.
+        is_asked: the router's ``start_child_span`` asks for it. Such a span is one more of the request's own kind, as
+        Envoy's is; where a SERVER's span takes over the id it received, that is the id of both.
         """
-        if not self.spawns or stream.trace is None:
+        request: TraceContext | None = stream.trace
+        if not (self.spawns or is_asked) or request is None:
             return None
-        trace: TraceContext = stream.trace.child(self._new_span_id())
+        is_server = self.is_server and not (self.spawns or self.tries_are_clients)
+        if is_server and self.shares and not request.flags & W3C:
+            trace = request
+        else:
+            trace = request.child(self._new_span_id())
         if self.propagates:
             self.propagation.inject(trace, headers)
         if stream.span is None:
             return None
-        span = Span(trace, False, b"router %b egress" % stream.cluster_name)
+        span = Span(trace, is_server, b"router %b egress" % stream.cluster_name)
         span.start_time = stream.start_time + (self.monotonic() - stream.started_at)
         if stream.attempt_count > 1:
             span.set_tag("retry.count", str(stream.attempt_count - 1))

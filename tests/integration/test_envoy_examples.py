@@ -55,7 +55,6 @@ SHORT = (
 OPTIONS = 'typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]'
 NOT_SUPPORTED = "is not supported"
 LOCALITY_WEIGHTS = "choosing hosts by weights of localities is not supported yet"
-START_CHILD_SPAN = "is not supported; tracing.spawn_upstream_span of the connection manager is"
 
 
 def http_filter(message: str) -> str:
@@ -154,13 +153,10 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
     ],
     "skywalking/envoy-1.yaml": [
         ("HCM0.tracing.provider", 21, tracer("SkyWalkingConfig")),
-        ("HCM0.http_filters[0].typed_config.start_child_span", 38, START_CHILD_SPAN),
         ("HCM1.tracing.provider", 63, tracer("SkyWalkingConfig")),
-        ("HCM1.http_filters[0].typed_config.start_child_span", 80, START_CHILD_SPAN),
     ],
     "skywalking/envoy-front-proxy.yaml": [
         ("HCM0.tracing.provider", 22, tracer("SkyWalkingConfig")),
-        ("HCM0.http_filters[0].typed_config.start_child_span", 39, START_CHILD_SPAN),
     ],
     "wasm-cc/envoy.yaml": [
         ("HCM0.http_filters[0]", 28, http_filter("wasm.v3.Wasm")),
@@ -170,6 +166,7 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
 
 LOCALITIES = "C0.load_assignment.endpoints"
 CONTENT_TYPE = "typed_config.response_direction_config.common_config.content_type"
+CHILD = "http_filters[0].typed_config.start_child_span"
 DEPRECATED = [
     (f"HCM{listener}.http_filters[0].{CONTENT_TYPE}", line, "is deprecated")
     for listener, line in ((0, 31), (1, 133))
@@ -178,6 +175,10 @@ DEPRECATED = [
 WARNED: dict[str, list[tuple[str, int, str]]] = {
     "brotli/envoy.yaml": DEPRECATED,
     "zstd/envoy.yaml": DEPRECATED,
+    "skywalking/envoy-1.yaml": [
+        (f"HCM{at}.{CHILD}", line, "is deprecated") for at, line in ((0, 38), (1, 80))
+    ],
+    "skywalking/envoy-front-proxy.yaml": [(f"HCM0.{CHILD}", 39, "is deprecated")],
     "locality-load-balancing/envoy.yaml": [
         warning
         for at, line in enumerate((56, 70, 84, 98))

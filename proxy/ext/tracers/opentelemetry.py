@@ -34,7 +34,7 @@ class OpenTelemetryTracer:
 
     __slots__ = (
         *("always_server", "formats", "names_direction", "report", "reporter", "root_ids"),
-        *("sampler", "shared_span_context"),
+        *("sampler", "shared_span_context", "tries_are_clients"),
     )
 
     def __init__(self, reader: Reader, context: FactoryContext) -> None:
@@ -43,6 +43,7 @@ class OpenTelemetryTracer:
         self.root_ids = APART
         self.names_direction = True
         self.always_server = False
+        self.tries_are_clients = True
         sampler = reader.sub("sampler")
         self.sampler: TraceSampler | None = compile_sampler(sampler, context) if sampler is not None else None
         reader.unsupported("exporter", "exporters are not supported yet; http_service and grpc_service are")

@@ -54,6 +54,7 @@ class SpanExporterTracer:
         self.root_ids = APART
         self.names_direction = True
         self.always_server = False
+        self.tries_are_clients = True
         self.sampler: TraceSampler | None = None
         exporter = build(reader, context.folder)
         attributes = {"service.name": "unknown_service:outrider", **context.resource_attributes}

@@ -48,7 +48,7 @@ class ZipkinTracer:
 
     __slots__ = (
         *("always_server", "formats", "names_direction", "report", "reporter", "root_ids"),
-        *("sampler", "shared_span_context"),
+        *("sampler", "shared_span_context", "tries_are_clients"),
     )
 
     def __init__(self, reader: Reader, context: FactoryContext) -> None:
@@ -58,7 +58,7 @@ class ZipkinTracer:
         else:
             self.root_ids = WIDE if wide else NARROW
         self.names_direction = False
-        self.always_server = reader.flag("split_spans_for_request")
+        self.always_server = self.tries_are_clients = reader.flag("split_spans_for_request")
         self.sampler: TraceSampler | None = None
         self.shared_span_context: bool = reader.wrapped("shared_span_context", True)
         both = reader.enum("trace_context_option") == "USE_B3_WITH_W3C_PROPAGATION"

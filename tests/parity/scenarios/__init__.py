@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.parity.scenarios import (
     admin,
     basics,
+    child_spans,
     connections,
     failures,
     forwarding,
@@ -58,6 +59,7 @@ SCENARIOS: list[Scenario] = [
     *hedging.SCENARIOS,
     *routes.SCENARIOS,
     *tracing.SCENARIOS,
+    *child_spans.SCENARIOS,
     *tags.SCENARIOS,
     *logs.SCENARIOS,
     *log_filters.SCENARIOS,

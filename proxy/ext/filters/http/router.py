@@ -40,18 +40,16 @@ OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 class Router(Hedging, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
-    the virtual host asks for."""
+    the virtual host asks for; ``start_child_span``: each try of a traced request has a span."""
 
-    __slots__ = ("find_cluster", "http_client", "ids", "suppress_envoy_headers")
+    __slots__ = ("find_cluster", "http_client", "ids", "start_child_span", "suppress_envoy_headers")
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.find_cluster = context.clusters.clusters.get
         self.ids = context.ids
         self.http_client = context.http_client
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
-        config.unsupported(
-            "start_child_span", "is not supported; tracing.spawn_upstream_span of the connection manager is"
-        )
+        self.start_child_span = config.flag("start_child_span")
         if not config.wrapped("dynamic_stats", True):
             config.ignore("dynamic_stats", why="responses are counted by code whatever it says")
 
@@ -119,7 +117,7 @@ class Router(Hedging, Owner):
             stream.retry = action.retry_state(headers, resources, self.ids, stream.internal)
             if hedged and stream.retry is None:
                 stream.per_try_timeout_s = 0.0  # nothing follows it
-        if stream.hcm.tracing is not None:
+        if stream.hcm.tracing is not None and not self.start_child_span:
             stream.hcm.tracing.inject(stream, headers)
         if action.mirrors:
             self._mirror(stream, action)
@@ -187,8 +185,8 @@ class Router(Hedging, Owner):
         if action.auto_host_rewrite:
             action.rewrite_auto_host(headers, host.hostname, not self.suppress_envoy_headers)
         tracing = stream.hcm.tracing
-        if tracing is not None and tracing.spawns:
-            stream.try_span = tracing.start_upstream(stream, headers)
+        if tracing is not None and (tracing.spawns or self.start_child_span):
+            stream.try_span = tracing.start_upstream(stream, headers, self.start_child_span)
         if headers.upgrade is None:
             request = UpstreamRequest(self, stream, headers, cluster, host, host.pools[action.priority])
         else:
@@ -211,8 +209,8 @@ class Router(Hedging, Owner):
         headers = stream.request_headers
         assert headers is not None
         tracing = stream.hcm.tracing
-        if tracing is not None and tracing.spawns:
-            stream.try_span = tracing.start_upstream(stream, headers)
+        if tracing is not None and (tracing.spawns or self.start_child_span):
+            stream.try_span = tracing.start_upstream(stream, headers, self.start_child_span)
         again = UpstreamRequest(self, stream, headers, request.cluster, request.host, request.pool)
         again.again = again.ended = True
         again.asked_at = now
