@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from hpack import Encoder
-from hyperframe.frame import HeadersFrame
+from hyperframe.frame import GoAwayFrame, HeadersFrame
 
 from tests.support.client import Client
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
@@ -178,6 +178,20 @@ def test_a_slow_host_slows_the_client(setting: Setting) -> None:
         assert room <= 0, "the client was never stopped"
         assert sent < 20 * MIB and resident(setting.proxy.pid) - before < 40 * MIB
         client.reset(stream)
+
+
+def test_a_client_that_says_goaway_is_served_and_then_closed(setting: Setting) -> None:
+    with H2Client(setting.front) as client:
+        first = client.start("/slow", "POST", end=False)
+        client.raw(GoAwayFrame(0, last_stream_id=0, error_code=0).serialize())
+        second = client.start("/ok")
+        assert client.wait(second).body == b"fine"
+        assert not client.closed
+        client.data(first, b"x", end=True)
+        assert client.wait(first).body == b"x"
+        assert client.is_closed() and not client.was_reset
+    assert setting.proxy.wait_for_stat("http.front.downstream_cx_destroy_local", 1) == 1
+    assert setting.proxy.stats()["http2.goaway_sent"] == 1
 
 
 def test_a_drain_finishes_streams_and_says_goaway() -> None:

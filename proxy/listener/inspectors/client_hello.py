@@ -14,16 +14,19 @@ _MOST_RECORDS = 64  # for one hello: the bytes are read anew with every segment
 _CLIENT_HELLO = 1
 _SERVER_NAME = b"\0\0"
 _ALPN = b"\0\x10"
+_VERSIONS = (b"\3\1", b"\3\2", b"\3\3", b"\3\4")
 _LONGEST_HELLO = 16384  # for BoringSSL
 
 
 @dataclass(slots=True, frozen=True)
 class ClientHello:
-    """is_tls: False where the bytes are no ClientHello; server_name: lower case, "" for none; alpn: as offered."""
+    """is_tls: False where the bytes are no ClientHello; server_name: lower case, "" for none; alpn: as offered.
+    is_old: it is a ClientHello, but its own version is none of TLS's (is_tls is False)"""
 
     is_tls: bool
     server_name: str = ""
     alpn: tuple[str, ...] = ()
+    is_old: bool = False
 
 
 NOT_TLS = ClientHello(False)
@@ -90,8 +93,12 @@ class _Fields:
 
 
 def _read_hello(body: bytes) -> ClientHello:
-    """The handshake message without its header. Raises _Malformed."""
+    """The handshake message without its header. Raises _Malformed.
+
+    The version of its records says nothing (RFC 8446 section 5.1), its own must be one of TLS's.
+    """
     fields = _Fields(body)
+    is_tls = body[:2] in _VERSIONS
     fields.take(34)  # version, random
     session, suites, compression = fields.vector(1), fields.vector(2), fields.vector(1)
     if len(session) > 32 or len(suites) < 2 or len(suites) % 2 or not compression:
@@ -99,7 +106,7 @@ def _read_hello(body: bytes) -> ClientHello:
     server_name = ""
     alpn: tuple[str, ...] = ()
     if fields.is_over:
-        return ClientHello(True)
+        return ClientHello(is_tls, is_old=not is_tls)
     extensions = _Fields(fields.vector(2))
     seen: set[bytes] = set()
     while not extensions.is_over:
@@ -113,7 +120,7 @@ def _read_hello(body: bytes) -> ClientHello:
             alpn = _protocols(content)
     if not fields.is_over:
         raise _Malformed
-    return ClientHello(True, server_name, alpn)
+    return ClientHello(is_tls, server_name, alpn, not is_tls)
 
 
 def _server_name(content: bytes) -> str:

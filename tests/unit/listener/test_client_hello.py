@@ -45,6 +45,28 @@ def test_a_hello_in_many_records(size: int) -> None:
     assert all(read_client_hello(records[:length]) is None for length in range(len(records)))
 
 
+@pytest.mark.parametrize("version", [0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x03FF])
+def test_the_version_of_its_records_says_nothing(version: int) -> None:
+    data = hello("a.example", ["h2"])
+    found = read_client_hello(data[:1] + version.to_bytes(2, "big") + data[3:])
+    assert found == read_client_hello(data)
+
+
+@pytest.mark.parametrize(
+    ("version", "is_tls"),
+    [
+        *((version, True) for version in (0x0301, 0x0302, 0x0303, 0x0304)),
+        *((version, False) for version in (0x0000, 0x0200, 0x0300, 0x0305, 0x0400, 0xFEFD, 0xFFFF)),
+    ],
+)
+def test_its_own_version_is_one_of_tls(version: int, is_tls: bool) -> None:
+    data = hello("a.example", ["h2"])
+    found = read_client_hello(data[:9] + version.to_bytes(2, "big") + data[11:])
+    assert found is not None
+    assert (found.is_tls, found.is_old) == (is_tls, not is_tls)
+    assert (found.server_name, found.alpn) == ("a.example", ("h2",))
+
+
 def test_a_hello_in_too_many_records_is_not_worth_the_work() -> None:
     message = hello("a.example", ["h2"])[5:]
     assert read_client_hello(b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in message)) == NOT_TLS

@@ -133,6 +133,17 @@ def test_refused_additions(config: Config, path: str, words: str) -> None:
     assert finding.path == path and words in finding.message
 
 
+@pytest.mark.parametrize("name", ["a b", "a ", " ", "a:b", "a\tb", "a\x01", "(a)", 'a"b', "aé"])
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_a_name_that_is_no_token_is_refused(name: str, side: str) -> None:
+    reader = reader_of(f"{ROUTES}.Route", {f"{side}_headers_to_add": [add(name, "v")]})
+    compile_request_ops(reader)
+    compile_response_ops(reader)
+    (finding,) = reader.errors.findings
+    assert finding.path == f"{side}_headers_to_add[0].header.key"
+    assert finding.message == f'"{name}" is no header name'
+
+
 @pytest.mark.parametrize("name", [":path", "Host", ":status"])
 def test_refused_removals(name: str) -> None:
     reader = reader_of(f"{ROUTES}.Route", {"request_headers_to_remove": ["a", name]})

@@ -55,7 +55,12 @@ class TlsInspector(Inspector):
         self.bytes_processed.record(len(data))
         if not hello.is_tls:
             self.tls_not_found.value += 1
-            return True
+            if not hello.is_old:
+                return True
+            # whoever speaks so gets no answer from Envoy, and is in no other statistic
+            (self.sni_found if hello.server_name else self.sni_not_found).value += 1
+            facts.is_counted = True
+            return False
         self.tls_found.value += 1
         facts.transport_protocol = "tls"
         facts.server_name = hello.server_name
