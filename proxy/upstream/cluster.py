@@ -212,7 +212,6 @@ class Cluster:
         transport_socket = self.sockets.of(endpoint.host.metadata, self.scope)
         host.tls, host.proxy_protocol = transport_socket.tls, transport_socket.proxy
         host.pools = (make_pool(self, host, 0), make_pool(self, host, 1))
-        host.pool = host.pools[0]
         return host
 
     def choose_elsewhere(self, stream: StreamInfo | None, tried: set[int]) -> Host | None:
@@ -231,7 +230,7 @@ class Cluster:
         self.stats.membership_change.value += changed
         self._show_membership()
         for host in gone:
-            host.drain()
+            host.leave()
         if self.config.policy.renews_connections:
             for host in hosts:
                 for pool in host.pools:
@@ -250,7 +249,7 @@ class Cluster:
         self.hosts = [host for host in self.hosts if host not in leaving]
         self._show_change()
         for host in gone:
-            host.drain()
+            host.leave()
 
     def _show_change(self) -> None:
         self.stats.membership_change.value += 1

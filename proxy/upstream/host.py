@@ -58,7 +58,7 @@ class Host:
     tls: how connections are secured, None in plain text; proxy_protocol: who is told of first, None for nobody
     tcp_pool: of connections that carry bytes, None until one is asked for
     other_ips: where to connect when ``ip`` cannot be (LOGICAL_DNS with several addresses)
-    pools: by routing priority (0 DEFAULT, 1 HIGH); pool: the first of them
+    pools: by routing priority (0 DEFAULT, 1 HIGH); none once it has left
     """
 
     __slots__ = (
@@ -76,7 +76,6 @@ class Host:
         "ip",
         "other_ips",
         "path",
-        "pool",
         "pools",
         "port",
         "proxy_protocol",
@@ -90,7 +89,6 @@ class Host:
         "weight",
     )
 
-    pool: ConnectionPool
     pools: tuple[ConnectionPool, ...]
 
     def __init__(self, cluster: Cluster, ip: str, port: int, config: HostConfig, path: str = "") -> None:
@@ -116,6 +114,11 @@ class Host:
         self.degraded = config.health_status == "DEGRADED"
         self.excluded = config.health_status == "DRAINING"
         self.healthy = config.health_status in ("UNKNOWN", "HEALTHY")
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """The first of its pools."""
+        return self.pools[0]
 
     @property
     def priority(self) -> int:
@@ -149,9 +152,16 @@ class Host:
         return "HEALTHY" if status == "UNKNOWN" else status
 
     def drain(self) -> None:
-        """No longer in the cluster: idle connections close now, busy ones with their stream."""
+        """Idle connections close now, busy ones with their stream."""
         for pool in self.pools:
             pool.drain()
+
+    def leave(self) -> None:
+        """No longer in the cluster, which chooses it no more. Its pools, which know it, live on with what runs in them: as it
+        forgets them, it goes when the last has ended, and leaves the cycle collector nothing."""
+        self.drain()
+        self.pools = ()
+        self.tcp_pool = None
 
     def __repr__(self) -> str:
         return f"Host({self.address})"
