@@ -2,6 +2,8 @@
 
 Both have the same names and do the same; what differs stands at the top of nghttp2.pyx. Interpreted, because which one
 there is shows at run time.
+
+UNUSABLE: why ours, which was built, is not used; "" where it is, or was not built
 """
 
 from __future__ import annotations
@@ -29,11 +31,17 @@ if TYPE_CHECKING:
     )
 
     IS_OUR_OWN: Final[bool] = True
+    UNUSABLE: Final[str] = ""
 else:
+    UNUSABLE = ""
     try:
-        from proxy.codec import nghttp2 as _engine
-    except ImportError:  # not built, or ngh2's library is not as it was
+        import proxy.codec.nghttp2 as _engine
+    except ModuleNotFoundError:  # not built
         import ngh2 as _engine
+    except ImportError as error:
+        import ngh2 as _engine
+
+        UNUSABLE = str(error)
     IS_OUR_OWN = _engine.__name__ != "ngh2"
     Configuration = _engine.Configuration
     Connection = _engine.Connection
@@ -54,6 +62,7 @@ else:
 
 __all__ = [
     "IS_OUR_OWN",
+    "UNUSABLE",
     "Configuration",
     "Connection",
     "ConnectionClosed",

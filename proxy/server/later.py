@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.server.bootstrap import Parts
+
+log = logging.getLogger("main")
 
 #: seconds from being ready to the first step: who asks whether we are ready is not to wait for it
 LATER_S: Final = 0.1
@@ -25,6 +29,13 @@ def import_later(parts: Parts) -> None:
     another version's.
     """
     _go_on(_steps(parts))
+
+
+def _see_engine() -> None:
+    """Which HTTP/2 engine there is shows when it is first imported."""
+    engine = sys.modules.get("proxy.codec.http2_engine")
+    if engine is not None and engine.UNUSABLE:
+        log.warning("HTTP/2 runs on the package ngh2, not on what was built for it: %s", engine.UNUSABLE)
 
 
 def _go_on(steps: Iterator[None]) -> None:
@@ -44,6 +55,7 @@ def _steps(parts: Parts) -> Iterator[None]:
         import proxy.network.upstream_http2
 
         yield
+    _see_engine()
     if parts.dynamic.cds is not None or parts.dynamic.lds is not None:
         import proxy.xds.control_plane
         import proxy.xds.file
