@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.api.reader import Reader, reads
@@ -98,7 +97,8 @@ def read_data_source(reader: Reader, environ: Mapping[str, str]) -> str:
     if kind == "filename":
         path = reader.text("filename")
         try:
-            return os.fsdecode(Path(path).read_bytes())
+            with open(path, "rb") as file:
+                return os.fsdecode(file.read())
         except OSError as error:
             reader.fail("filename", f"Invalid path: {path} ({error.strerror})")
         return ""

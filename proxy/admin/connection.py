@@ -10,7 +10,6 @@ request_s), replies wait while the client does not read.
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.admin.state import reply_headers
@@ -19,11 +18,33 @@ if TYPE_CHECKING:
     from proxy.admin.messages import Messages
     from proxy.admin.serving import HttpServer
 
-#: GET /ready as probes and scripts ask; what bears on how a message is read or the connection goes on is no part of it
-_READY: Final = (
-    rb"GET /ready HTTP/1\.1\r\n((?:(?!(?i:connection|content-length|expect|te|trailer|transfer-encoding|upgrade):)"
-    rb"[A-Za-z-]+: [!-~]+(?: [!-~]+)*\r\n)*)((?i:connection: close)\r\n)?\r\n"
+#: as probes and scripts ask
+_READY: Final = b"GET /ready HTTP/1.1\r\n"
+#: what bears on how a message is read, or on how the connection goes on
+_STEERING: Final = frozenset(
+    (b"connection", b"content-length", b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
+
+
+def plain_ready(data: bytes) -> tuple[list[tuple[bytes, bytes]], bool] | None:
+    """The (lower-case) headers of these bytes, and whether the connection is to be closed, when they are one plain GET of
+    /ready and no more: each header a name of letters, a space, and words of ASCII with one space between them; none that
+    steers but, as the last one, ``connection: close``."""
+    if not (data.startswith(_READY) and data.endswith(b"\r\n\r\n") and data.isascii()):
+        return None
+    lines = data[len(_READY) : -2].split(b"\r\n")[:-1]
+    closes = bool(lines) and lines[-1].lower() == b"connection: close"
+    headers = []
+    for line in lines[:-1] if closes else lines:
+        name, _, value = line.partition(b": ")
+        if not (
+            name.replace(b"-", b"a").isalpha() and all(value.split(b" ")) and value.decode().isprintable()
+        ):
+            return None
+        if name.lower() in _STEERING:
+            return None
+        headers.append((name.lower(), value))
+    return headers, closes
 
 
 class AdminConnection(asyncio.Protocol):
@@ -147,11 +168,10 @@ class AdminConnection(asyncio.Protocol):
         """Answer these bytes if they are one plain GET of /ready and no more; whether they were. The answer is what
         messages.py would write."""
         server = self.server
-        found = None if self.paused or server.access_logs else re.fullmatch(_READY, data)
+        found = None if self.paused or server.access_logs else plain_ready(data)
         if found is None:
             return False
-        lines = [line.partition(b": ") for line in found[1].split(b"\r\n")[:-1]]
-        headers = [(name.lower(), value) for name, _, value in lines]
+        headers, closes = found
         if [name for name, _ in headers].count(b"host") != 1 or server.refusal(b"GET", headers):
             return False
         reply = server.readiness()
@@ -159,7 +179,7 @@ class AdminConnection(asyncio.Protocol):
             return False
         server.stats.rq_total.value += 1
         fields = [*reply_headers(reply, server.clock.wall()), ("Transfer-Encoding", "chunked")]
-        if found[2]:
+        if closes:
             fields.append(("Connection", "close"))
         phrase = "OK" if reply.status == 200 else "Service Unavailable"
         head = "".join([f"{name}: {value}\r\n" for name, value in fields])
@@ -167,7 +187,7 @@ class AdminConnection(asyncio.Protocol):
             f"HTTP/1.1 {reply.status} {phrase}\r\n{head}\r\n{len(reply.body):x}\r\n{reply.body}\r\n0\r\n\r\n"
         )
         self.write(text.encode(), reply.status)
-        if found[2]:
+        if closes:
             self.close()
         else:
             self.await_next()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import unquote
 
 from proxy.base.http_date import http_date
 
@@ -190,6 +189,10 @@ class Params(dict[str, str]):
     def parse(cls, text: str) -> Params:
         """From "a=b&c": names without a value are "". A plus sign stays one, as in Envoy."""
         params = cls()
+        if not text:
+            return params
+        from urllib.parse import unquote  # see server.later
+
         for part in text.split("&"):
             name, _, value = part.partition("=")
             if name:

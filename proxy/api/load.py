@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -128,7 +127,7 @@ class _Loading:
     def file(self, path: str) -> None:
         """Read a file into the message."""
         try:
-            with Path(path).open("rb") as file:
+            with open(path, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
             self._refuse(path, f"cannot be read: {error.strerror}")

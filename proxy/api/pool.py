@@ -5,9 +5,9 @@ Private, so that no other package's ``envoy.*`` or ``google.*`` files can clash 
 
 from __future__ import annotations
 
+import os.path
 import zlib
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -24,7 +24,7 @@ TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"
 
 MAX_PARTS = 32  # of a type's name that is looked for
 
-_SCHEMA = Path(__file__).with_name("schema") / "envoy_v3.binpb.z"
+_SCHEMA = os.path.join(os.path.dirname(__file__), "schema", "envoy_v3.binpb.z")
 
 
 class UnknownType(Exception):
@@ -71,6 +71,11 @@ def _class_of(message: Descriptor) -> type[Message]:
     return cast(type[Message], made)
 
 
+def _schema_bytes() -> bytes:
+    with open(_SCHEMA, "rb") as file:
+        return zlib.decompress(file.read())
+
+
 class _Schema:
     """The files of the schema. A file goes into the pool when a type of its package is asked for, or a file that
     imports it is: a process needs a sixth of them."""
@@ -80,7 +85,7 @@ class _Schema:
     def __init__(self) -> None:
         self._has_own = False
         self.pool = _new_pool()
-        self._left = {_name_of(file): file for file in _split(zlib.decompress(_SCHEMA.read_bytes()))}
+        self._left = {_name_of(file): file for file in _split(_schema_bytes())}
         self._folders: dict[str, list[str]] = {}  # a package's files stand in a folder of its name
         for name in self._left:
             self._folders.setdefault(name.rpartition("/")[0], []).append(name)
@@ -139,7 +144,7 @@ def type_names() -> list[str]:
 
     from proxy.api.schema.own import own_files
 
-    files = (FileDescriptorProto.FromString(one) for one in _split(zlib.decompress(_SCHEMA.read_bytes())))
+    files = (FileDescriptorProto.FromString(one) for one in _split(_schema_bytes()))
     return [
         f"{file.package}.{message.name}" for file in [*files, *own_files()] for message in file.message_type
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from typing import Any, Final
-from urllib.parse import quote
 
 from proxy.base.x509 import Certificate
 
@@ -16,6 +15,12 @@ def pem_of(der: bytes) -> str:
     text = b64encode(der).decode()
     lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
     return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
+
+
+def _quoted(pem: str) -> str:
+    from urllib.parse import quote  # see server.later
+
+    return quote(pem, safe="")
 
 
 class TlsInfo:
@@ -56,9 +61,9 @@ class TlsInfo:
     @property
     def pem(self) -> str:
         """The peer's certificate as percent-encoded PEM; "" without one."""
-        return quote(pem_of(self.peer.der), safe="") if self.peer is not None else ""
+        return _quoted(pem_of(self.peer.der)) if self.peer is not None else ""
 
     @property
     def chain_pem(self) -> str:
         """All certificates that the peer sent, as percent-encoded PEM."""
-        return quote("".join(pem_of(der) for der in self.chain), safe="")
+        return _quoted("".join(pem_of(der) for der in self.chain))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _HCM = "envoy.filters.network.http_connection_manager"
@@ -75,6 +74,8 @@ def _socket_address(ip: str, port: int) -> dict[str, Any]:
 
 def _cluster(name: str, url: str) -> dict[str, Any]:
     """A cluster for http://host:port. Raises ValueError."""
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{url!r} is not of the form http://host:port")

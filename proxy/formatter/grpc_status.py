@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from proxy.base.headers import CONTENT_TYPE, HeaderMap
 from proxy.base.stream_info import StreamInfo
@@ -80,6 +79,8 @@ def read_grpc_status(headers: HeaderMap | None) -> int | None:
 
 def grpc_message(headers: HeaderMap) -> str:
     """What ``grpc-message`` says there, its percent-encoding undone."""
+    from urllib.parse import unquote_to_bytes  # see server.later
+
     return unquote_to_bytes(headers.get(b"grpc-message") or b"").decode("utf-8", "replace")
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from proxy.base.headers import KNOWN, X_ENVOY, RequestHeaders
 from proxy.base.stream_info import StreamInfo
@@ -162,6 +161,8 @@ def path_operator(command: Command, context: FormatContext, absent: Any) -> Slot
 
 def query_param_operator(command: Command, context: FormatContext, absent: Any) -> Slot:
     """QUERY_PARAM(key):n: the first value, percent-decoded ("+" stays)"""
+    from urllib.parse import unquote_to_bytes  # for the few that ask for it
+
     wanted = command.argument.encode()
 
     def get(stream: StreamInfo) -> Any:

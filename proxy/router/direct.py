@@ -6,7 +6,6 @@ Source: envoy.config.route.v3.RedirectAction, DirectResponseAction.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from proxy.access_log.body_format import BodyFormat, compile_body_format
@@ -178,7 +177,8 @@ def read_data_source(reader: Reader, environ: Mapping[str, str]) -> bytes:
 @reads("envoy.config.core.v3.DataSource")
 def _read_file(reader: Reader, name: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        with open(name, "rb") as file:
+            return file.read()
     except OSError as error:
         reader.fail("filename", f"cannot read {name}: {error.strerror}")
         return b""

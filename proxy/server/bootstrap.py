@@ -4,11 +4,11 @@ very function: what compiles here can be served."""
 from __future__ import annotations
 
 import logging
+import os.path
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.access_log.access_log import AccessLog, compile_access_logs
@@ -175,7 +175,7 @@ def _compile(
     clusters = ClusterManager(upstream)
     local_address = own_address(options.local_address_ip_version)
     client = AsyncClient(clusters, dispatcher.timers, clock, local_address)
-    folder = str(Path(options.config_path or loaded.locator.file).parent)
+    folder = os.path.dirname(options.config_path or loaded.locator.file) or "."
     context = _factory_context(upstream, clusters, client, dispatcher, node, options, local_address, folder)
     transport = Transport(client, dispatcher, ids, partial(node_message, node))
     sources.connect(transport, context)

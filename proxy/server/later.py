@@ -68,6 +68,7 @@ def _steps(parts: Parts) -> Iterator[None]:
         import proxy.admin.pages  # noqa: F401
 
         yield
+
     from proxy.server.memory import give_back
 
     gc.freeze()

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import proxy
@@ -217,7 +216,8 @@ class Server:
         log.info("admin address: %s:%d", *self.admin_address)
         if self._options.admin_address_path:
             text = "{}:{}".format(*self.admin_address)
-            Path(self._options.admin_address_path).write_text(text, encoding="utf-8")
+            with open(self._options.admin_address_path, "w", encoding="utf-8") as file:
+                file.write(text)
 
     @staticmethod
     def _freeze() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from proxy.runtime.config import Disk
 from proxy.runtime.layers import LayerError
@@ -55,6 +54,8 @@ def _read(path: str) -> str:
 
 def missing_parent(path: str) -> str | None:
     """The directory in which ``path`` should stand, when there is none."""
+    from pathlib import Path  # most have no such layer
+
     parent = Path(path).parent
     return None if parent.is_dir() else str(parent)
 
