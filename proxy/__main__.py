@@ -6,9 +6,6 @@ import gc
 import os
 import sys
 
-from proxy.postponed import postpone
-from proxy.tuples import spare_the_compiler
-
 
 def open_standard_streams() -> None:
     """Give 0, 1 and 2 to /dev/null where the caller closed them: no socket may get such a number (libuv aborts)."""
@@ -25,6 +22,9 @@ def main() -> int:
     """Run the command line; returns the exit code."""
     open_standard_streams()
     gc.disable()  # imports make no garbage worth looking for; cli.main enables it for most verbs
+    from proxy.postponed import postpone
+    from proxy.tuples import spare_the_compiler
+
     postpone()
     spare_the_compiler()
     from proxy.cli.main import main as command_line
