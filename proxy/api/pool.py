@@ -6,7 +6,6 @@ Private, so that no other package's ``envoy.*`` or ``google.*`` files can clash 
 from __future__ import annotations
 
 import os.path
-import zlib
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,7 +23,7 @@ TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"
 
 MAX_PARTS = 32  # of a type's name that is looked for
 
-_SCHEMA = os.path.join(os.path.dirname(__file__), "schema", "envoy_v3.binpb.z")
+_SCHEMA = os.path.join(os.path.dirname(__file__), "schema", "envoy_v3.binpb")
 
 
 class UnknownType(Exception):
@@ -73,7 +72,7 @@ def _class_of(message: Descriptor) -> type[Message]:
 
 def _schema_bytes() -> bytes:
     with open(_SCHEMA, "rb") as file:
-        return zlib.decompress(file.read())
+        return file.read()
 
 
 class _Schema:

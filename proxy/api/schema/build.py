@@ -2,8 +2,8 @@
 
 Generated C++ protobuf code embeds each .proto file as a serialized FileDescriptorProto. ``python -m
 proxy.api.schema.build`` finds them, keeps the v3 API with everything it imports, drops comments (there are none in a
-binary) and writes ``envoy_v3.binpb.z``: a zlib-compressed FileDescriptorSet, files ordered so that each one follows
-its imports. A drift test compares that file with the installed binary.
+binary) and writes ``envoy_v3.binpb``: a FileDescriptorSet, files ordered so that each one follows its imports. It is not compressed: a
+wheel is, and undoing it would be a fiftieth of a start. A drift test compares that file with the installed binary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import mmap
 import re
 import sys
-import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-OUTPUT = Path(__file__).with_name("envoy_v3.binpb.z")
+OUTPUT = Path(__file__).with_name("envoy_v3.binpb")
 
 # Field 1 (name), length, "some/file.proto". The length is checked against the text afterwards.
 _NAME = re.compile(rb"\x0a(?P<length>[\x06-\x7f])(?P<name>[A-Za-z0-9_./+-]{2,123}\.proto)")
@@ -120,8 +119,8 @@ def closure(files: dict[str, FileDescriptorProto]) -> FileDescriptorSet:
 
 
 def build(binary: Path) -> bytes:
-    """The content of ``envoy_v3.binpb.z`` for an Envoy binary; the same bytes for the same binary."""
-    return zlib.compress(closure(recover(binary)).SerializeToString(deterministic=True), 9)
+    """The content of ``envoy_v3.binpb`` for an Envoy binary; the same bytes for the same binary."""
+    return closure(recover(binary)).SerializeToString(deterministic=True)
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,13 @@ needs_envoy = pytest.mark.skipif(
 
 
 def committed() -> FileDescriptorSet:
-    return FileDescriptorSet.FromString(zlib.decompress(build.OUTPUT.read_bytes()))
+    return FileDescriptorSet.FromString(build.OUTPUT.read_bytes())
 
 
 @needs_envoy
 def test_schema_is_what_the_binary_holds() -> None:
     assert BINARY is not None
-    recovered = FileDescriptorSet.FromString(zlib.decompress(build.build(BINARY)))
+    recovered = FileDescriptorSet.FromString(build.build(BINARY))
     ours = {file.name: file for file in committed().file}
     theirs = {file.name: file for file in recovered.file}
     assert sorted(ours) == sorted(theirs)
