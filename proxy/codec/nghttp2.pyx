@@ -1,4 +1,4 @@
-# cython: language_level=3, embedsignature=False
+# cython: language_level=3, embedsignature=False, auto_pickle=False
 """A thin binding over libnghttp2: what proxy.codec asks of an HTTP/2 engine, with less memory for each connection.
 
 It has the names of the package ngh2, and of those only what the codecs use (proxy/codec/http2_engine.py takes the one or
@@ -13,13 +13,14 @@ What it does otherwise than ngh2:
 * body bytes go from where they are into the output, without a stop in the frame buffer;
 * nothing is made of what no codec looks at: WINDOW_UPDATE, PING and acknowledgements of SETTINGS.
 
-Nothing here is called by two threads at once: the interpreter's lock is held throughout, and nothing that is made while a
-frame is being sent (events) starts the cycle collector, which could run code of others between two frames.
+No code of others runs while the library does: the interpreter's lock is held throughout, and the cycle collector, which
+could run finalisers, stands still meanwhile (before Python 3.12 whatever is made can start it). Such code could come between
+the making of a frame and its copying, and send on another connection what would go out on this one.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int32_t, uint8_t, uint32_t
@@ -202,8 +203,12 @@ cdef class Connection:
         """Bytes from the peer. Raises NGH2Error: the connection is over; MemoryError."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t result
+        cdef int collects
         self._check()
+        collects = PyGC_Disable()
         result = h2.session_mem_recv2(self.session, <const uint8_t *>PyBytes_AS_STRING(data), size)
+        if collects:
+            PyGC_Enable()
         self.last_data = None
         if result != size:
             raise self._failed(<int>result if result < 0 else CALLBACK_FAILURE)
@@ -221,10 +226,11 @@ cdef class Connection:
     # -- out --------------------------------------------------------------------------------------------------------
 
     def data_to_send(self):
-        """The bytes that the peer is to have now."""
+        """The bytes that the peer is to have now. Raises NGH2Error, MemoryError: the connection is over."""
         global out, out_size, out_room
         cdef const uint8_t *data = NULL
         cdef Py_ssize_t size
+        cdef int collects
         cdef bytes output
         if self.session == NULL:
             raise NGH2Error("over")
@@ -235,6 +241,7 @@ cdef class Connection:
             if not _put(PyBytes_AS_STRING(self.magic), PyBytes_GET_SIZE(self.magic)):
                 raise MemoryError("HTTP/2 engine")
             self.magic = None
+        collects = PyGC_Disable()
         while True:
             size = h2.session_mem_send2(self.session, &data)
             if size <= 0:
@@ -242,13 +249,18 @@ cdef class Connection:
             if not _put(data, size):
                 size = NOMEM
                 break
+        if collects:
+            PyGC_Enable()
         if size < 0:
             raise self._failed(<int>size)
         if self.closing:
             self._see_end()
         if not out_size:
             return b""
-        output = PyBytes_FromStringAndSize(<const char *>out, out_size)
+        try:
+            output = PyBytes_FromStringAndSize(<const char *>out, out_size)
+        except MemoryError:
+            raise self._failed(NOMEM)  # these bytes are lost: none may follow
         if out_room > LARGEST_KEPT_OUT:
             PyMem_Free(out)
             out = NULL
@@ -335,9 +347,11 @@ cdef class Connection:
         self._check()
         self._done(h2.session_set_local_window_size(self.session, 0, 0, window_size))
 
-    def acknowledge_received_data(self, size_t amount, int32_t stream_id):
-        """Body bytes have been used: the peer may send as many more."""
+    def acknowledge_received_data(self, int32_t amount, int32_t stream_id):
+        """Body bytes have been used: the peer may send as many more. No more than have come, which is not checked."""
         self._check()
+        if amount < 0:  # a window's worth is the most: the library adds in 32 bits
+            raise ValueError("a negative amount")
         if amount:
             self._done(h2.session_consume(self.session, stream_id, amount))
 

@@ -62,7 +62,7 @@ cdef void _tell_data_end(Connection connection, int32_t stream_id, bint end):
     """A DATA frame is whole; its end is that of its last piece, where this read has one."""
     cdef DataReceived event = connection.last_data
     connection.last_data = None
-    if event is None:
+    if event is None or event.stream_id != stream_id:  # that one's frame ended with an error, of which StreamClosed tells
         event = DataReceived.__new__(DataReceived)
         event.stream_id = stream_id
         event.data = b""
@@ -267,12 +267,13 @@ cdef int _send_body(
             body.offset += take
             if body.offset == PyBytes_GET_SIZE(chunk):
                 body.offset = 0
+                body.chunks[body.first] = None  # what has been sent is not kept for the rest's sake
                 body.first += 1
                 if body.first == len(body.chunks):
                     body.chunks = None
                     body.first = 0
-                elif body.first == 64:  # what has been sent is not kept for the rest's sake
-                    del body.chunks[:64]
+                elif body.first >= 64 and 2 * body.first >= len(body.chunks):
+                    del body.chunks[: body.first]
                     body.first = 0
         return 0
     except BaseException as error:

@@ -11,6 +11,10 @@ cdef extern from "dlfcn.h":
     void *dlopen(const char *, int) noexcept
     void *dlsym(void *, const char *) noexcept
 
+cdef extern from "Python.h":
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
+
 cdef extern from "unistd.h":
     int getentropy(void *, size_t) noexcept
 

@@ -19,10 +19,7 @@ cdef void _free(void *pointer, void *user) noexcept:
 
 
 cdef void *_calloc(size_t count, size_t size, void *user) noexcept:
-    cdef void *made = PyMem_Malloc(count * size)  # of the library's own structures, a handful at a time
-    if made != NULL:
-        memset(made, 0, count * size)
-    return made
+    return PyMem_Calloc(count, size)
 
 
 cdef void *_realloc(void *pointer, size_t size, void *user) noexcept:

@@ -1,0 +1,158 @@
+"""Our own HTTP/2 engine: what the law of tests/property/test_http2_engines.py cannot say, because ngh2 has none of it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from typing import Any
+
+import pytest
+
+from tests.property.test_http2_engines import HEAD, LIMITS, frame
+from tests.support import engine
+
+ENGINE: Any = engine.built()
+pytestmark = pytest.mark.skipif(ENGINE is None, reason=engine.MISSING)
+
+TOO_MANY_FIELDS = frame(1, 4, 1, b"\x00\x01a\x00" * 4000)
+
+
+def linked(settings: dict[int, int] | None = None) -> tuple[Any, Any]:
+    """A client and a server that know each other's settings."""
+    config = ENGINE.Configuration(**{**LIMITS, "stream_reset_rate_limit": (1 << 40, 1 << 40)})
+    client, server = (ENGINE.Connection(role, config) for role in ("client", "server"))
+    for end in (client, server):
+        end.initiate_connection(settings or {1: 4096, 3: 100})
+    for _ in range(3):
+        carry(client, server)
+    return client, server
+
+
+def carry(client: Any, server: Any) -> None:
+    server.receive_data(client.data_to_send())
+    client.receive_data(server.data_to_send())
+    client.events(), server.events()
+
+
+def test_a_body_of_the_wrong_length_ends_no_other() -> None:
+    """The frame that breaks content-length is told of by a reset, and the next one's end is the next stream's."""
+    client, server = linked()
+    wrong = client.send_request([*HEAD, (b"content-length", b"10")])
+    right = client.send_request(HEAD)
+    server.receive_data(client.data_to_send())
+    server.events()
+    server.receive_data(frame(0, 1, wrong, b"abc") + frame(0, 1, right, b""))
+    told = [(event.stream_id, event.data, event.end_stream) for event in server.events()]
+    assert told == [(wrong, b"abc", False), (right, b"", True)]
+    server.data_to_send()
+    assert [(event.stream_id, event.error_code) for event in server.events()] == [(wrong, 1)]
+
+
+def test_no_finaliser_runs_between_two_frames() -> None:
+    """All connections share the buffer that frames are made in: what the cycle collector would run must wait."""
+
+    class Meddler:
+        def __init__(self, other: Any) -> None:
+            self.other = other
+            self.itself = self
+
+        def __del__(self) -> None:
+            self.other.ping(b"meddling")
+            said.append(self.other.data_to_send())
+
+    said: list[bytes] = []
+    client, server = linked()
+    other = linked()[1]
+    streams = [client.send_request(HEAD, end_stream=True) for _ in range(20)]
+    server.receive_data(client.data_to_send())
+    server.events()
+    for stream in streams:
+        server.send_response(stream, [(b":status", b"200")], end_stream=True)
+    lists = [[] for _ in range(1000)]  # so that a new list is one of the collector's
+    threshold = gc.get_threshold()
+    Meddler(other)
+    gc.set_threshold(1)
+    try:
+        output = server.data_to_send()
+    finally:
+        gc.set_threshold(*threshold)
+    assert gc.isenabled() and lists
+    gc.collect()
+    assert len(said) == 1 and said[0].endswith(b"meddling")
+    assert b"meddling" not in output
+    client.receive_data(output)
+    assert [type(event).__name__ for event in client.events()] == ["ResponseReceived", "StreamClosed"] * 20
+
+
+def test_the_collector_is_left_as_it_was() -> None:
+    client, server = linked()
+    gc.disable()
+    try:
+        client.ping(b"12345678")
+        carry(client, server)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    client.ping(b"12345678")
+    carry(client, server)
+    with pytest.raises(ENGINE.NGH2Error):
+        server.receive_data(TOO_MANY_FIELDS)
+    assert gc.isenabled()
+
+
+def test_a_body_of_very_many_pieces() -> None:
+    """What has been sent of it is let go of; each piece costs the same, however many there are."""
+    client, server = linked()
+    number = client.send_request(HEAD)
+    big = bytes(range(256)) * 8
+    count = sys.getrefcount(big)
+    pieces = [b"%d" % at for at in range(5000)]
+    for piece in pieces:
+        client.send_data(number, piece)
+    client.send_data(number, big, end_stream=True)
+    assert sys.getrefcount(big) == count + 1
+    came = b""
+    for _ in range(200):
+        server.receive_data(client.data_to_send())
+        for event in server.events():
+            if type(event) is ENGINE.DataReceived:
+                came += event.data
+                server.acknowledge_received_data(len(event.data), number)
+        client.receive_data(server.data_to_send())
+    assert came == b"".join(pieces) + big
+    assert client.queued_body_size() == client.queued_body_size(number) == 0
+    assert sys.getrefcount(big) == count
+
+
+def test_amounts_beyond_a_window_are_refused() -> None:
+    client, server = linked()
+    number = client.send_request(HEAD)
+    server.receive_data(client.data_to_send())
+    for amount in (1 << 31, 1 << 62, -(1 << 40)):
+        with pytest.raises(OverflowError):
+            server.acknowledge_received_data(amount, number)
+    with pytest.raises(ValueError, match="negative"):
+        server.acknowledge_received_data(-1, number)
+    for bad in (-1, 0, 2, 1 << 30):
+        with pytest.raises(ENGINE.StreamUnavailableError):
+            server.send_response(bad, [(b":status", b"200")])
+        with pytest.raises(ENGINE.NGH2Error):
+            server.send_data(bad, b"x")
+
+
+def test_what_was_never_made_or_is_over_does_nothing() -> None:
+    raw = ENGINE.Connection.__new__(ENGINE.Connection)
+    with pytest.raises(ENGINE.NGH2Error):
+        raw.data_to_send()
+    with pytest.raises(ENGINE.NGH2Error):
+        raw.receive_data(b"x")
+    assert raw.events() == []
+    _client, server = linked()
+    with pytest.raises(ENGINE.NGH2Error):
+        server.__init__("server", ENGINE.Configuration(**LIMITS))
+    with pytest.raises(ENGINE.NGH2Error):
+        server.receive_data(TOO_MANY_FIELDS)
+    for call in (server.data_to_send, lambda: server.receive_data(b""), lambda: server.send_response(1, [])):
+        with pytest.raises(ENGINE.NGH2Error):
+            call()
+    assert server.queued_body_size() == 0
