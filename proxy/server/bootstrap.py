@@ -50,7 +50,9 @@ from proxy.xds.transport import Transport, node_message
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from proxy.base.clock import Clock
     from proxy.server.options import Options
+    from proxy.server.watchdog import Watchdog
     from proxy.upstream.dns import Resolver
 
 log = logging.getLogger("runtime")
@@ -87,6 +89,7 @@ class Parts(Record):
     secrets: SecretManager
     dynamic: Dynamic
     sources: ConfigSources
+    watchdog: Watchdog | None
 
 
 def own_address(version: str = "v4") -> str:
@@ -194,6 +197,7 @@ def _compile(
     sinks = [sink for each in root.each("stats_sinks") if (sink := _compile_sink(each, context)) is not None]
     sources.finish()
     compile_rest(root)
+    watchdog = _compile_watchdog(root, options, store, clock, ids)
     log_format = compile_log_format(
         root.sub("application_log_config"), options.log_format, DEFAULTS.log_format
     )
@@ -216,6 +220,7 @@ def _compile(
         secrets=secrets,
         dynamic=dynamic,
         sources=sources,
+        watchdog=watchdog,
     )
 
 
@@ -274,6 +279,17 @@ def _warn_of_idle_tracing(root: Reader, context: FactoryContext) -> None:
     ):
         check_idle_provider(provider, context.registry)
         root.ignore("tracing", why="no connection manager traces without a provider of its own")
+
+
+@reads(BOOTSTRAP)
+def _compile_watchdog(
+    root: Reader, options: Options, store: Store, clock: Clock, ids: Ids
+) -> Watchdog | None:
+    if not (root.has("watchdog") or root.has("watchdogs")):
+        return None  # nor is the module imported
+    from proxy.server.watchdog import compile_watchdogs
+
+    return compile_watchdogs(root, store, clock.monotonic, ids.random, bool(options.supervised))
 
 
 def _report_layer(name: str, reason: str) -> None:

@@ -19,12 +19,7 @@ _RE2 = "envoy.extensions.regex_engines.v3.GoogleRE2"
 @reads(BOOTSTRAP)
 def compile_rest(root: Reader) -> None:
     """Everything that is accepted without an effect; findings and warnings go to the reader."""
-    root.ignore(
-        "watchdog",
-        "watchdogs",
-        "fatal_actions",
-        why="there are no watchdogs over threads: there is one thread",
-    )
+    root.ignore("fatal_actions", why="a process that ends for a fault of ours does nothing more")
     root.ignore("memory_allocator_manager", why="memory is the Python interpreter's")
     root.ignore(
         "enable_dispatcher_stats",

@@ -158,6 +158,8 @@ class Server:
         """From who was here before, and be there for who comes after."""
         if self.inherited is not None:
             self.inherited.serve(self.store, self.loop)
+        if self.parts.watchdog is not None:
+            self.parts.watchdog.start(self.loop, self.link.beat if self.link is not None else None)
         if self.link is not None:
             self.link.serve(self.listening_sockets(), self.loop, self.quit)
         if self._options.handover_path:
@@ -226,9 +228,9 @@ class Server:
         Looking for garbage before would take as long as a tenth of the start, and find what imports left behind: some
         2,000 objects, however large the configuration is.
 
-        Requests and connections leave no garbage, but hosts do (host and pools know one another), and an ORIGINAL_DST cluster
-        drops thousands. Most of them are met by a first collection while they live, so the second generation is looked at
-        often enough for what it holds then to stay below 200,000 objects, some 20 MB.
+        Requests, connections and hosts that leave are no garbage. What is replaced whole (clusters, listeners) is, and is met
+        by a first collection while it lives, so the second generation is looked at often enough for what it holds then to
+        stay below 200,000 objects, some 20 MB.
         """
         gc.freeze()
         gc.enable()
@@ -290,6 +292,8 @@ class Server:
         close_all(parts.context)
         self.dispatcher.flush()
         await asyncio.sleep(0)
+        if parts.watchdog is not None:
+            parts.watchdog.stop()
         self.dispatcher.close()
 
     async def _hear_last_counts(self, giver: Giver) -> None:

@@ -4,10 +4,11 @@
     {"sockets": ...} with what it keeps   ->    adopts them
                                           <-    {"sockets": ...} with all it listens on, once it serves
                                           <-    a byte, once a successor (server.handover) serves in its place
-    the memfd: the worker's counters, each second and before every answer that shows them
+    the memfd: the worker's counters, each second and before every answer that shows them; its beat (server.watchdog)
 
 The worker's end of the pair closes with the worker. A worker that has never served is not replaced: its successor would
 fail as well. Nor is one that has handed over: another process listens now, with a supervisor of its own perhaps. One whose supervisor has gone ends.
+One that serves and whose beat stops for the watchdog's kill_timeout is killed, and replaced as any that died.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ _BACK_OFF_S: Final = (0.0, 0.1, 0.5, 1.0)
 _WELL_S: Final = 30.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _HEAD: Final = struct.Struct("<QII")  # sequence, length, checksum
+_BEAT: Final = struct.Struct("<Qd")  # number, the silence that is too long or 0.0
 _SLOT: Final = 32 * 1024 * 1024  # sparse: what is not written takes no memory
 
 
 class Memory:
-    """Two slots in a memfd, written in turn."""
+    """Two slots in a memfd, written in turn; behind them the worker's beat."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = os.memfd_create("outrider-counters") if descriptor is None else descriptor
@@ -70,6 +72,32 @@ class Memory:
                 best, sequence = data, number
         self._sequence = max(self._sequence, sequence)
         return best
+
+    def beat(self, number: int, kill_s: float) -> None:
+        """The worker lives. kill_s: it is to be killed after so much silence, 0.0 for never"""
+        os.pwrite(self.descriptor, _BEAT.pack(number, kill_s), 2 * _SLOT)
+
+    def last_beat(self) -> tuple[int, float]:
+        """(its number, kill_s)"""
+        data = os.pread(self.descriptor, _BEAT.size, 2 * _SLOT)
+        number, kill_s = _BEAT.unpack(data) if len(data) == _BEAT.size else (0, 0.0)
+        return number, kill_s
+
+
+class Watch:
+    """Looks at a beat from time to time. Silence counts while we look ourselves: when all were frozen together (a container
+    that is paused, a machine that sleeps) nobody is late."""
+
+    def __init__(self, now: float, beat: int) -> None:
+        self._beat = beat
+        self._since = self._looked = now
+
+    def has_been_silent(self, now: float, beat: int, limit_s: float) -> bool:
+        """Whether no beat has come for limit_s (0.0: never too long). To be asked at least twice in that time."""
+        if beat != self._beat or now - self._looked > limit_s / 2:
+            self._beat, self._since = beat, now
+        self._looked = now
+        return 0.0 < limit_s <= now - self._since
 
 
 # -- the parent ----------------------------------------------------------------------------------------------------------
@@ -128,7 +156,7 @@ class Supervisor:
             try:
                 send_sockets(ours, [(*key, each) for key, each in self._kept.items()])
                 self._keep(receive_sockets(ours, b"")[0])
-                if ours.recv(1):  # else it has ended
+                if self._hear(ours, self._worker):  # else it has ended
                     self._let_go()
             except EOFError:
                 log.debug("a worker has ended without ever serving")
@@ -140,6 +168,22 @@ class Supervisor:
             ) as error:  # the latter: what is no list of sockets
                 log.warning("a worker: %s", error)
             return self._worker.wait()
+
+    def _hear(self, ours: socket.socket, worker: subprocess.Popen[bytes]) -> bytes:
+        """What it says when it has handed over; b"" when it has ended, or was killed because it hung."""
+        beat, limit_s = self._memory.last_beat()
+        watch = Watch(self._clock(), beat)
+        while limit_s:
+            ours.settimeout(limit_s / 5)
+            with suppress(TimeoutError):
+                return ours.recv(1)
+            beat, limit_s = self._memory.last_beat()
+            if watch.has_been_silent(self._clock(), beat, limit_s):
+                log.critical("the worker has been silent for %g s: killed", limit_s)
+                worker.kill()
+                break
+        ours.settimeout(None)
+        return ours.recv(1)
 
     def _let_go(self) -> None:
         """Somebody else listens: a port that he has closed must not stay open here."""
@@ -159,13 +203,15 @@ class Supervisor:
 
 
 class Link:
-    """The worker's end. ``take`` sockets at the start, ``serve`` once it does, ``keep`` counters."""
+    """The worker's end. ``take`` sockets at the start, ``serve`` once it does, ``keep`` counters. beat: as Memory.beat"""
 
     def __init__(self, text: str) -> None:
         """text: of --supervised. Raises ValueError, OSError."""
         pair, memory = (int(each) for each in text.split(","))
         self._peer = socket.socket(fileno=pair)
         self._memory = Memory(memory)
+        self.beat = self._memory.beat
+        self.beat(0, 0.0)  # what the one before us said is over
         os.set_inheritable(pair, False)
         os.set_inheritable(memory, False)
         try:

@@ -122,6 +122,38 @@ def test_counters_never_go_backwards_for_who_looks(start_outrider, simple, port)
     assert seen[-1] > 0
 
 
+def test_a_worker_that_hangs_is_replaced(start_outrider, simple, port):
+    """Stopped, as by an endless loop: its watchdog's kill_timeout is what it has."""
+    watchdogs = {"worker_watchdog": {"miss_timeout": "0.5s", "kill_timeout": "1s"}}
+    proxy = start_outrider({**simple, "watchdogs": watchdogs}, "--supervise")
+    first = worker_of(proxy)
+    assert get(port).status == 200
+    os.kill(first, signal.SIGSTOP)
+    began = time.monotonic()
+    assert (
+        fates(port, CALLERS).count("refused") == 0
+    )  # some wait in the queue, and are served by the next one
+    assert worker_of(proxy, but=first) != first
+    assert get(port).status == 200
+    assert time.monotonic() - began >= 1.0
+    assert "the worker has been silent for 1 s: killed" in proxy.output()
+
+
+def test_a_worker_that_hung_for_a_moment_counts_it(start_outrider, simple, port):
+    watchdogs = {"worker_watchdog": {"miss_timeout": "0.3s", "kill_timeout": "120s"}}
+    proxy = start_outrider({**simple, "watchdogs": watchdogs}, "--supervise")
+    worker = worker_of(proxy)
+    missed = "workers.watchdog_miss"
+    before = proxy.stats()[missed]
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGCONT)
+    assert proxy.wait_for_stat(missed, before + 1) > before
+    assert worker_of(proxy) == worker
+    proxy.signal(signal.SIGTERM)
+    assert proxy.wait(10) == 0
+
+
 def test_sigterm_drains_the_worker_and_ends_both(start_outrider, simple, port):
     proxy = start_outrider(simple, "--supervise")
     worker = worker_of(proxy)

@@ -44,8 +44,6 @@ EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("watchdogs", {"main_thread_watchdog": {"miss_timeout": "1s"}}),
-        ("watchdog", {"miss_timeout": "1s"}),
         ("fatal_actions", [{"config": {"name": "a", "typed_config": EMPTY}}]),
         ("memory_allocator_manager", {"bytes_to_release": 5}),
         ("enable_dispatcher_stats", True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -64,3 +65,33 @@ def test_a_worker_is_in_a_group_of_its_own():
     """Ctrl-C in a terminal goes to all of a group: the worker would get it twice, and end at once."""
     made = supervisor("import os; sys.exit(os.getpgrp() != os.getpid())", lambda seconds: None)
     assert made.run() == 0
+
+
+#: beats, serves (nothing), and then beats no more; the one after it finds that, and ends in peace
+SILENT = """
+import socket, sys, time
+from proxy.server.handover import receive_sockets, send_sockets
+from proxy.server.supervisor import Memory
+pair, memory = sys.argv[-1].split(",")
+memory = Memory(int(memory))
+last, _ = memory.last_beat()
+pair = socket.socket(fileno=int(pair))
+receive_sockets(pair, b"")
+memory.beat(1, 0.0 if last else 0.2)
+send_sockets(pair, [])
+for number in (2, 3):
+    time.sleep(0.05)
+    memory.beat(number, 0.0 if last else 0.2)
+time.sleep(0 if last else 60)
+"""
+
+
+def test_one_that_is_silent_is_killed_and_replaced(caplog):
+    paused = []
+    made = Supervisor([sys.executable, "-c", SILENT], time.monotonic, paused.append)
+    began = time.monotonic()
+    assert made.run() == 0
+    assert time.monotonic() - began < 50
+    assert paused == [0.0]
+    assert "the worker has been silent for 0.2 s: killed" in caplog.text
+    assert "the worker ended with -9: replaced in 0 s" in caplog.text
