@@ -29,6 +29,7 @@ from proxy.server.discovered import discovered, discovered_versions
 from proxy.server.drain import LAST_S, LOOK_S, Drain
 from proxy.server.later import LATER_S, import_later
 from proxy.server.log import log_levels, set_log_format, set_log_level, set_up_logging
+from proxy.server.memory import Spare, held_bytes
 from proxy.server.validate import check, load_configuration, without_collector
 from proxy.stats.sink import SinkFeed
 from proxy.stats.store import Store
@@ -94,6 +95,7 @@ class Server:
         self._drain = Drain(
             self.parts.listeners, options, self.clock, self.dispatcher.timers, loop, self.stopped.set
         )
+        self._spare = Spare(held_bytes)
         self._flush_alarm = Alarm(self.dispatcher.timers, self._flush_stats)
         self._fold_alarm = Alarm(self.dispatcher.timers, self._fold_stats)
 
@@ -249,6 +251,7 @@ class Server:
         if self.link is not None:
             self.link.keep(self.store)
         self.feed.record()
+        self._spare.look(self.clock.monotonic())
         self._fold_alarm.at(self.clock.monotonic() + 1.0)
 
     def on_signal(self) -> None:

@@ -100,3 +100,21 @@ def test_flood(proxy: tuple[int, Outrider], name: str) -> None:
     if name not in PATIENT:
         assert said["ended_s"] is not None and said["ended_s"] < 1.5
     assert running.stats()["server.envoy_bug_failures"] == 0
+
+
+def test_what_three_stalls_took_is_given_back(proxy: tuple[int, Outrider]) -> None:
+    """As many streams as the cluster's breaker lets through, each with what its host had sent before it was held."""
+    front, running = proxy
+    before = resident(running.pid)
+    command = [sys.executable, "-m", "tests.support.h2_attacks", str(front), "zero-window-stall", "5"]
+    floods = [subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) for _ in range(3)]
+    peak = measure(front, running.pid, floods[0])[2]
+    for flood in floods:
+        assert flood.wait(30) == 0
+    ended = time.monotonic()
+    while resident(running.pid) - before > 12 * MIB and time.monotonic() < ended + 10:
+        time.sleep(0.1)
+    after = resident(running.pid)
+    print(f"\nthree stalls: MiB {before / MIB:.0f} peak {peak / MIB:.0f} after {after / MIB:.0f}")
+    assert peak - before < 2 * GROWTH
+    assert after - before < 16 * MIB
