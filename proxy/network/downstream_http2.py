@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
 
+#: So much of a read goes to the codec at once. A read may have a quarter of a million bytes, ten thousand frames.
+PIECE_BYTES: Final = 32 * 1024
 #: A stream reset sooner than this is premature (overload.premature_reset_min_stream_lifetime_seconds).
 PREMATURE_S: Final = 1.0
 #: So many of them, and more than half of all: half of premature_reset_total_stream_count.
@@ -48,6 +50,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         "ping_deadline",
         "pong_deadline",
         "premature",
+        "rest",
         "resuming",
     )
 
@@ -57,6 +60,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         self.active: set[ActiveStream] | None = None
         self.draining = self.resuming = False
         self.premature = self.closed_streams = 0
+        self.rest = b""  # of a read, for a later turn
         self.drain_deadline = self.ping_deadline = self.pong_deadline = inf
 
     # -- beginnings ----------------------------------------------------------------------------------------------
@@ -88,7 +92,12 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     def feed(self, data: bytes) -> None:
         codec = self.http2
         try:
-            codec.feed(data)
+            if self.rest:
+                self._feed_rest(data)
+            elif len(data) <= PIECE_BYTES:
+                codec.feed(data)
+            else:
+                self._feed_pieces(data)
         except CodecError as error:
             self._refuse(error)
             return
@@ -98,6 +107,27 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if waits != (self.headers_deadline < inf):
             self._watch_head(waits)
         self.touch()
+
+    def _feed_rest(self, data: bytes) -> None:
+        """What of a read had to wait comes first, and not before what came before it has been handled."""
+        data = self.rest + data
+        self.rest = b""
+        self.http2.feed(b"")
+        if self.http2.blocked:
+            self.rest = data
+        else:
+            self._feed_pieces(data)
+
+    def _feed_pieces(self, data: bytes) -> None:
+        """As much as the turn allows: frames behind what ends a connection, thousands in one read, are never looked at."""
+        codec = self.http2
+        for at in range(0, len(data), PIECE_BYTES):
+            if codec.blocked:
+                self.rest = data[at:]
+                return
+            if codec.dead or self.closing:
+                return
+            codec.feed(data[at : at + PIECE_BYTES])
 
     def _pause_for_a_turn(self) -> None:
         """Too many requests in one read: others get their turn before the rest."""
@@ -138,6 +168,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         self._reset_all(b"downstream_remote_disconnect", False)
 
     def detach(self) -> None:
+        self.rest = b""
         self.http2.detach()
 
     def _reset_all(self, details: bytes, ours: bool) -> None:

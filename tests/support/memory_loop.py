@@ -43,6 +43,9 @@ class Pipe:
     def get_extra_info(self, name: str, default: object = None) -> object:
         return self.names.get(name, default)
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = 64 * 1024 if high is None else high
 
