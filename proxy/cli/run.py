@@ -19,6 +19,8 @@ from proxy.server.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     import argparse
+    import socket
+    from collections.abc import Sequence
 
 #: Flags that Envoy takes and that mean nothing here: accepted with one warning. (name, takes a value)
 MEANINGLESS = (
@@ -296,15 +298,25 @@ def _warn_of_meaningless(args: SimpleNamespace) -> None:
         sys.stderr.write(f"outrider: warning: no effect here: {', '.join(given)}\n")
 
 
-def _supervise() -> int:
-    """The same command again, as a child."""
+def _supervise(arguments: list[str]) -> int:
+    """The same command again, in children. They find imported here what most of them need."""
     import time
 
+    import uvloop  # noqa: F401
+
+    import proxy.admin.server
+    import proxy.ext.filters.http.router
+    import proxy.ext.filters.network.http_connection_manager
+    import proxy.ext.load_balancers.round_robin
+    import proxy.server.main  # noqa: F401
+    from proxy.server.supervisor import Forked, Supervisor
+
+    def start(pair: int, memory: int, not_its: Sequence[socket.socket]) -> Forked:
+        return Forked(lambda: main([*arguments, "--supervised", f"{pair},{memory}"]), not_its)
+
+    gc.freeze()  # else the collector would write into all the memory that children share with us
     gc.enable()
-
-    from proxy.server.supervisor import Supervisor
-
-    return Supervisor(sys.orig_argv, time.monotonic, time.sleep).run()
+    return Supervisor(start, time.monotonic, time.sleep).run()
 
 
 def main(arguments: list[str]) -> int:
@@ -316,7 +328,7 @@ def main(arguments: list[str]) -> int:
         return 2
     _warn_of_meaningless(args)
     if args.supervise and not args.supervised and args.mode == "serve":
-        return _supervise()
+        return _supervise(arguments)
     options = to_options(args)
     gc.disable()  # until everything is made (Server._freeze); off already where the front door was taken
     if options.mode != "serve":

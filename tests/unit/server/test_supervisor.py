@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 
 import pytest
 
-from proxy.server.supervisor import Supervisor
+from proxy.server.supervisor import Forked, Supervisor
 
 #: says that it serves (nothing), then either dies or waits
 WORKER = """
@@ -32,8 +34,19 @@ def _signals():
         signal.signal(number, handler)
 
 
+def starting(script: str):
+    """Workers that are interpreters of their own."""
+
+    def start(pair: int, memory: int, not_its) -> subprocess.Popen[bytes]:
+        descriptors = (pair, memory)
+        argv = [sys.executable, "-c", script, "{},{}".format(*descriptors)]
+        return subprocess.Popen(argv, pass_fds=descriptors)
+
+    return start
+
+
 def supervisor(then: str, wait) -> Supervisor:
-    return Supervisor([sys.executable, "-c", WORKER.format(then=then)], lambda: 0.0, wait)
+    return Supervisor(starting(WORKER.format(then=then)), lambda: 0.0, wait)
 
 
 def test_told_to_end_between_two_workers():
@@ -61,10 +74,46 @@ def test_told_to_end_while_a_worker_is_being_made(monkeypatch):
     assert made.run() == 128 + signal.SIGTERM
 
 
-def test_a_worker_is_in_a_group_of_its_own():
+def test_a_child_is_in_a_group_of_its_own():
     """Ctrl-C in a terminal goes to all of a group: the worker would get it twice, and end at once."""
-    made = supervisor("import os; sys.exit(os.getpgrp() != os.getpid())", lambda seconds: None)
-    assert made.run() == 0
+    assert Forked(lambda: int(os.getpgrp() != os.getpid())).wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (lambda: 0, 0),
+        (lambda: 3, 3),
+        (lambda: sys.exit(4), 4),
+        (lambda: sys.exit("no"), 1),
+        (lambda: 1 // 0, 1),
+    ],
+)
+def test_how_a_child_ends(run, code):
+    child = Forked(run)
+    assert child.wait() == child.poll() == code
+    child.kill()  # one that has ended: nothing happens
+
+
+def test_what_a_child_must_not_hold():
+    """Or the end of who holds the other end is not seen."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = Forked(lambda: len(theirs.recv(1)), [ours])
+        theirs.close()
+        assert child.poll() is None
+        ours.close()
+        assert child.wait() == 0
+
+
+def test_what_a_child_does_at_a_signal_is_its_own():
+    """Not what its parent does; one that came before it could know of it is not lost."""
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(9))
+    child = Forked(lambda: time.sleep(60) or 0)
+    assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    assert child.wait() == -signal.SIGTERM
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 #: beats, serves (nothing), and then beats no more; the one after it finds that, and ends in peace
@@ -88,7 +137,7 @@ time.sleep(0 if last else 60)
 
 def test_one_that_is_silent_is_killed_and_replaced(caplog):
     paused = []
-    made = Supervisor([sys.executable, "-c", SILENT], time.monotonic, paused.append)
+    made = Supervisor(starting(SILENT), time.monotonic, paused.append)
     began = time.monotonic()
     assert made.run() == 0
     assert time.monotonic() - began < 50
