@@ -20,7 +20,9 @@ from proxy.server.options import DEFAULTS, Options
 if TYPE_CHECKING:
     import argparse
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from google.protobuf.message import Message
 
 #: Flags that Envoy takes and that mean nothing here: accepted with one warning. (name, takes a value)
 MEANINGLESS = (
@@ -319,8 +321,11 @@ def _supervise(arguments: list[str]) -> int:
     return Supervisor(start, time.monotonic, time.sleep).run()
 
 
-def main(arguments: list[str]) -> int:
-    """Serve, or validate with --mode validate. Exit codes: 0 well, 1 refused or failed, 2 bad command line."""
+def main(arguments: list[str], change: Callable[[Message], None] | None = None) -> int:
+    """Serve, or validate with --mode validate. Exit codes: 0 well, 1 refused or failed, 2 bad command line.
+
+    change: as ``proxy.server.main.run`` takes it
+    """
     args = read_flags(arguments)
     problem = _without_file(args)
     if problem is not None:
@@ -343,7 +348,7 @@ def main(arguments: list[str]) -> int:
     from proxy.server.main import run
 
     try:
-        return run(options)
+        return run(options, change)
     except ConfigRefused as refused:
         print_findings(refused, sys.stderr)
         return 1

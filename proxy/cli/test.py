@@ -1,4 +1,4 @@
-"""``outrider test -c FILE CASES``: routes and policies tested by the engine that serves; an exit code for CI.
+"""``outrider test [-c FILE] CASES``: routes and policies tested by the engine that serves; an exit code for CI.
 
 0: every case passed; 1: one failed, or coverage is under --fail-under; 2: nothing could be tested.
 """
@@ -40,6 +40,13 @@ def load_configuration(path: str, cases: Sequence[Case], environ: Mapping[str, s
     names = [value for case in cases for _, value in case.request_headers]
     names += [text for case in cases for text in (case.authority, case.path, case.method)]
     return Loaded(wrap_routes(loaded.message, names), loaded.errors, TextLocator([]))
+
+
+def beside(file: str, config: str) -> str:
+    """The configuration that a file of cases names: its paths are relative to the file's folder."""
+    from proxy.cli.source import is_url
+
+    return config if not config or is_url(config) else os.path.join(os.path.dirname(file), config)
 
 
 def _is_table(text: str) -> bool:
@@ -111,8 +118,9 @@ def _printable(text: str) -> str:
 
 
 @click.command("test", context_settings={"max_content_width": 110})
-@click.option("-c", "--config-path", required=True, metavar="FILE",
-              help="bootstrap, RouteConfiguration, saved /config_dump, or http://admin")  # fmt: skip
+@click.option("-c", "--config-path", metavar="FILE",
+              help="bootstrap, RouteConfiguration, saved /config_dump, or http://admin; "
+                   "by default the one that CASES names as config")  # fmt: skip
 @click.option("-t", "--test-path", metavar="CASES", help="the same as the argument, as router_check_tool")
 @click.option("-d", "--details", is_flag=True, help="name the cases that pass as well")
 @click.option("-f", "--fail-under", type=click.FloatRange(0, 100), default=0.0, metavar="PERCENT",
@@ -123,7 +131,7 @@ def _printable(text: str) -> str:
 @click.option("--expand-env", is_flag=True, help="replace ${NAME} and ${NAME:-default} in values of a file")
 @click.argument("cases", required=False)
 def command(
-    config_path: str,
+    config_path: str | None,
     test_path: str | None,
     details: bool,
     fail_under: float,
@@ -140,10 +148,11 @@ def command(
     if file is None or (cases and test_path):
         raise click.UsageError("name one file of cases")
     try:
-        read = read_cases(read_file(file), file)
-        checker = Checker(
-            load_configuration(config_path, read, os.environ if expand_env else None), os.environ
-        )
+        read, named = read_cases(read_file(file), file)
+        config = config_path or beside(file, named)
+        if not config:
+            raise click.UsageError(f"name a configuration with -c FILE, or as config in {file}")
+        checker = Checker(load_configuration(config, read, os.environ if expand_env else None), os.environ)
     except BadCases as bad:
         click.echo("\n".join(bad.problems), err=True)
         return 2

@@ -12,13 +12,14 @@ The format of Envoy's router_check_tool is accepted as it is, and a little more 
                  request_header_matches: [HeaderMatcher], response_header_matches: [HeaderMatcher],
                  request_header_fields / response_header_fields: [{key, value}],
                  status*: 200, response_body*: text, route_name*: name, details*: rbac_access_denied}
+    config*: ../envoy.yaml
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.api.convert import Converter
 from proxy.api.json_text import read_json
@@ -86,7 +87,14 @@ class Case:
     headers: list[HeaderCheck] = field(default_factory=list)
 
 
-def read_cases(text: str, file: str) -> list[Case]:
+class CasesRead(NamedTuple):
+    """What a file holds. config: the configuration that it names, relative to the file's folder; "" for none."""
+
+    cases: list[Case]
+    config: str
+
+
+def read_cases(text: str, file: str) -> CasesRead:
     """The cases of a YAML or JSON text. Raises BadCases with everything that is wrong."""
     try:
         value = (
@@ -98,7 +106,7 @@ def read_cases(text: str, file: str) -> list[Case]:
     cases = reading.cases(value)
     if reading.problems:
         raise BadCases(reading.problems)
-    return cases
+    return CasesRead(cases, reading.config)
 
 
 class _Reading:
@@ -106,6 +114,7 @@ class _Reading:
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.config = ""
         self.problems: list[str] = []
 
     def problem(self, at: str, message: str) -> None:
@@ -115,7 +124,9 @@ class _Reading:
     def cases(self, value: Any) -> list[Case]:
         """A list of tests (the old JSON form), or a mapping with "tests"."""
         if isinstance(value, dict):
-            self._keys("", value, ("tests", "runtime"))
+            self._keys("", value, ("tests", "runtime", "config"))
+            if "config" in value:
+                self.config = self._text("config", value["config"])
             if value.get("runtime"):
                 self.problem("runtime", "runtime values for all tests are not supported")
             value = value.get("tests")

@@ -15,7 +15,7 @@ from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.explain.cases import Case
 from proxy.explain.engine import Ask, Engine, Outcome
 from proxy.explain.entrance import Client, host_name, http_chains, manager_of
-from proxy.explain.report import chain_title, place_of, route_configuration
+from proxy.explain.report import Explanation, chain_title, explain, place_of, route_configuration
 from proxy.explain.why import Examiner
 from proxy.explain.wire import Head
 
@@ -117,6 +117,11 @@ class Checker:
         if outcome.response is None:
             failures.append(f"no answer: {outcome.held}")
         return Result(case, failures, route)
+
+    def explain(self, case: Case) -> Explanation:
+        """Why that became of a case's request. Raises NoListener."""
+        engine = self._engine(case.internal, case.runtime)
+        return explain(engine, self._ask(engine, _listener(engine, case), case))
 
     @staticmethod
     def _ask(engine: Engine, listener: Any, case: Case) -> Outcome:

@@ -461,8 +461,11 @@ def _inherit(options: Options) -> Inherited | None:
     return None
 
 
-def run(options: Options) -> int:
-    """Serve until told to stop. Raises ConfigRefused; other failures are logged and give exit code 1."""
+def run(options: Options, change: Callable[[Message], None] | None = None) -> int:
+    """Serve until told to stop. Raises ConfigRefused; other failures are logged and give exit code 1.
+
+    change: what is done to a bootstrap that could be read before it is compiled (proxy.testing.launch)
+    """
     import uvloop
 
     try:
@@ -471,7 +474,7 @@ def run(options: Options) -> int:
         sys.stderr.write(f"outrider: --log-path cannot be opened: {error}\n")
         return 1
     with without_collector():  # until everything is made, see Server._freeze
-        return _run(options, uvloop.new_event_loop)
+        return _run(options, uvloop.new_event_loop, change)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -479,11 +482,17 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(options: Options, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> int:
+def _run(
+    options: Options,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    change: Callable[[Message], None] | None,
+) -> int:
     loaded = load_configuration(options)
     if loaded.errors:
         check(loaded, options)
         loaded.errors.raise_if_any()
+    if change is not None:
+        change(loaded.message)
     # Or the runner puts in a handler of its own, and ``serve`` ours: that one is formatted then, with its task's source.
     signal.signal(signal.SIGINT, _interrupt)
     try:

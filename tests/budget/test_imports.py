@@ -78,6 +78,13 @@ def among(modules: set[str], names: tuple[str, ...]) -> list[str]:
     )
 
 
+def test_the_pytest_plugin_costs_a_run_that_does_not_use_it_nothing(root: Path) -> None:
+    """pytest loads it wherever outrider is installed."""
+    code = "import sys, pytest; before = set(sys.modules); import proxy.testing.plugin"
+    ours = {"proxy", "proxy.built", "proxy.testing", "proxy.testing.plugin"}
+    assert listed(root, code, "set(sys.modules) - before") <= ours
+
+
 def test_the_front_door_imports_next_to_nothing(root: Path) -> None:
     modules = listed(root, "import proxy.__main__")
     assert among(modules, NEVER_AT_THE_DOOR) == []

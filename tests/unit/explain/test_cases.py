@@ -23,20 +23,28 @@ tests:
 
 
 def test_a_case_is_read():
-    (case,) = read_cases(GOOD, "cases.yaml")
+    (case,), config = read_cases(GOOD, "cases.yaml")
     assert (case.name, case.authority, case.path, case.method) == ("one", "a.com", "/x", "GET")
     assert (case.random_value, case.request_headers) == (7, [("X-A", "1")])
     assert case.expected == {"cluster_name": "", "status": 200}
     assert [check.where for check in case.headers] == ["request", "response"]
+    assert config == ""
+
+
+def test_a_file_may_name_its_configuration():
+    assert read_cases(GOOD + "config: ../envoy.yaml", "cases.yaml").config == "../envoy.yaml"
 
 
 def test_the_old_form_is_a_list():
     text = '[{"test_name": "one", "input": {":authority": "a", ":path": "/"}, "validate": {"cluster_name": "c"}}]'
-    (case,) = read_cases(text, "cases.json")
+    (case,), _ = read_cases(text, "cases.json")
     assert (case.authority, case.path) == ("a", "/")
 
 
 BAD = {
+    "config: [a]\ntests: [{test_name: x, input: {authority: a, path: /}, validate: {status: 1}}]": (
+        "config: must be a text"
+    ),
     "tests: []": "tests: must be a list with at least one test",
     "testz: []": 'testz: is not known; did you mean "tests"?',
     "tests: [{test_name: x, input: {authority: a, path: /}, validate: {}}]": "tests[0].validate: must demand something",
