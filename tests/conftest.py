@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,13 @@ engine.use_built()
 # How long an example takes says more of the machine, and of what else runs on it, than of the code.
 settings.register_profile("outrider", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("outrider")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where nobody may write bytecode (CI), each of the hundreds of proxies that tests start would compile three hundred
+    modules, in more time than it takes to start. So that is done once."""
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "proxy", quiet=2)
 
 
 @pytest.fixture(scope="session")

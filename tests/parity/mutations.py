@@ -12,6 +12,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -437,8 +438,14 @@ def _of_texts(found: list[Base], kind: str) -> Iterator[Case]:
             yield Case(f"{kind} {number}: {base.name}", text)
 
 
-def corpus() -> dict[str, list[Case]]:
-    """The mutations by kind."""
+UNCHANGED = "unchanged"
+#: of mutations; none is made before somebody asks for it: all together take seconds, in every run that collects them
+KINDS = (UNCHANGED, *(mutation.__name__ for mutation in VALUES), *TEXTS)
+
+
+@cache
+def _bases() -> tuple[list[Base], list[Base], list[Base]]:
+    """All, those that are taken more often, and the two by turns."""
     found = bases()
     # Those that we accept whole come often: there, nothing that is not supported stands before the mistake.
     plain = [
@@ -446,7 +453,17 @@ def corpus() -> dict[str, list[Case]]:
         for base in found
         if base.name.startswith("config/") or "zipkin" in base.name or "jaeger" in base.name
     ]
-    weighted = [base for pair in zip(found, plain * len(found), strict=False) for base in pair]
-    groups = {"unchanged": [Case(base.name, base.text, Path(base.name).suffix) for base in found]}
-    groups |= {mutation.__name__: list(_of_values(weighted, mutation)) for mutation in VALUES}
-    return groups | {kind: list(_of_texts(found + plain * 2, kind)) for kind in TEXTS}
+    return found, plain, [base for pair in zip(found, plain * len(found), strict=False) for base in pair]
+
+
+@cache
+def mutations(kind: str) -> list[Case]:
+    """Those of a kind."""
+    found, plain, weighted = _bases()
+    if kind == UNCHANGED:
+        return [Case(base.name, base.text, Path(base.name).suffix) for base in found]
+    if kind in TEXTS:
+        return list(_of_texts(found + plain * 2, kind))
+    return [
+        case for mutation in VALUES if mutation.__name__ == kind for case in _of_values(weighted, mutation)
+    ]

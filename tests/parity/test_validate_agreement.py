@@ -16,14 +16,13 @@ import pytest
 
 from proxy.server.options import Options
 from proxy.server.validate import validate
-from tests.parity.mutations import SHARED, corpus
+from tests.parity.mutations import KINDS, SHARED, UNCHANGED, mutations
 from tests.parity.validate_corpus import CASES, Case
 from tests.support.envoy import ENVOY_MISSING, envoy_binary
 
 pytestmark = [pytest.mark.parity, pytest.mark.skipif(bool(ENVOY_MISSING), reason=ENVOY_MISSING)]
 
-MUTATIONS = corpus()
-GROUPS = {f"by hand, {name}": cases for name, cases in CASES.items()} | MUTATIONS
+BY_HAND = {f"by hand, {name}": cases for name, cases in CASES.items()}
 #: (Envoy, ours): what may be
 AGREED = frozenset(
     {("accepts", "accepts"), ("refuses", "error"), ("refuses", "unsupported"), ("accepts", "unsupported")}
@@ -71,7 +70,7 @@ def our_verdict(path: Path) -> tuple[str, list[str]]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", [*BY_HAND, *KINDS])
 def test_same_verdict(
     group: str,
     tmp_path: Path,
@@ -85,17 +84,18 @@ def test_same_verdict(
         path.write_bytes(case.text.encode())
         return path
 
-    paths = [written(at, case) for at, case in enumerate(GROUPS[group])]
+    cases = BY_HAND[group] if group in BY_HAND else mutations(group)
+    paths = [written(at, case) for at, case in enumerate(cases)]
     with ThreadPoolExecutor(2) as pool:
         theirs = list(pool.map(envoy_verdict, paths))
     apart = []
-    for case, path, envoy in zip(GROUPS[group], paths, theirs, strict=True):
+    for case, path, envoy in zip(cases, paths, theirs, strict=True):
         monkeypatch.chdir(path.parent)
         ours, why = our_verdict(path)
         if (envoy, ours) == ("accepts", "error") and all(LISTENERS_NOT_THERE.search(each) for each in why):
             envoy = "refuses" if refused_when_run(path) else envoy
-        record_property("agreement", (group in MUTATIONS, envoy, ours, why if envoy == "accepts" else []))
-        if (envoy, ours) not in AGREED or (group == "unchanged" and envoy == "refuses"):
+        record_property("agreement", (group in KINDS, envoy, ours, why if envoy == "accepts" else []))
+        if (envoy, ours) not in AGREED or (group == UNCHANGED and envoy == "refuses"):
             apart.append(f"{case.name}: Envoy {envoy}, ours: {ours} {why}")
     assert not apart, "\n".join(apart)
 
@@ -103,6 +103,7 @@ def test_same_verdict(
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/fixtures (other projects' files)")
 def test_the_corpus_is_large_enough() -> None:
     assert sum(len(cases) for cases in CASES.values()) >= 300
-    assert sum(len(cases) for group, cases in MUTATIONS.items() if group != "unchanged") >= 400
-    names = [case.name for cases in MUTATIONS.values() for case in cases]
+    made = {kind: mutations(kind) for kind in KINDS}
+    assert sum(len(cases) for kind, cases in made.items() if kind != UNCHANGED) >= 400
+    names = [case.name for cases in made.values() for case in cases]
     assert len(set(names)) == len(names)
