@@ -18,6 +18,8 @@ from proxy.inject.workload import Workload, mapping, objects, workload_of
 
 MISSING = 'ruamel.yaml is not installed: pip install "outrider[inject]" (or the package ruamel.yaml)'
 MAX_BYTES = 64 * 1024 * 1024
+#: brackets within brackets: ruamel.yaml reads on at each of them, so that a thousand take seconds
+MAX_DEPTH = 250
 _BYTE_ORDER_MARK = "\ufeff"
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 #: the first key of a JSON text in lines of its own
@@ -164,9 +166,20 @@ def _head(text: str) -> tuple[str, str]:
 def _yaml(text: str) -> Any:
     try:
         from ruamel.yaml import YAML
+        from ruamel.yaml.scanner import RoundTripScanner
     except ImportError:
         raise BadManifest(MISSING) from None
+
+    class Scanner(RoundTripScanner):
+        """One that is not led into any depth."""
+
+        def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:
+            if len(self.flow_context) >= MAX_DEPTH:
+                raise RecursionError
+            super().fetch_flow_collection_start(TokenClass, to_push)
+
     yaml = YAML()
+    yaml.Scanner = Scanner
     yaml.preserve_quotes = True
     yaml.width = 1_000_000  # never fold a line
     yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: 1}], not [a: 1]

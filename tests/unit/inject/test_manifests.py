@@ -83,8 +83,9 @@ def test_mistakes_say_where(text: str, said: str) -> None:
 
 
 def test_too_deep_and_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadManifest):
-        changed("kind: " + "[" * 20_000)
+    for deep in ("[", "{a: ", "[{b: "):
+        with pytest.raises(BadManifest, match="nested too deeply"):
+            changed("kind: " + deep * 20_000)
     monkeypatch.setattr("proxy.inject.manifests.MAX_BYTES", 10)
     with pytest.raises(BadManifest, match="larger"):
         changed(POD)
