@@ -30,10 +30,17 @@ class H2Response:
     status: int = 0
     headers: Headers = field(default_factory=list)
     informational: list[Headers] = field(default_factory=list)
-    body: bytes = b""
+    parts: list[bytes] = field(default_factory=list)
     trailers: Headers = field(default_factory=list)
     ended: bool = False
     reset: int = -1
+
+    @property
+    def body(self) -> bytes:
+        """What has come; joined when somebody asks, since frames are small and bodies may be large."""
+        if len(self.parts) != 1:
+            self.parts = [b"".join(self.parts)]
+        return self.parts[0]
 
     def one(self, name: str) -> str | None:
         """The first value of a header."""
@@ -214,7 +221,7 @@ class H2Client(Closing):
                 fields = [(str(n), str(v)) for n, v in event.headers]
                 self.streams[event.stream_id].informational.append(fields)
             case ev.DataReceived():
-                self.streams[event.stream_id].body += event.data
+                self.streams[event.stream_id].parts.append(event.data)
                 if self.auto_window and event.flow_controlled_length:
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             case ev.TrailersReceived():

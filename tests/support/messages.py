@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
+from math import inf
 
 Headers = list[tuple[str, str]]
 
@@ -50,8 +52,8 @@ class Wire:
         self.timeout_s = timeout_s
         self.buffer = b""
 
-    def more(self) -> None:
-        """Wait for more bytes. Raises Closed at the end of the stream."""
+    def receive(self) -> bytes:
+        """More bytes. Raises Closed at the end of the stream."""
         self.sock.settimeout(self.timeout_s)
         try:
             data = self.sock.recv(65536)
@@ -59,7 +61,23 @@ class Wire:
             raise Closed(self.buffer, was_reset=True) from None
         if not data:
             raise Closed(self.buffer)
-        self.buffer += data
+        return data
+
+    def more(self) -> None:
+        """Wait for more bytes. Raises Closed at the end of the stream."""
+        self.buffer += self.receive()
+
+    def fill(self, count: int, deadline: float = inf) -> None:
+        """Wait until so many bytes are there (which ``more`` would copy anew with each), or until it is late. Raises Closed."""
+        parts, missing = [self.buffer], count - len(self.buffer)
+        try:
+            while missing > 0 and time.monotonic() < deadline:
+                parts.append(self.receive())
+                missing -= len(parts[-1])
+        except Closed as closed:
+            raise Closed(b"".join(parts), closed.was_reset) from None
+        finally:
+            self.buffer = b"".join(parts)
 
     def until(self, mark: bytes) -> bytes:
         """Everything up to and including ``mark``."""
@@ -70,8 +88,7 @@ class Wire:
 
     def exactly(self, count: int) -> bytes:
         """``count`` bytes."""
-        while len(self.buffer) < count:
-            self.more()
+        self.fill(count)
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
@@ -79,8 +96,7 @@ class Wire:
         """Everything up to the peer's end of the stream, within the timeout."""
         deadline = time.monotonic() + self.timeout_s
         try:
-            while time.monotonic() < deadline:
-                self.more()
+            self.fill(sys.maxsize, deadline)
         except Closed:
             pass
         else:
@@ -96,10 +112,12 @@ class Wire:
 
     def chunked(self, message: Message) -> None:
         """Read a chunked body and its trailers into the message."""
+        parts = []
         while size := int(self.until(b"\r\n").split(b";")[0], 16):
             message.chunks.append(size)
-            message.body += self.exactly(size)
+            parts.append(self.exactly(size))
             self.exactly(2)
+        message.body = b"".join(parts)
         lines: list[str] = []
         while (line := self.until(b"\r\n")) != b"\r\n":
             lines.append(line[:-2].decode("latin-1"))

@@ -66,7 +66,7 @@ class MemoryWire(Wire):
         self.buffer = data
         self.at_end = at_end
 
-    def more(self) -> None:
+    def receive(self) -> bytes:
         raise Closed(self.buffer)
 
     def rest(self) -> bytes:
