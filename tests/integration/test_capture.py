@@ -204,12 +204,14 @@ def test_nothing_escapes_while_rules_are_applied_again(net: Net, backend: str):
     """Either way, either IP version, while rules and whole tables come and go."""
     net.outrider("apply", "--backend", backend)
     loops = [
-        (net.pod.popen([*PEER, "loop", WORLD, "80", "2.5"], uid=APP_UID), "15001"),
-        (net.pod.popen([*PEER, "loop", WORLD6, "80", "2.5"], uid=APP_UID), "15001"),
-        (net.world.popen([*PEER, "loop", POD, "8080", "2.5"]), "15006"),
-        (net.world.popen([*PEER, "loop", POD6, "8080", "2.5"]), "15006"),
+        (net.pod.popen([*PEER, "loop", WORLD, "80", "51"], uid=APP_UID), "15001"),
+        (net.pod.popen([*PEER, "loop", WORLD6, "80", "51"], uid=APP_UID), "15001"),
+        (net.world.popen([*PEER, "loop", POD, "8080", "51"]), "15006"),
+        (net.world.popen([*PEER, "loop", POD6, "8080", "51"]), "15006"),
     ]
     try:
+        for client, _ in loops:
+            assert client.stdout is not None and client.stdout.readline() == "asking\n"
         for more in (
             ["-c", "eth9"],
             ["--redirect-dns", "--capture-all-dns"],
@@ -218,6 +220,7 @@ def test_nothing_escapes_while_rules_are_applied_again(net: Net, backend: str):
         ):
             net.outrider("apply", "--backend", backend, *more)
         for client, port in loops:
+            client.terminate()
             answers = json.loads(client.communicate(timeout=30)[0])
             assert set(answers) == {port} and answers[port] > 50
     finally:

@@ -68,8 +68,6 @@ def test_two_at_once_and_a_bootstrap_in_python(outrider, outrider_upstream):
 def test_what_is_wrong_is_told(outrider):
     with pytest.raises(ProxyFailed, match=r"bad.json:1:\\d+: error: static_resources.listenrs: .*did you mean .listeners"):
         outrider("bad.json")
-    with pytest.raises(ProxyFailed, match='a cluster "user" that is not there; did you mean "users"'):
-        outrider(BOOTSTRAP, clusters={"user": "127.0.0.1:1"})
     with pytest.raises(ProxyFailed, match=r"was not ready in 1 s \\("):
         outrider(WAITING, timeout_s=1.0)
 """

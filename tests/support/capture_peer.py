@@ -1,8 +1,8 @@
 """Run inside a network namespace: ``serve PORT ...`` says who took a connection and where it was going; ``ask`` connects.
 
 ``ask`` reads a JSON list of [ip, port, source ip or null] and prints one answer each: "PORT IP ORIGINAL_PORT", where
-PORT is where the connection arrived, or the name of an error. ``loop IP PORT SECONDS`` asks again and again and prints
-how often each answer came.
+PORT is where the connection arrived, or the name of an error. ``loop IP PORT LEAST`` says "asking", asks again and again
+until SIGTERM has come and so many answers, and prints how often each answer came.
 
 DNS, over UDP: ``names ADDRESS`` is a name server on port 53 that knows ADDRESS for every name; ``resolver PORT SERVER`` asks
 it again for whoever asks at PORT; ``resolve SERVER ...`` asks each once and prints the addresses.
@@ -11,6 +11,7 @@ it again for whoever asks at PORT; ``resolve SERVER ...`` asks each once and pri
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import struct
 import sys
@@ -20,6 +21,8 @@ from collections import Counter
 from typing import Any
 
 ORIGINAL_DST = 80
+#: longer nobody loops
+LOOP_S = 30.0
 #: where a resolver has to listen: from any other address its answers would not be known as such
 LOOPBACK = ((4, "127.0.0.1"), (6, "::1"))
 
@@ -149,8 +152,11 @@ def main(arguments: list[str]) -> None:
             print(ask(ip, port, source))
     else:
         answers: Counter[str] = Counter()
-        end = time.monotonic() + float(arguments[3])
-        while time.monotonic() < end:
+        told = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: told.set())
+        print("asking", flush=True)
+        end = time.monotonic() + LOOP_S
+        while time.monotonic() < end and not (told.is_set() and answers.total() >= int(arguments[3])):
             answers[ask(arguments[1], int(arguments[2])).split(" ")[0]] += 1
         print(json.dumps(answers))
 
