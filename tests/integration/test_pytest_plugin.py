@@ -105,7 +105,13 @@ def shop() -> Config:
 @pytest.fixture
 def pids(pytester: pytest.Pytester) -> Path:
     """What the inner run's proxies are noted in; bootstraps stand beside it."""
-    waiting = shop() | {"dynamic_resources": {"cds_config": {"path_config_source": {"path": "none.yaml"}}}}
+    nobody = {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": "users"}}],
+    }
+    source = {"resource_api_version": "V3", "api_config_source": nobody}
+    waiting = shop() | {"dynamic_resources": {"cds_config": source}}  # for 15 s
     broken = {"static_resources": {"listenrs": []}}
     for name, config in (("shop", shop()), ("bad", broken)):
         (pytester.path / f"{name}.json").write_text(json.dumps(config))
