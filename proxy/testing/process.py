@@ -12,8 +12,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from proxy.testing.upstream import Upstream
 
 STEP_S = 0.02
 #: for one page of the admin interface
@@ -28,14 +31,6 @@ LAST_WORDS = 8000
 
 class ProxyFailed(Exception):
     """A proxy did not start, or did not end well. Says what it wrote: what is wrong with a configuration stands there."""
-
-
-class HasAddress(Protocol):
-    """An ``Upstream``, or what else listens somewhere."""
-
-    @property
-    def address(self) -> str:
-        """ "ip:port"."""
 
 
 class Proxy:
@@ -53,7 +48,7 @@ class Proxy:
         self,
         config: str | os.PathLike[str] | Mapping[str, Any],
         *arguments: str,
-        clusters: Mapping[str, str | HasAddress] | None = None,
+        clusters: Mapping[str, str | Upstream] | None = None,
         keep_addresses: bool = False,
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,

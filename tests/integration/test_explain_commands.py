@@ -250,6 +250,20 @@ def test_good_cases_pass_and_say_what_they_cover(file, tmp_path):
     assert "is under 58%" in outrider("test", "-c", file, cases, "-f", "58", code=1).stderr
 
 
+def test_cases_may_name_their_configuration(file, tmp_path):
+    """Relative to their file; -c goes before it."""
+    cases = tmp_path / "cases" / "front.yaml"
+    cases.parent.mkdir()
+    cases.write_text(CASES)
+    assert "or as config in" in outrider("test", cases, code=2).stderr
+    cases.write_text(f"config: ../{file.name}\n{CASES}")
+    assert (tmp_path / file.name).exists()
+    assert "6 tests: 6 passed, 0 failed" in outrider("test", cases).stdout
+    cases.write_text(f"config: missing.yaml\n{CASES}")
+    assert "missing.yaml" in outrider("test", cases, code=2).stderr
+    assert "6 passed" in outrider("test", "-c", file, cases).stdout
+
+
 def test_a_failure_says_what_came_instead(file, tmp_path):
     cases = tmp_path / "cases.yaml"
     cases.write_text(
