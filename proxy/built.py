@@ -68,6 +68,7 @@ class Finder:
 
     def __init__(self, folder: str, archive: int) -> None:
         self._folder = folder
+        self._shown = f"{folder}/{NAME}"
         self._archive = archive
         length = int.from_bytes(os.pread(archive, LENGTH_BYTES, 0), "little")
         self._index: Index = marshal.loads(os.pread(archive, length, LENGTH_BYTES))
@@ -91,6 +92,7 @@ class Finder:
             loader = CompiledLoader(name, file)
         spec = ModuleSpec(name, loader, origin=file, is_package=is_package)
         spec.has_location = True
+        spec.cached = self._shown  # or importlib makes up the name of a .pyc, twice
         if is_package:
             spec.submodule_search_locations = [place]
         return spec
