@@ -150,7 +150,7 @@ def test_an_unsampled_request_builds_no_span_and_a_sampled_one_a_record(tmp_path
         hcm = {"tracing": tracer("collector", tracing)} if name != "untraced" else {}
         listener = http_listener(10000, [virtual_host([route_to("up")])], hcm=hcm)
         clusters = [cluster("up", 9), cluster("collector", 10)]
-        return calls_of(Corridor(bootstrap(9901, [listener], clusters), tmp_path / name))
+        return calls_of(Corridor(bootstrap(9901, [listener], clusters), tmp_path / name, clock=STILL))
 
     untraced = counted("untraced")
     unsampled = counted("unsampled", random_sampling={"value": 0})
