@@ -23,7 +23,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from proxy.codec.nghttp2_abi cimport (
@@ -118,6 +118,8 @@ cdef class Configuration:
 
 
 @cython.final
+@cython.no_gc
+@cython.freelist(16)
 cdef class _Body:
     """What is to be sent of a body, in order."""
 

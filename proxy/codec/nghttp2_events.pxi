@@ -1,6 +1,7 @@
 # Fields of heads, and what a connection tells. Part of nghttp2.pyx.
 
 cdef enum:
+    NAMES_BITS = 9
     NAMES_KEPT = 512
     LONGEST_NAME_KEPT = 40
 
@@ -10,14 +11,19 @@ cdef PyObject *known_names[NAMES_KEPT]
 
 
 cdef object _name(const uint8_t *data, size_t size):
-    cdef uint32_t place = 2166136261
-    cdef size_t at
+    cdef uint64_t first = 0
+    cdef uint64_t last = 0
+    cdef size_t place
     cdef PyObject *known
     if size > LONGEST_NAME_KEPT:
         return PyBytes_FromStringAndSize(<const char *>data, size)
-    for at in range(size):
-        place = (place ^ data[at]) * 16777619
-    place = (place ^ (place >> 15)) & (NAMES_KEPT - 1)
+    if size >= 8:  # names differ in their ends
+        memcpy(&first, data, 8)
+        memcpy(&last, data + size - 8, 8)
+    else:
+        memcpy(&first, data, size)
+    first = (first ^ (last * 0x9E3779B97F4A7C15ULL) ^ size) * 0x9E3779B97F4A7C15ULL
+    place = first >> (64 - NAMES_BITS)
     known = known_names[place]
     if (
         known != NULL

@@ -28,7 +28,14 @@ LIMITS = {
     "max_inbound_header_count": 200,
 }
 #: what ngh2 tells and ours does not: nobody asks
-UNTOLD = {"WindowUpdated", "SettingsAcknowledged", "PingReceived"}
+UNTOLD = {
+    "WindowUpdated",
+    "SettingsAcknowledged",
+    "PingReceived",
+    "OriginReceived",
+    "AltSvcReceived",
+    "PriorityUpdateReceived",
+}
 FACTS = ("stream_id", "end_stream", "error_code", "last_stream_id", "settings")
 WINDOW = 40_000
 
