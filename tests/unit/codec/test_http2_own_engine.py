@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,17 @@ ENGINE: Any = engine.built()
 pytestmark = pytest.mark.skipif(ENGINE is None, reason=engine.MISSING)
 
 TOO_MANY_FIELDS = frame(1, 4, 1, b"\x00\x01a\x00" * 4000)
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The cycle collector works, whatever other tests have done; and is as it was afterwards."""
+    enabled, threshold = gc.isenabled(), gc.get_threshold()
+    gc.enable()
+    yield
+    gc.set_threshold(*threshold)
+    if not enabled:
+        gc.disable()
 
 
 def linked(settings: dict[int, int] | None = None) -> tuple[Any, Any]:
@@ -48,6 +60,7 @@ def test_a_body_of_the_wrong_length_ends_no_other() -> None:
     assert [(event.stream_id, event.error_code) for event in server.events()] == [(wrong, 1)]
 
 
+@pytest.mark.usefixtures("collector")
 def test_no_finaliser_runs_between_two_frames() -> None:
     """All connections share the buffer that frames are made in: what the cycle collector would run must wait."""
 
@@ -69,13 +82,11 @@ def test_no_finaliser_runs_between_two_frames() -> None:
     for stream in streams:
         server.send_response(stream, [(b":status", b"200")], end_stream=True)
     lists = [[] for _ in range(1000)]  # so that a new list is one of the collector's
-    threshold = gc.get_threshold()
+    gc.collect()
     Meddler(other)
     gc.set_threshold(1)
-    try:
-        output = server.data_to_send()
-    finally:
-        gc.set_threshold(*threshold)
+    output = server.data_to_send()
+    gc.set_threshold(1000)
     assert gc.isenabled() and lists
     gc.collect()
     assert len(said) == 1 and said[0].endswith(b"meddling")
@@ -84,15 +95,14 @@ def test_no_finaliser_runs_between_two_frames() -> None:
     assert [type(event).__name__ for event in client.events()] == ["ResponseReceived", "StreamClosed"] * 20
 
 
+@pytest.mark.usefixtures("collector")
 def test_the_collector_is_left_as_it_was() -> None:
     client, server = linked()
     gc.disable()
-    try:
-        client.ping(b"12345678")
-        carry(client, server)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
+    client.ping(b"12345678")
+    carry(client, server)
+    assert not gc.isenabled()
+    gc.enable()
     client.ping(b"12345678")
     carry(client, server)
     with pytest.raises(ENGINE.NGH2Error):
