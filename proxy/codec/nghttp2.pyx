@@ -9,7 +9,7 @@ What it does otherwise than ngh2:
 
 * values with blanks at their ends are taken, as Envoy takes them (RFC 9113 section 8.2.1 forbids them);
 * all connections share the buffer in which a frame is made: a frame is copied out of it before the next is made;
-* DATA is handed on as it comes, not kept until its frame is whole;
+* DATA is handed on as it comes, not kept until its frame is whole, but for a stream's last frame;
 * body bytes go from where they are into the output, without a stop in the frame buffer;
 * nothing is made of what no codec looks at: WINDOW_UPDATE, PING and acknowledgements of SETTINGS.
 
@@ -149,6 +149,8 @@ cdef class Connection:
     cdef list fields  # of the head that is being decoded
     cdef size_t fields_size
     cdef DataReceived last_data  # the last event, while the frame it is of is not whole
+    cdef bytes last_frame  # what has come of a DATA frame that ends its stream, while it is not whole
+    cdef int32_t last_frame_of  # that stream
     cdef dict bodies
     cdef set bare  # streams of which a response without a body was sent, while they live; None: none
     cdef size_t queued
@@ -409,6 +411,7 @@ cdef class Connection:
         self.queued = 0
         self.fields = None
         self.last_data = None
+        self.last_frame = None
 
     cdef void _see_end(self):
         """Nothing more is to be read or written: said once."""

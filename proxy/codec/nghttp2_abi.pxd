@@ -145,6 +145,7 @@ cdef struct Api:
     int (*session_want_write)(Session *) noexcept
     int (*session_resume_data)(Session *, int32_t) noexcept
     int (*session_consume)(Session *, int32_t, size_t) noexcept
+    int (*session_consume_connection)(Session *, size_t) noexcept
     int (*session_set_local_window_size)(Session *, uint8_t flags, int32_t, int32_t) noexcept
     int32_t (*session_get_stream_remote_window_size)(Session *, int32_t) noexcept
     int (*session_get_stream_local_close)(Session *, int32_t) noexcept

@@ -48,6 +48,13 @@ cdef int _on_data(
     cdef Connection connection = <Connection>user
     cdef DataReceived event
     try:
+        if flags & END_STREAM:  # it may turn out shorter than content-length: then nothing of it is told
+            if connection.last_frame_of != stream_id:
+                _drop_last_frame(connection)
+            piece = PyBytes_FromStringAndSize(<const char *>data, length)
+            connection.last_frame_of = stream_id
+            connection.last_frame = piece if connection.last_frame is None else connection.last_frame + piece
+            return 0
         event = DataReceived.__new__(DataReceived)
         event.stream_id = stream_id
         event.data = PyBytes_FromStringAndSize(<const char *>data, length)
@@ -58,14 +65,24 @@ cdef int _on_data(
         return _broke(connection, error)
 
 
+cdef void _drop_last_frame(Connection connection):
+    """A frame turned out to be wrong: its bytes are no longer in the way of others'."""
+    if connection.last_frame is not None:
+        h2.session_consume_connection(connection.session, PyBytes_GET_SIZE(connection.last_frame))
+        connection.last_frame = None
+
+
 cdef void _tell_data_end(Connection connection, int32_t stream_id, bint end):
     """A DATA frame is whole; its end is that of its last piece, where this read has one."""
     cdef DataReceived event = connection.last_data
     connection.last_data = None
+    if connection.last_frame_of != stream_id:
+        _drop_last_frame(connection)
     if event is None or event.stream_id != stream_id:  # that one's frame ended with an error, of which StreamClosed tells
         event = DataReceived.__new__(DataReceived)
         event.stream_id = stream_id
-        event.data = b""
+        event.data = b"" if connection.last_frame is None else connection.last_frame
+        connection.last_frame = None
         connection._tell(event)
     event.end_stream = end
 
@@ -161,6 +178,8 @@ cdef int _on_stream_close(Session *session, int32_t stream_id, uint32_t error_co
     cdef Connection connection = <Connection>user
     cdef StreamClosed event
     try:
+        if connection.last_frame_of == stream_id:
+            _drop_last_frame(connection)
         body = connection.bodies.pop(stream_id, None)
         if body is not None:
             connection.queued -= (<_Body>body).queued

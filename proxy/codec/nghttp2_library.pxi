@@ -53,6 +53,7 @@ cdef tuple NAMES = (
     b"session_want_write",
     b"session_resume_data",
     b"session_consume",
+    b"session_consume_connection",
     b"session_set_local_window_size",
     b"session_get_stream_remote_window_size",
     b"session_get_stream_local_close",

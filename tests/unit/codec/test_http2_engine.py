@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 import ngh2
 import pytest
 
+import proxy.codec
 from proxy.codec import http2_engine
 from proxy.server import later
 from tests.support.engine import NAME
@@ -65,6 +66,7 @@ def test_ours_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in http2_engine.__all__ if name not in ("IS_OUR_OWN", "UNUSABLE")]
     ours = SimpleNamespace(__name__=NAME, **{name: object() for name in names})
     monkeypatch.setitem(sys.modules, NAME, ours)
+    monkeypatch.setattr(proxy.codec, "nghttp2", ours, raising=False)
     taken = engine()
     assert taken.IS_OUR_OWN and taken.UNUSABLE == ""
     assert taken.Connection is ours.Connection

@@ -55,7 +55,7 @@ def test_a_body_of_the_wrong_length_ends_no_other() -> None:
     server.events()
     server.receive_data(frame(0, 1, wrong, b"abc") + frame(0, 1, right, b""))
     told = [(event.stream_id, event.data, event.end_stream) for event in server.events()]
-    assert told == [(wrong, b"abc", False), (right, b"", True)]
+    assert told == [(right, b"", True)]
     server.data_to_send()
     assert [(event.stream_id, event.error_code) for event in server.events()] == [(wrong, 1)]
 
@@ -166,3 +166,33 @@ def test_what_was_never_made_or_is_over_does_nothing() -> None:
         with pytest.raises(ENGINE.NGH2Error):
             call()
     assert server.queued_body_size() == 0
+
+
+@pytest.mark.parametrize("cut", [1, 10, 100])
+def test_bytes_of_a_last_frame_that_is_wrong_are_given_back(cut: int) -> None:
+    """Whatever is told, the connection's window is whole again: a wrong body is in nobody's way."""
+    client, server = linked()
+    for _ in range(30):  # more than the window, together
+        wrong = client.send_request([*HEAD, (b"content-length", b"10")])
+        server.receive_data(client.data_to_send())
+        server.events()
+        data = frame(0, 1, wrong, bytes(9000))
+        for at in range(0, len(data), len(data) // cut):
+            server.receive_data(data[at : at + len(data) // cut])
+        assert not [event for event in server.events() if hasattr(event, "data")]
+        client.receive_data(server.data_to_send())
+        assert [(event.stream_id, event.error_code) for event in server.events()] == [(wrong, 1)]
+        client.events()
+
+
+def test_a_last_frame_in_pieces_is_told_when_it_is_whole() -> None:
+    client, server = linked()
+    stream = client.send_request(HEAD)
+    server.receive_data(client.data_to_send())
+    server.events()
+    data = frame(0, 0, stream, b"begin") + frame(0, 1, stream, b"whole")
+    told = []
+    for byte in data:
+        server.receive_data(bytes((byte,)))
+        told += [(event.data, event.end_stream) for event in server.events()]
+    assert told == [*((bytes((byte,)), False) for byte in b"begin"), (b"whole", True)]
