@@ -147,7 +147,9 @@ def one_library(extensions: list[Any]) -> list[Any]:
     file.write_text("\n".join(lines) + "\n")
     library.sources.append(str(file))
     if sys.platform == "linux":
-        library.extra_link_args.append("-Wl,-Bsymbolic")  # its own names are looked up when it is linked, not at each start
+        library.extra_link_args.append(
+            "-Wl,-Bsymbolic"
+        )  # its own names are looked up when it is linked, not at each start
     return [library]
 
 
