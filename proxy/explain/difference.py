@@ -85,7 +85,9 @@ def _compare_field(old: Any, new: Any, resource: str, path: str, key: str) -> It
 
 
 def _whole(kind: str, value: Any, resource: str, path: str, key: str) -> Iterator[Change]:
-    """A field that only one side has; a list of resources one by one."""
+    """A field that only one side has; a list of resources one by one. An empty list is none (proto3 JSON)."""
+    if value == []:
+        return
     if isinstance(value, list) and key in _RESOURCES:
         for at, one in enumerate(value):
             yield _of_resource(kind, one, *_step(resource, path, key, one, at))

@@ -129,10 +129,17 @@ def test_no_change_exactly_when_the_same_but_for_the_order_of_named_things(old, 
     assert render(changes).count("\n") >= len(changes)
 
 
+def test_an_empty_list_is_none() -> None:
+    for key in ("routes", "x"):
+        assert differences({"a": {}}, {"a": {key: []}}) == []
+        assert differences({"a": {key: []}}, {"a": {}}) == []
+        assert len(differences({"a": {}}, {"a": {key: [1]}})) == 1
+
+
 def canonical(value: Any) -> Any:
-    """Named elements sorted: their order is told only where it counts."""
+    """Named elements sorted: their order is told only where it counts. Empty lists are not there (proto3 JSON)."""
     if isinstance(value, dict):
-        return {key: canonical(inner) for key, inner in value.items()}
+        return {key: canonical(inner) for key, inner in value.items() if inner != []}
     if isinstance(value, list):
         inner = [canonical(one) for one in value]
         return sorted(inner, key=repr)
