@@ -300,7 +300,7 @@ def _warn_of_meaningless(args: SimpleNamespace) -> None:
         sys.stderr.write(f"outrider: warning: no effect here: {', '.join(given)}\n")
 
 
-def _supervise(arguments: list[str]) -> int:
+def _supervise(arguments: list[str], change: Callable[[Message], None] | None) -> int:
     """The same command again, in children. They find imported here what most of them need."""
     import time
 
@@ -314,7 +314,7 @@ def _supervise(arguments: list[str]) -> int:
     from proxy.server.supervisor import Forked, Supervisor
 
     def start(pair: int, memory: int, not_its: Sequence[socket.socket]) -> Forked:
-        return Forked(lambda: main([*arguments, "--supervised", f"{pair},{memory}"]), not_its)
+        return Forked(lambda: main([*arguments, "--supervised", f"{pair},{memory}"], change), not_its)
 
     gc.freeze()  # else the collector would write into all the memory that children share with us
     gc.enable()
@@ -333,7 +333,7 @@ def main(arguments: list[str], change: Callable[[Message], None] | None = None) 
         return 2
     _warn_of_meaningless(args)
     if args.supervise and not args.supervised and args.mode == "serve":
-        return _supervise(arguments)
+        return _supervise(arguments, change)
     options = to_options(args)
     gc.disable()  # until everything is made (Server._freeze); off already where the front door was taken
     if options.mode != "serve":

@@ -60,7 +60,7 @@ def test_requests_go_through(outrider, outrider_upstream):
     assert proxy.stop() == proxy.stop() == 0
 
 def test_two_at_once_and_a_bootstrap_in_python(outrider, outrider_upstream):
-    first = note(outrider(BOOTSTRAP, clusters={"users": outrider_upstream.address}))
+    first = note(outrider(BOOTSTRAP, "--supervise", clusters={"users": outrider_upstream.address}))
     second = note(outrider(BOOTSTRAP, clusters={"users": first.address("second")}))
     assert first.url() != second.url() and first.admin != second.admin
     assert ask(second.url(path="/users"))[0] == 204
