@@ -9,8 +9,7 @@ STAMP := $(VENV)/.set-up-$(shell cat pyproject.toml constraints.txt | cksum | cu
 PYTEST := $(BIN)/python -m pytest
 # Debian packages that some tests and the benchmark want; without them those tests skip and say so.
 DEBIAN := wrk nginx prometheus nghttp2-client iptables nftables iproute2
-# More than processors: a third of what the tests take is waiting.
-JOBS ?= 3
+JOBS ?= 2
 ARGS ?=
 SUITE ?=
 
