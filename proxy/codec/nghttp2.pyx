@@ -22,7 +22,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -144,7 +144,6 @@ cdef class Connection:
     cdef bint closing  # a GOAWAY was sent or came
     cdef bint closed
     cdef uint32_t close_code
-    cdef object error  # what was raised in a callback
     cdef list happened  # events; None: none
     cdef list fields  # of the head that is being decoded
     cdef size_t fields_size
@@ -200,7 +199,7 @@ cdef class Connection:
             count += 1
         result = h2.submit_settings(self.session, 0, entries, count)
         if result != 0:
-            raise self._failed(result)
+            self._fail(result)
         self.active = True
 
     def receive_data(self, bytes data not None):
@@ -215,7 +214,7 @@ cdef class Connection:
             PyGC_Enable()
         self.last_data = None
         if result != size:
-            raise self._failed(<int>result if result < 0 else CALLBACK_FAILURE)
+            self._fail(<int>result if result < 0 else CALLBACK_FAILURE)
         if self.closing:
             self._see_end()
 
@@ -235,6 +234,7 @@ cdef class Connection:
         cdef const uint8_t *data = NULL
         cdef Py_ssize_t size
         cdef int collects
+        cdef PyObject *made
         cdef bytes output
         if self.session == NULL:
             raise NGH2Error("over")
@@ -256,15 +256,16 @@ cdef class Connection:
         if collects:
             PyGC_Enable()
         if size < 0:
-            raise self._failed(<int>size)
+            self._fail(<int>size)
         if self.closing:
             self._see_end()
         if not out_size:
             return b""
-        try:
-            output = PyBytes_FromStringAndSize(<const char *>out, out_size)
-        except MemoryError:
-            raise self._failed(NOMEM)  # these bytes are lost: none may follow
+        made = _new_bytes(<const char *>out, out_size)
+        if made == NULL:
+            self._fail(NOMEM)  # these bytes are lost: none may follow
+        output = <bytes>made
+        Py_DECREF(output)
         if out_room > LARGEST_KEPT_OUT:
             PyMem_Free(out)
             out = NULL
@@ -393,17 +394,23 @@ cdef class Connection:
 
     cdef int _done(self, int result) except -1:
         if result < 0:
-            raise self._failed(result)
+            self._fail(result)
         return 0
 
-    cdef object _failed(self, int code):
-        """What to raise; what ends the session ends it here."""
-        error, self.error = self.error, None
+    cdef int _fail(self, int code) except -1:
+        """Raises what a callback has raised, or else the library's error; what ends the session ends it here."""
+        cdef PyObject *kind = NULL
+        cdef PyObject *error = NULL
+        cdef PyObject *trace = NULL
+        PyErr_Fetch(&kind, &error, &trace)
         if code < FATAL:
             h2.session_del(self.session)
             self.session = NULL
             self._forget()
-        return _error(code) if error is None else error
+        if kind == NULL:
+            raise _error(code)
+        PyErr_Restore(kind, error, trace)
+        return -1
 
     cdef void _forget(self):
         self.bodies.clear()
@@ -470,27 +477,8 @@ cdef class Connection:
             if fields != on_stack:
                 PyMem_Free(fields)
         if result < 0:
-            raise self._failed(result)
+            self._fail(result)
         return result
-
-
-cdef int _fill(NV *fields, list headers) except -1:
-    """Point to the bytes of fields, which live as long as the list."""
-    cdef Py_ssize_t at
-    cdef bytes name, value
-    cdef object field
-    for at in range(len(headers)):
-        field = headers[at]
-        if not isinstance(field, tuple) or len(<tuple>field) != 2:
-            raise ValueError("a field is a name and a value")
-        name = <bytes?>(<tuple>field)[0]
-        value = <bytes?>(<tuple>field)[1]
-        fields[at].name = <uint8_t *>PyBytes_AS_STRING(name)
-        fields[at].name_size = PyBytes_GET_SIZE(name)
-        fields[at].value = <uint8_t *>PyBytes_AS_STRING(value)
-        fields[at].value_size = PyBytes_GET_SIZE(value)
-        fields[at].flags = NEVER_INDEX if type(field) is NeverIndexedHeader else 0
-    return 0
 
 
 include "nghttp2_callbacks.pxi"

@@ -79,9 +79,10 @@ cdef union Source:
     int fd
     void *pointer
 
+# What the library calls. An error is CALLBACK_FAILURE to it, which ends its work at once; the Python exception is set meanwhile.
 ctypedef Py_ssize_t (*ReadBody)(
     Session *, int32_t stream_id, uint8_t *buffer, size_t length, uint32_t *flags, Source *, void *user
-) noexcept
+) except -902
 
 # nghttp2_data_provider2
 cdef struct Provider:
@@ -96,19 +97,19 @@ cdef struct Memory:
     void *(*calloc)(size_t, size_t, void *) noexcept
     void *(*realloc)(void *, size_t, void *) noexcept
 
-ctypedef int (*OnFrame)(Session *, const Frame *, void *user) noexcept
-ctypedef int (*OnFrameNotSent)(Session *, const Frame *, int error, void *user) noexcept
+ctypedef int (*OnFrame)(Session *, const Frame *, void *user) except -902
+ctypedef int (*OnFrameNotSent)(Session *, const Frame *, int error, void *user) except -902
 ctypedef int (*OnHeader)(
     Session *, const Frame *, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size,
     uint8_t flags, void *user
-) noexcept
+) except -902
 ctypedef int (*OnData)(
     Session *, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t length, void *user
-) noexcept
-ctypedef int (*OnClose)(Session *, int32_t stream_id, uint32_t error_code, void *user) noexcept
+) except -902
+ctypedef int (*OnClose)(Session *, int32_t stream_id, uint32_t error_code, void *user) except -902
 ctypedef int (*SendData)(
     Session *, Frame *, const uint8_t *head, size_t length, Source *, void *user
-) noexcept
+) except -902
 ctypedef void (*Random)(uint8_t *target, size_t length) noexcept
 
 # The functions, in the order of nghttp2.pyx's NAMES.

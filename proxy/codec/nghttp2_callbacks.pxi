@@ -1,68 +1,55 @@
-# What the library calls. An error is kept for the call of ours that has led here. Part of nghttp2.pyx.
+# What the library calls. An exception stays set until the call of ours that has led here raises it (Connection._fail): to catch
+# it would need memory, which may be what there is none of. Part of nghttp2.pyx.
 
-cdef int _broke(Connection connection, object error) noexcept:
-    connection.error = error
-    return CALLBACK_FAILURE
-
-
-cdef int _on_begin_headers(Session *session, const Frame *frame, void *user) noexcept:
+cdef int _on_begin_headers(Session *session, const Frame *frame, void *user) except -902:
     cdef Connection connection = <Connection>user
-    try:
-        connection.fields = []
-        connection.fields_size = 0
-        return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    connection.fields = []
+    connection.fields_size = 0
+    return 0
 
 
 cdef int _on_header(
     Session *session, const Frame *frame, const uint8_t *name, size_t name_size, const uint8_t *value,
     size_t value_size, uint8_t flags, void *user
-) noexcept:
+) except -902:
     cdef Connection connection = <Connection>user
     cdef tuple field
-    try:
-        connection.fields_size += name_size + value_size + 32
-        if (
-            connection.fields_size > connection.config.max_list_size
-            or len(connection.fields) >= connection.config.max_count
-        ):
-            raise NGH2Error("a head beyond the limits")
-        field = (_name(name, name_size), PyBytes_FromStringAndSize(<const char *>value, value_size))
-        connection.fields.append(NeverIndexedHeader(field) if flags & NEVER_INDEX else field)
-        return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    connection.fields_size += name_size + value_size + 32
+    if (
+        connection.fields_size > connection.config.max_list_size
+        or len(connection.fields) >= connection.config.max_count
+    ):
+        raise NGH2Error("a head beyond the limits")
+    field = (_name(name, name_size), PyBytes_FromStringAndSize(<const char *>value, value_size))
+    connection.fields.append(NeverIndexedHeader(field) if flags & NEVER_INDEX else field)
+    return 0
 
 
 cdef int _on_invalid_header(
     Session *session, const Frame *frame, const uint8_t *name, size_t name_size, const uint8_t *value,
     size_t value_size, uint8_t flags, void *user
-) noexcept:
+) except -902:
     return TEMPORAL_CALLBACK_FAILURE  # the stream is reset; the library would pass the field over
 
 
 cdef int _on_data(
     Session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t length, void *user
-) noexcept:
+) except -902:
     cdef Connection connection = <Connection>user
     cdef DataReceived event
-    try:
-        if flags & END_STREAM:  # it may turn out shorter than content-length: then nothing of it is told
-            if connection.last_frame_of != stream_id:
-                _drop_last_frame(connection)
-            piece = PyBytes_FromStringAndSize(<const char *>data, length)
-            connection.last_frame_of = stream_id
-            connection.last_frame = piece if connection.last_frame is None else connection.last_frame + piece
-            return 0
-        event = DataReceived.__new__(DataReceived)
-        event.stream_id = stream_id
-        event.data = PyBytes_FromStringAndSize(<const char *>data, length)
-        connection._tell(event)
-        connection.last_data = event
+    if flags & END_STREAM:  # it may turn out shorter than content-length: then nothing of it is told
+        if connection.last_frame_of != stream_id:
+            _drop_last_frame(connection)
+        piece = PyBytes_FromStringAndSize(<const char *>data, length)
+        connection.last_frame_of = stream_id
+        connection.last_frame = piece if connection.last_frame is None else connection.last_frame + piece
         return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    event = DataReceived.__new__(DataReceived)
+    event.stream_id = stream_id
+    event.data = PyBytes_FromStringAndSize(<const char *>data, length)
+    connection._tell(event)
+    connection.last_data = event
+    return 0
 
 
 cdef void _drop_last_frame(Connection connection):
@@ -152,51 +139,45 @@ cdef void _tell_goaway(Connection connection, const Frame *frame):
     connection._tell(event)
 
 
-cdef int _on_frame(Session *session, const Frame *frame, void *user) noexcept:
+cdef int _on_frame(Session *session, const Frame *frame, void *user) except -902:
     cdef Connection connection = <Connection>user
-    try:
-        if frame.head.type == DATA:
-            _tell_data_end(connection, frame.head.stream_id, frame.head.flags & END_STREAM)
-        elif frame.head.type == HEADERS:
-            _tell_head(connection, frame)
-        elif frame.head.type == RST_STREAM:
-            _tell_reset(connection, frame)
-        elif frame.head.type == SETTINGS:
-            if not frame.head.flags & ACK:
-                _tell_settings(connection, frame)
-        elif frame.head.type == PING:
-            if frame.head.flags & ACK:
-                connection._tell(PingAcknowledged.__new__(PingAcknowledged))
-        elif frame.head.type == GOAWAY:
-            _tell_goaway(connection, frame)
-        return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    if frame.head.type == DATA:
+        _tell_data_end(connection, frame.head.stream_id, frame.head.flags & END_STREAM)
+    elif frame.head.type == HEADERS:
+        _tell_head(connection, frame)
+    elif frame.head.type == RST_STREAM:
+        _tell_reset(connection, frame)
+    elif frame.head.type == SETTINGS:
+        if not frame.head.flags & ACK:
+            _tell_settings(connection, frame)
+    elif frame.head.type == PING:
+        if frame.head.flags & ACK:
+            connection._tell(PingAcknowledged.__new__(PingAcknowledged))
+    elif frame.head.type == GOAWAY:
+        _tell_goaway(connection, frame)
+    return 0
 
 
-cdef int _on_stream_close(Session *session, int32_t stream_id, uint32_t error_code, void *user) noexcept:
+cdef int _on_stream_close(Session *session, int32_t stream_id, uint32_t error_code, void *user) except -902:
     cdef Connection connection = <Connection>user
     cdef StreamClosed event
-    try:
-        if connection.last_frame_of == stream_id:
-            _drop_last_frame(connection)
-        body = connection.bodies.pop(stream_id, None)
-        if body is not None:
-            connection.queued -= (<_Body>body).queued
-        elif connection.bare is not None:
-            connection.bare.discard(stream_id)
-            if not connection.bare:
-                connection.bare = None
-        event = StreamClosed.__new__(StreamClosed)
-        event.stream_id = stream_id
-        event.error_code = error_code
-        connection._tell(event)
-        return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    if connection.last_frame_of == stream_id:
+        _drop_last_frame(connection)
+    body = connection.bodies.pop(stream_id, None)
+    if body is not None:
+        connection.queued -= (<_Body>body).queued
+    elif connection.bare is not None:
+        connection.bare.discard(stream_id)
+        if not connection.bare:
+            connection.bare = None
+    event = StreamClosed.__new__(StreamClosed)
+    event.stream_id = stream_id
+    event.error_code = error_code
+    connection._tell(event)
+    return 0
 
 
-cdef int _on_frame_sent(Session *session, const Frame *frame, void *user) noexcept:
+cdef int _on_frame_sent(Session *session, const Frame *frame, void *user) except -902:
     cdef Connection connection
     if frame.head.type == GOAWAY:
         connection = <Connection>user
@@ -205,7 +186,7 @@ cdef int _on_frame_sent(Session *session, const Frame *frame, void *user) noexce
     return 0
 
 
-cdef int _on_frame_not_sent(Session *session, const Frame *frame, int error, void *user) noexcept:
+cdef int _on_frame_not_sent(Session *session, const Frame *frame, int error, void *user) except -902:
     """A response head or trailers that the library cannot write: the stream is reset (it ends new streams itself)."""
     cdef int result
     if frame.head.type != HEADERS or frame.headers.category == CATEGORY_REQUEST:
@@ -244,59 +225,56 @@ cdef int _end_body(Session *session, int32_t stream_id, _Body body, uint32_t *fl
 
 cdef Py_ssize_t _read_body(
     Session *session, int32_t stream_id, uint8_t *buffer, size_t length, uint32_t *flags, Source *source, void *user
-) noexcept:
+) except -902:
     """How much of a body the next frame takes; _send_body hands it over."""
     cdef Connection connection = <Connection>user
     cdef _Body body
     cdef size_t size
-    try:
-        body = <_Body?>connection.bodies[stream_id]
-        size = min(length, body.queued)
-        if not size and not body.ended:
-            body.deferred = True
-            return DEFERRED
-        if body.ended and size == body.queued:
-            _end_body(session, stream_id, body, flags)
-        if size:
-            flags[0] |= BODY_NO_COPY
-        return size
-    except BaseException as error:
-        return _broke(connection, error)
+    found = connection.bodies.get(stream_id)
+    if found is None:  # there was no memory for it
+        raise NGH2Error("a head without its body")
+    body = <_Body>found
+    size = min(length, body.queued)
+    if not size and not body.ended:
+        body.deferred = True
+        return DEFERRED
+    if body.ended and size == body.queued:
+        _end_body(session, stream_id, body, flags)
+    if size:
+        flags[0] |= BODY_NO_COPY
+    return size
 
 
 cdef int _send_body(
     Session *session, Frame *frame, const uint8_t *head, size_t length, Source *source, void *user
-) noexcept:
+) except -902:
     """A DATA frame into the output: its head, and so much of the body."""
     cdef Connection connection = <Connection>user
     cdef _Body body
     cdef bytes chunk
     cdef size_t take
-    try:
-        body = <_Body?>connection.bodies[frame.head.stream_id]
-        if not _put(head, FRAME_HEAD_BYTES) or not _room_for(length):
-            raise MemoryError("HTTP/2 engine")
-        body.queued -= length
-        connection.queued -= length
-        while length:
-            chunk = <bytes>body.chunks[body.first]
-            take = min(<size_t>(PyBytes_GET_SIZE(chunk) - body.offset), length)
-            _put(PyBytes_AS_STRING(chunk) + body.offset, take)
-            length -= take
-            body.offset += take
-            if body.offset == PyBytes_GET_SIZE(chunk):
-                body.offset = 0
-                body.chunks[body.first] = None  # what has been sent is not kept for the rest's sake
-                body.first += 1
-                if body.first == len(body.chunks):
-                    body.chunks = None
-                    body.first = 0
-                elif body.first >= 64 and 2 * body.first >= len(body.chunks):
-                    del body.chunks[: body.first]
-                    body.first = 0
-        return 0
-    except BaseException as error:
-        return _broke(connection, error)
+    body = <_Body?>connection.bodies[frame.head.stream_id]
+    if not _put(head, FRAME_HEAD_BYTES) or not _room_for(length):
+        raise MemoryError("HTTP/2 engine")
+    body.queued -= length
+    connection.queued -= length
+    while length:
+        chunk = <bytes>body.chunks[body.first]
+        take = min(<size_t>(PyBytes_GET_SIZE(chunk) - body.offset), length)
+        _put(PyBytes_AS_STRING(chunk) + body.offset, take)
+        length -= take
+        body.offset += take
+        if body.offset == PyBytes_GET_SIZE(chunk):
+            body.offset = 0
+            body.chunks[body.first] = None  # what has been sent is not kept for the rest's sake
+            body.first += 1
+            if body.first == len(body.chunks):
+                body.chunks = None
+                body.first = 0
+            elif body.first >= 64 and 2 * body.first >= len(body.chunks):
+                del body.chunks[: body.first]
+                body.first = 0
+    return 0
 
 
 cdef void _random(uint8_t *target, size_t length) noexcept:

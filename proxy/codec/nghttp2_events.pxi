@@ -44,6 +44,25 @@ class NeverIndexedHeader(tuple):
     __slots__ = ()
 
 
+cdef int _fill(NV *fields, list headers) except -1:
+    """Point to the bytes of fields, which live as long as the list."""
+    cdef Py_ssize_t at
+    cdef bytes name, value
+    cdef object field
+    for at in range(len(headers)):
+        field = headers[at]
+        if not isinstance(field, tuple) or len(<tuple>field) != 2:
+            raise ValueError("a field is a name and a value")
+        name = <bytes?>(<tuple>field)[0]
+        value = <bytes?>(<tuple>field)[1]
+        fields[at].name = <uint8_t *>PyBytes_AS_STRING(name)
+        fields[at].name_size = PyBytes_GET_SIZE(name)
+        fields[at].value = <uint8_t *>PyBytes_AS_STRING(value)
+        fields[at].value_size = PyBytes_GET_SIZE(value)
+        fields[at].flags = NEVER_INDEX if type(field) is NeverIndexedHeader else 0
+    return 0
+
+
 # Of integers, bytes and tuples of these: no cycle can come of them.
 
 

@@ -14,6 +14,10 @@ cdef extern from "dlfcn.h":
 cdef extern from "Python.h":
     int PyGC_Disable() noexcept
     int PyGC_Enable() noexcept
+    # as the C interface has them: an error is for us to see to
+    PyObject *_new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) noexcept
+    void PyErr_Fetch(PyObject **, PyObject **, PyObject **) noexcept
+    void PyErr_Restore(PyObject *, PyObject *, PyObject *) noexcept
 
 cdef extern from "unistd.h":
     int getentropy(void *, size_t) noexcept

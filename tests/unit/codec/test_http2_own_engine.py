@@ -196,3 +196,40 @@ def test_a_last_frame_in_pieces_is_told_when_it_is_whole() -> None:
         server.receive_data(bytes((byte,)))
         told += [(event.data, event.end_stream) for event in server.events()]
     assert told == [*((bytes((byte,)), False) for byte in b"begin"), (b"whole", True)]
+
+
+@pytest.mark.parametrize("only_one", [True, False])
+def test_without_memory_a_connection_is_over_and_no_byte_is_missing(only_one: bool) -> None:
+    """Whichever allocation fails, or all from there on: all was said, or MemoryError, and nothing more after it."""
+    testcapi = pytest.importorskip("_testcapi", reason="needs CPython's own test helpers")
+    outcomes = set()
+    whole = ["ResponseReceived", "DataReceived", "TrailersReceived", "StreamClosed"]
+    for at in range(1, 40):
+        client, server = linked()
+        number = client.send_request(HEAD, end_stream=True)
+        carry(client, server)
+        server.send_response(number, [(b":status", b"200"), (b"x", b"y")])
+        server.send_data(number, b"body" * 100)
+        server.send_trailers(number, [(b"grpc-status", b"0")])
+        said = b""
+        testcapi.set_nomemory(at, at + 1 if only_one else 0)
+        try:
+            said = server.data_to_send()
+        except (MemoryError, ENGINE.NGH2Error):
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+        outcomes.add(bool(said))
+        if said:
+            client.receive_data(said)
+            names = [type(event).__name__ for event in client.events()]
+            if names[-1] == "GoAwayReceived":  # the library could not compress the next head
+                names.pop()
+                assert len(names) < len(whole)
+            else:
+                assert len(names) == len(whole)
+            assert names == whole[: len(names)]
+            continue
+        with pytest.raises(ENGINE.NGH2Error):
+            server.data_to_send()
+    assert outcomes == {True, False}
