@@ -146,6 +146,7 @@ cdef class Connection:
     cdef uint32_t close_code
     cdef list happened  # events; None: none
     cdef list fields  # of the head that is being decoded
+    cdef int32_t fields_of
     cdef size_t fields_size
     cdef DataReceived last_data  # the last event, while the frame it is of is not whole
     cdef bytes last_frame  # what has come of a DATA frame that ends its stream, while it is not whole

@@ -4,6 +4,7 @@
 cdef int _on_begin_headers(Session *session, const Frame *frame, void *user) except -902:
     cdef Connection connection = <Connection>user
     connection.fields = []
+    connection.fields_of = frame.head.stream_id
     connection.fields_size = 0
     return 0
 
@@ -170,6 +171,8 @@ cdef int _on_stream_close(Session *session, int32_t stream_id, uint32_t error_co
         connection.bare.discard(stream_id)
         if not connection.bare:
             connection.bare = None
+    if stream_id == connection.fields_of:  # a head that was refused is not kept until the next one
+        connection.fields = None
     event = StreamClosed.__new__(StreamClosed)
     event.stream_id = stream_id
     event.error_code = error_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -233,3 +234,39 @@ def test_without_memory_a_connection_is_over_and_no_byte_is_missing(only_one: bo
         with pytest.raises(ENGINE.NGH2Error):
             server.data_to_send()
     assert outcomes == {True, False}
+
+
+def test_a_refused_head_is_not_kept() -> None:
+    """Until the next head comes, that is, which may be never."""
+    client, server = linked()
+    value = 15_000
+    block = b"\x00\x01a" + b"\x7f" + bytes(((value - 127) % 128 | 128, (value - 127) // 128)) + b"v" * value
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 9, 2):
+            server.receive_data(frame(1, 4 | 1, number, block))  # no :method
+            assert tracemalloc.get_traced_memory()[0] - before > value
+            server.data_to_send()
+            assert [type(event).__name__ for event in server.events()] == ["StreamClosed"]
+            assert tracemalloc.get_traced_memory()[0] - before < value
+    finally:
+        tracemalloc.stop()
+    client.ping(b"12345678")
+    server.receive_data(client.data_to_send())
+
+
+def test_a_stream_that_is_reset_amid_its_trailers() -> None:
+    """The rest of the head is decoded, for the table's sake, and told to nobody."""
+    client, server = linked()
+    number = client.send_request(HEAD)
+    server.receive_data(client.data_to_send())
+    server.receive_data(frame(1, 1, number, b"\x40\x01t\x011"))
+    server.reset_stream(number, 8)
+    server.data_to_send()
+    server.events()
+    server.receive_data(frame(9, 4, number, b"\x40\x01u\x012"))
+    assert server.events() == []
+    server.receive_data(frame(1, 5, number + 2, b"\x82\x84\x86\x41\x01a\xc0\xbf"))
+    (request,) = server.events()
+    assert request.headers[-2:] == ((b"t", b"1"), (b"u", b"2"))
