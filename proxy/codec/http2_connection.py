@@ -375,7 +375,10 @@ class Http2Codec(Codec):
     def ping(self) -> None:
         """A keepalive PING."""
         if not self.dead:
-            self.h2.ping(b"outrider")
+            try:
+                self.h2.ping(b"outrider")
+            except NGH2Error:  # both have said GOAWAY: nobody would answer
+                return
 
     def goaway(self) -> None:
         """No new streams from now on; those that run go on."""

@@ -158,3 +158,14 @@ def test_a_path_beyond_ascii_is_refused() -> None:
     assert RstStreamFrame(1, error_code=1).serialize() in server.codec.take_output()
     server.feed(head(3, "END_STREAM"))
     assert len(server.recorders) == 2
+
+
+def test_a_ping_where_both_have_left_is_nothing() -> None:
+    server = Server()
+    server.exchange()
+    server.codec.goaway()
+    server.peer.close_connection()
+    server.exchange()
+    assert server.codec.closing
+    server.codec.ping()
+    assert server.error is None
