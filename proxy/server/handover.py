@@ -317,6 +317,17 @@ class Inherited:
         self._peer.close()
 
 
+def inherit(path: str, if_there: bool) -> Inherited | None:
+    """From whoever serves at ``path``. Raises HandoverFailed where there is nobody, unless it is only asked ``if_there``."""
+    try:
+        return Inherited(path)
+    except HandoverFailed as error:
+        if not if_there:
+            raise
+        log.warning("%s", error)
+    return None
+
+
 # -- what has been counted -----------------------------------------------------------------------------------------------
 
 

@@ -416,7 +416,9 @@ async def serve(options: Options, loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     server = Server(options, loaded, loop)
     if options.inherits and not (server.link is not None and server.link.resumes):
-        server.inherited = _inherit(options)
+        from proxy.server.handover import inherit
+
+        server.inherited = inherit(options.handover_path, options.inherits_if_there)
     loaded.errors.settle(0)
     set_log_format(server.parts.log_format)
     report(loaded)
@@ -446,19 +448,6 @@ def _link(options: Options) -> Link | None:
     from proxy.server.supervisor import Link
 
     return Link(options.supervised)
-
-
-def _inherit(options: Options) -> Inherited | None:
-    """Raises HandoverFailed where there must be somebody and is not."""
-    from proxy.server.handover import HandoverFailed, Inherited
-
-    try:
-        return Inherited(options.handover_path)
-    except HandoverFailed as error:
-        if not options.inherits_if_there:
-            raise
-        log.warning("%s", error)
-    return None
 
 
 def run(options: Options, change: Callable[[Message], None] | None = None) -> int:
