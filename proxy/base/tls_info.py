@@ -24,19 +24,30 @@ def _quoted(pem: str) -> str:
 
 
 class TlsInfo:
-    """version: "TLSv1.3"; cipher: OpenSSL's name; alpn: "" for none.
+    """version: "TLSv1.3"; cipher: OpenSSL's name; group: "X25519", "" where it is not known; alpn: "" for none.
 
     peer: the peer's certificate, None when it showed none; local: our own
     verified: the peer's certificate was checked against roots
     """
 
-    __slots__ = ("_handshake", "_session_id", "alpn", "cipher", "local", "peer", "verified", "version")
+    __slots__ = (
+        "_handshake",
+        "_session_id",
+        "alpn",
+        "cipher",
+        "group",
+        "local",
+        "peer",
+        "verified",
+        "version",
+    )
 
     def __init__(self, version: str, cipher: str, alpn: str, handshake: Any) -> None:
         """handshake: the ssl.SSLObject, of which the rest is read once somebody asks: a session that has a certificate
         in it takes OpenSSL 0.2 ms to copy"""
         self.version = version
         self.cipher = cipher
+        self.group = ""
         self.alpn = alpn
         self.peer: Certificate | None = None
         self.local: Certificate | None = None

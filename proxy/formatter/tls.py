@@ -93,6 +93,7 @@ def validity(side: Side, end: bool) -> Make:
 
 _BOTH: Final[dict[str, Read]] = {
     "TLS_CIPHER": attrgetter("cipher"),
+    "TLS_GROUP": attrgetter("group"),
     "TLS_VERSION": attrgetter("version"),
     "TLS_SESSION_ID": attrgetter("session_id"),
     "PEER_SUBJECT": of_peer(attrgetter("subject")),

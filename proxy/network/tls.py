@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from proxy.base.tls_info import TlsInfo
 from proxy.base.x509 import DNS, IP_ADDRESS, Certificate, san_text
+from proxy.network.openssl import reach
 from proxy.stats.store import Counter, Gauge
 from proxy.stats.tls import TlsStats
 
@@ -115,6 +116,7 @@ class TlsSide:
     """
 
     __slots__ = (
+        "_openssl",
         "_peer_bytes",
         "_peers",
         "chains",
@@ -159,6 +161,7 @@ class TlsSide:
         self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
         self.release: Callable[[], None] | None = None
+        self._openssl = reach()
         self._peers: dict[bytes, Certificate] = {}
         self._peer_bytes = 0
 
@@ -217,12 +220,27 @@ class TlsSide:
             info.peer = self._peers.get(der) or self._read_peer(der)
         by_sni = self.checks_sni and bool(server_name)
         self.rules.check(info.peer, self.stats, server_name if by_sni else peer_name, by_sni)
-        self.stats.saw(info.version, info.cipher)
+        self._count(info, tls)
         if tls.session_reused:
             self.stats.session_reused.value += 1
         if info.peer is None:
             self.stats.no_certificate.value += 1
         return info
+
+    def _count(self, info: TlsInfo, tls: ssl.SSLObject) -> None:
+        stats = self.stats
+        stats.handshake.value += 1
+        stats.saw("ciphers", info.cipher)
+        stats.saw("versions", info.version)
+        if self._openssl is None:
+            return
+        info.group = self._openssl.group(tls)
+        if info.group:
+            stats.saw("curves", info.group)
+        if info.peer is not None:
+            algorithm = self._openssl.peer_signature(tls)
+            if algorithm:
+                stats.saw("sigalgs", algorithm)
 
     def _read_peer(self, der: bytes) -> Certificate:
         """Raises BadCertificate. Kept are no more than fit; those before them are forgotten then, and counted."""

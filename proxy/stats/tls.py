@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from proxy.stats.store import Scope
+from proxy.stats.store import Counter, Scope
 
 
 class TlsStats:
-    """Counters of one listener's or cluster's TLS; ciphers and versions appear once they are seen, as in Envoy."""
+    """Counters of one listener's or cluster's TLS; what handshakes agree on appears once it is seen, as in Envoy.
+
+    seen: the counters of that, by (kind, name)
+    """
 
     __slots__ = (
         "connection_error",
@@ -18,6 +21,7 @@ class TlsStats:
         "no_certificate",
         "scope",
         "secrets_not_ready",
+        "seen",
         "session_reused",
         "ssl_context_update_by_sds",
     )
@@ -29,6 +33,7 @@ class TlsStats:
         upstream = factory.counter("upstream_context_secrets_not_ready")
         self.secrets_not_ready = downstream if is_server else upstream
         scope = self.scope = above.scope("ssl")
+        self.seen: dict[tuple[str, str], Counter] = {}
         self.connection_error = scope.counter("connection_error")
         self.fail_verify_cert_hash = scope.counter("fail_verify_cert_hash")
         self.fail_verify_error = scope.counter("fail_verify_error")
@@ -51,8 +56,13 @@ class TlsStats:
         it appears once it counts.)"""
         self.scope.counter("peer_certificates_forgotten").value += count
 
-    def saw(self, version: str, cipher: str) -> None:
-        """A handshake has come about in this version with this cipher."""
-        self.handshake.value += 1
-        self.scope.counter(f"ciphers.{cipher}").value += 1
-        self.scope.counter(f"versions.{version}").value += 1
+    def expires(self, name: str, when: float) -> None:
+        """A certificate of ours, or a root that we trust, is good until then, in Unix time."""
+        self.scope.gauge(f"certificate.{name}.expiration_unix_time_seconds").set(int(when))
+
+    def saw(self, kind: str, name: str) -> None:
+        """A handshake has agreed on this: "ciphers", "curves", "sigalgs" or "versions", and what OpenSSL calls it."""
+        counter = self.seen.get((kind, name))
+        if counter is None:
+            counter = self.seen[kind, name] = self.scope.counter(f"{kind}.{name}")
+        counter.value += 1

@@ -25,7 +25,7 @@ from tests.support.wait import until
 CA = Authority()
 OTHER_CA = Authority("Another CA")
 FIRST = CA.signs("first", dns=("front.example",))
-SECOND = CA.signs("second", dns=("front.example",))
+SECOND = CA.signs("second", dns=("front.example",), days=(-1, 0.5))
 CLIENT = CA.signs("client", uri=("spiffe://mesh/client",))
 STRANGER = OTHER_CA.signs("stranger", uri=("spiffe://mesh/client",))
 TLS = f"{TYPES}.transport_sockets.tls.v3"
@@ -105,6 +105,8 @@ def test_certificates_are_renewed_and_bad_ones_are_not_taken(
             factory = f"listener.127.0.0.1_{port}.server_ssl_socket_factory"
             proxy.wait_for_stat(f"{factory}.ssl_context_update_by_sds", 2)
             assert name_at(port) == "second"
+            ends = f"listener.127.0.0.1_{port}.ssl.certificate.cert.expiration_unix_time_seconds"
+            assert proxy.stats()[ends] == int(SECOND.parsed.not_valid_after_utc.timestamp())
             assert get(lives_on) == (200, b"hello")
             lives_on.close()
             # the source itself: what is no secret, another name, a file that is not there, no YAML

@@ -92,7 +92,7 @@ def _static_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyP
     if certificate is None:
         reader.fail("", "is named as a certificate, and is none")
         return None
-    return compile_pair(certificate, environ, now)
+    return compile_pair(certificate, environ, now, reader.text("name"))
 
 
 @reads(f"{_TLS}.Secret")
@@ -103,6 +103,7 @@ def _static_validation(
     if validation is None:
         reader.fail("", "is named as a validation context, and is none")
         return
+    common.roots_secret = reader.text("name")
     if default is None:
         compile_validation(validation, common, environ)
         return
@@ -191,7 +192,7 @@ def _read_pair(message: Any, environ: Mapping[str, str], now: float) -> KeyPair:
     if not message.HasField("tls_certificate"):
         raise Rejected(f"{message.name} is no certificate")
     reader = Reader(message.tls_certificate, f"{message.name}: tls_certificate", Errors())
-    pair = compile_pair(reader, environ, now)
+    pair = compile_pair(reader, environ, now, message.name)
     check(finish(reader))
     assert pair is not None, "or there are findings"
     return pair
@@ -203,5 +204,6 @@ def _read_validation(message: Any, default: Any, common: CommonTls, environ: Map
     reader = Reader(message.validation_context, f"{message.name}: validation_context", Errors())
     if default is not None:
         reader = merge_validation(default, reader)
+    common.roots_secret = message.name
     compile_validation(reader, common, environ)
     check(finish(reader))

@@ -1,8 +1,8 @@
 """CommonTlsContext (envoy.extensions.transport_sockets.tls.v3) → ssl.SSLContext and the rules for the peer.
 
-What Python's ssl cannot honour is not read, and so refused by name: curves and signature algorithms of one's own,
-ticket keys, OCSP staples, keyless signing, certificate providers. Keys and certificates are given to OpenSSL through
-anonymous files in memory: it takes paths only, and secrets do not touch the disk.
+What Python's ssl cannot honour is not read, and so refused by name: ticket keys, OCSP staples, keyless signing,
+certificate providers. Keys and certificates are given to OpenSSL through anonymous files in memory: it takes paths only,
+and secrets do not touch the disk.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.api.reader import Reader, reads
 from proxy.base.x509 import BadCertificate, Certificate, read_pem
+from proxy.ext.transport_sockets.tls_params import Params, compile_params
 from proxy.network.tls import INLINE, PeerRules, TlsSide
 
 if TYPE_CHECKING:
@@ -24,16 +26,9 @@ if TYPE_CHECKING:
     from proxy.base.clock import Clock
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
-_VERSIONS: Final = {
-    "TLSv1_2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1_3": ssl.TLSVersion.TLSv1_3,
-}
-_OLD: Final = ("TLSv1_0", "TLSv1_1")
-#: Envoy's own, for TLS 1.2; those of 1.3 cannot be chosen there either.
-_CIPHERS: Final = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:"
-    "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
-)
+#: what Envoy calls certificates without a name in its statistics (the digits are the hash of nothing)
+_UNNAMED: Final = "unnamed_cert_e3b0c442"
+_UNNAMED_ROOTS: Final = "unnamed_ca_cert_e3b0c442"
 
 
 class TlsContextFactory(Protocol):
@@ -49,13 +44,15 @@ class TlsContextFactory(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class KeyPair:
-    """A certificate chain with its key, PEM; leaf: the first certificate; path: its file, or INLINE."""
+    """A certificate chain with its key, PEM; leaf: the first certificate; path: its file, or INLINE; secret: the name of
+    what brought it, "" where it stands in the context itself."""
 
     chain: bytes
     key: bytes
     password: bytes
     leaf: Certificate
     path: str
+    secret: str = ""
 
 
 @dataclass(slots=True)
@@ -72,16 +69,14 @@ class SecretNames:
 class CommonTls:
     """What both sides have in common. pairs: those that can be used; has_pairs: some are configured. roots: PEM, b"" for none that can be read; has_roots: some are configured; crl: PEM or b"".
 
-    shown_roots: the certificates of ``roots``, each with its file, or INLINE
+    shown_roots: the certificates of ``roots``, each with its file, or INLINE; roots_secret: as in KeyPair
     by_sds: certificates or roots that come by SDS, None for none
     accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED)
     """
 
     pairs: list[KeyPair]
     has_pairs: bool
-    minimum: ssl.TLSVersion
-    maximum: ssl.TLSVersion
-    ciphers: str
+    params: Params
     alpn: list[str]
     roots: bytes
     has_roots: bool
@@ -90,6 +85,7 @@ class CommonTls:
     accepts_untrusted: bool
     rules: PeerRules
     shown_roots: list[tuple[str, Certificate]] = field(default_factory=list)
+    roots_secret: str = ""
     by_sds: SecretNames | None = None
 
     def describe(self, side: TlsSide) -> None:
@@ -97,12 +93,18 @@ class CommonTls:
         side.chains = [(pair.path, pair.leaf) for pair in self.pairs]
         side.roots = self.shown_roots
         side.local = self.pairs[0].leaf if self.pairs else None
+        ends: dict[str, float] = {}
+        for pair in self.pairs:
+            name = pair.secret or _UNNAMED
+            ends[name] = min(pair.leaf.not_after, ends.get(name, inf))
+        if self.shown_roots:
+            ends[self.roots_secret or _UNNAMED_ROOTS] = min(root.not_after for _, root in self.shown_roots)
+        for name, when in ends.items():
+            side.stats.expires(name, when)
 
     def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
         """Give it all to a context. Raises ssl.SSLError."""
-        context.minimum_version = self.minimum
-        context.maximum_version = self.maximum
-        context.set_ciphers(self.ciphers)
+        self.params.apply(context)
         if self.alpn:
             context.set_alpn_protocols(self.alpn)
         if pair is not None:
@@ -169,14 +171,11 @@ def shown_path(reader: Reader | None) -> str:
 @reads(f"{_TLS}.CommonTlsContext")
 def compile_common(reader: Reader | None, context: TlsContextFactory, is_server: bool) -> CommonTls:
     """What stands in the message itself; ``by_sds`` adds what it names. Findings go to the reader."""
-    common = empty_common()
-    common.maximum = ssl.TLSVersion.TLSv1_3 if is_server else ssl.TLSVersion.TLSv1_2  # Envoy's own
+    common = empty_common(is_server)
     if reader is None:
         return common
     environ, now = context.environ or {}, context.clock.wall()
-    params = reader.sub("tls_params")
-    if params is not None:
-        _compile_params(params, common)
+    common.params = compile_params(reader.sub("tls_params"), is_server)
     common.alpn = [str(name) for name in reader.values("alpn_protocols")]
     for each in reader.each("tls_certificates"):
         common.has_pairs = True
@@ -186,40 +185,14 @@ def compile_common(reader: Reader | None, context: TlsContextFactory, is_server:
     return common
 
 
-def empty_common() -> CommonTls:
+def empty_common(is_server: bool = True) -> CommonTls:
     """Nothing configured."""
     rules = PeerRules((), frozenset(), frozenset())
-    first, last = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-    return CommonTls([], False, first, last, _CIPHERS, [], b"", False, b"", False, False, rules)
-
-
-@reads(f"{_TLS}.TlsParameters")
-def _compile_params(reader: Reader, common: CommonTls) -> None:
-    lowest = reader.enum("tls_minimum_protocol_version")
-    highest = reader.enum("tls_maximum_protocol_version")
-    common.minimum = _VERSIONS.get(lowest, common.minimum)
-    common.maximum = _VERSIONS.get(highest, common.maximum)
-    if lowest in _OLD:
-        reader.unsupported("tls_minimum_protocol_version", "TLS before 1.2 is not spoken")
-    if highest in _OLD:
-        reader.unsupported("tls_maximum_protocol_version", "TLS before 1.2 is not spoken")
-    if common.minimum > common.maximum:
-        reader.fail("tls_minimum_protocol_version", "is above the highest version")
-    names: list[str] = []
-    for group in reader.values("cipher_suites"):
-        names += str(group).strip("[]").replace("|", ":").split(":")  # [A|B]: as good as one another
-    for name in names:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(name)
-        except ssl.SSLError:
-            reader.fail("cipher_suites", f"there is no cipher {name}")
-            return
-    if names:
-        common.ciphers = ":".join(names)
+    return CommonTls([], False, compile_params(None, is_server), [], b"", False, b"", False, False, rules)
 
 
 @reads(f"{_TLS}.TlsCertificate")
-def compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyPair | None:
+def compile_pair(reader: Reader, environ: Mapping[str, str], now: float, secret: str = "") -> KeyPair | None:
     """A certificate with its key; None with a finding."""
     reader.ignore("watched_directory", why="as in Envoy, only certificates that come by SDS are read again")
     before = len(reader.errors.findings)
@@ -238,7 +211,8 @@ def compile_pair(reader: Reader, environ: Mapping[str, str], now: float) -> KeyP
     except BadCertificate as error:
         reader.fail("certificate_chain", f"is no certificate in PEM: {error}")
         return None
-    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf, shown_path(reader.sub("certificate_chain")))
+    path = shown_path(reader.sub("certificate_chain"))
+    pair = KeyPair(chain, key, password.rstrip(b"\r\n"), leaf, path, secret)
     try:
         load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
     except ssl.SSLError as error:

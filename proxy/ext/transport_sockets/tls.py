@@ -33,6 +33,10 @@ _UNTRUSTED: Final = (
     "ACCEPT_UNTRUSTED of clients: Python's ssl asks for no certificate that it does not verify itself"
 )
 
+#: of a TLS 1.3 handshake. BoringSSL and OpenSSL send two, for clients that open two connections at once; each costs us a
+#: twentieth of the handshake, and a client takes the ticket of its next connection anyway
+_TICKETS: Final = 1
+
 
 class DownstreamTls:
     """A listener's side. side: None when there were findings.
@@ -40,7 +44,7 @@ class DownstreamTls:
     scope: ``listener.<address>.``; init: waits for what comes by SDS
     """
 
-    __slots__ = ("_requires", "_stateful", "_stateless", "side")
+    __slots__ = ("_clients_choice", "_requires", "_stateful", "_stateless", "side")
 
     def __init__(self, config: Reader, scope: Scope, context: TlsContextFactory, init: InitManager) -> None:
         self.side: TlsSide | None = None
@@ -48,6 +52,7 @@ class DownstreamTls:
         self._requires = config.wrapped("require_client_certificate", False)
         self._stateless = not config.flag("disable_stateless_session_resumption")
         self._stateful = not config.flag("disable_stateful_session_resumption")
+        self._clients_choice = config.flag("prefer_client_ciphers")
         config.unsupported(
             "session_ticket_keys_sds_secret_config", "ticket keys of one's own are not supported"
         )
@@ -101,6 +106,9 @@ class DownstreamTls:
             common.apply(context, pair)
             if common.roots and not common.accepts_untrusted:
                 context.verify_mode = ssl.CERT_REQUIRED if self._requires or pinned else ssl.CERT_OPTIONAL
+            if self._clients_choice:
+                context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+            context.num_tickets = _TICKETS
             if not self._stateless:
                 context.options |= ssl.OP_NO_TICKET
                 if not self._stateful:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,9 @@ from proxy.api.pool import message_class
 from proxy.api.reader import Reader, unread
 from proxy.base.clock import Clock
 from proxy.base.init import InitManager
+from proxy.ext.transport_sockets import tls_params
 from proxy.ext.transport_sockets.tls import DownstreamTls, UpstreamTls
+from proxy.network.openssl import reach
 from proxy.runtime.runtime import Runtime
 from proxy.stats.store import Store
 from proxy.upstream.context import UpstreamContext
@@ -24,8 +27,10 @@ NOW = PAIR.parsed.not_valid_before_utc.timestamp() + 86400
 ROOTS = {"trusted_ca": {"inline_string": CA.pem}}
 
 
-def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, Any], **more: Any) -> list[str]:
-    """Paths of what refuses the context, unread fields included, then of warnings with a "?"."""
+def read(
+    kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, Any], stats: Store, **more: Any
+) -> tuple[DownstreamTls | UpstreamTls, Reader]:
+    """What is made of it in the scope "x", and the reader with its findings."""
     name = f"envoy.extensions.transport_sockets.tls.v3.{kind.__name__}Context"
     message = message_class(name)()
     json_format.ParseDict({"common_tls_context": common, **more}, message)
@@ -41,7 +46,12 @@ def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, An
         runtime=Runtime(),
         environ={"CERT": PAIR.certificate},
     )
-    kind(reader, Store().scope("x"), context, InitManager("x"))
+    return kind(reader, stats.scope("x"), context, InitManager("x")), reader
+
+
+def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, Any], **more: Any) -> list[str]:
+    """Paths of what refuses the context, unread fields included, then of warnings with a "?"."""
+    _, reader = read(kind, common, Store(), **more)
     for finding in unread(reader):
         reader.errors.add(finding)
     return [each.path for each in reader.errors.findings] + [
@@ -69,10 +79,58 @@ def serving(**more: Any) -> dict[str, Any]:
             {"tls_certificates": [{**PAIR.config(), "certificate_chain": {"environment_variable": "CERT"}}]},
             {},
         ),
+        (serving(), {"prefer_client_ciphers": True}),
+        (serving(tls_params={"ecdh_curves": []}), {}),
     ],
 )
 def test_accepted_of_servers(common: dict[str, Any], more: dict[str, Any]) -> None:
     assert findings(DownstreamTls, common, **more) == []
+
+
+CURVES = ["X25519", "prime256v1", "P-384:secp521r1"]
+SIGNATURES = ["ecdsa_secp256r1_sha256", "PSS+SHA384", "rsa_pkcs1_sha512", "ed25519", "ecdsa_sha1", "RSA+SHA1"]
+NEW = {"ecdh_curves": CURVES, "signature_algorithms": SIGNATURES}
+
+
+@pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL cannot be told")
+@pytest.mark.parametrize("kind", [DownstreamTls, UpstreamTls])
+def test_curves_and_signature_algorithms(kind: type[DownstreamTls] | type[UpstreamTls]) -> None:
+    assert findings(kind, serving(tls_params=NEW)) == []
+
+
+@pytest.mark.parametrize(("version", "group"), [((3, 4), "P-256"), ((3, 5), "X25519")])
+def test_one_group_where_openssl_cannot_be_told(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], group: str
+) -> None:
+    """Or clients could ask for fields of 8,192 bits."""
+    openssl = reach()
+    if openssl is None:
+        pytest.skip("this Python's OpenSSL does not tell what was agreed on")
+    monkeypatch.setattr(ssl, "OPENSSL_VERSION_INFO", (*version, 0, 0, 0))
+    monkeypatch.setattr(tls_params, "reach", lambda: None)
+    made, _ = read(DownstreamTls, serving(), Store())
+    assert made.side is not None
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.load_verify_locations(cadata=CA.pem)
+    ends = made.side.begin(there, back, ""), client.wrap_bio(back, there)
+    for _ in range(3):
+        for end in reversed(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert openssl.group(ends[0]) == group
+
+
+@pytest.mark.parametrize("field", ["ecdh_curves", "signature_algorithms"])
+def test_where_openssl_cannot_be_told(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    monkeypatch.setattr(tls_params, "reach", lambda: None)
+    assert findings(DownstreamTls, serving()) == []
+    assert findings(DownstreamTls, serving(tls_params={field: NEW[field]})) == [
+        f"{COMMON}.tls_params.{field}"
+    ]
 
 
 COMMON = "common_tls_context"
@@ -90,7 +148,27 @@ COMMON = "common_tls_context"
             f"{COMMON}.tls_params.tls_minimum_protocol_version",
         ),
         (serving(tls_params={"cipher_suites": ["NONE-SUCH"]}), {}, f"{COMMON}.tls_params.cipher_suites"),
-        (serving(tls_params={"ecdh_curves": ["P-256"]}), {}, f"{COMMON}.tls_params.ecdh_curves"),
+        (serving(tls_params={"ecdh_curves": ["X448"]}), {}, f"{COMMON}.tls_params.ecdh_curves"),
+        (
+            serving(tls_params={"ecdh_curves": ["P-256", "X25519:P-256"]}),
+            {},
+            f"{COMMON}.tls_params.ecdh_curves",
+        ),
+        (
+            serving(tls_params={"signature_algorithms": ["ed448"]}),
+            {},
+            f"{COMMON}.tls_params.signature_algorithms",
+        ),
+        (
+            serving(tls_params={"signature_algorithms": ["PSS+SHA256", "RSA-PSS+SHA256"]}),
+            {},
+            f"{COMMON}.tls_params.signature_algorithms",
+        ),
+        (
+            serving(tls_params={"signature_algorithms": ["rsa_pkcs1_sha256_legacy"]}),
+            {},
+            f"{COMMON}.tls_params.signature_algorithms",
+        ),
         (
             serving(tls_certificate_sds_secret_configs=[{"name": "x"}]),
             {},
@@ -145,3 +223,11 @@ def test_pins_of_public_keys_as_envoy_judges_them(pin: str, is_one: bool) -> Non
     common = {"validation_context": {**ROOTS, "verify_certificate_spki": [pin]}}
     refused = [f"{COMMON}.validation_context.verify_certificate_spki"]
     assert findings(UpstreamTls, common) == ([] if is_one else refused)
+
+
+def test_the_first_end_of_several() -> None:
+    """Envoy tells that of the last."""
+    store = Store()
+    read(DownstreamTls, {"tls_certificates": [OLD.config(), PAIR.config()]}, store)
+    gauge = store.gauges["x.ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds"]
+    assert gauge.value == int(OLD.parsed.not_valid_after_utc.timestamp())

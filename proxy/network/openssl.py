@@ -1,0 +1,214 @@
+"""What OpenSSL knows and Python's ssl passes neither way: TLS 1.3's order of ciphers, groups, signature algorithms.
+
+Python 3.15 has methods for it. Before, OpenSSL's own functions are called on what Python's objects hold: the SSL_CTX is
+the first field of ``PySSLContext``, the SSL the second of ``PySSLSocket`` (Modules/_ssl.c, 3.11 to 3.14). Where neither
+goes (a Python with OpenSSL built into it, another Python than CPython), ``reach`` gives None: what is configured is
+refused then, the defaults are OpenSSL's, and what was agreed on is not told. See decision 14.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import Any, Final, Protocol
+
+#: SSL_CTX_ctrl's and SSL_ctrl's numbers of SSL_CTX_set1_groups_list, SSL_CTX_set1_sigalgs_list,
+#: SSL_get_peer_signature_nid and SSL_get_negotiated_group
+_SET_GROUPS: Final = 92
+_SET_SIGNATURES: Final = 98
+_PEER_HASH: Final = 108
+_GROUP: Final = 134
+_PROBE: Final = 5  # tickets, which no default has
+
+#: OpenSSL's numbers of groups → their names in BoringSSL, which are Envoy's. Those that it has no number for of its own
+#: it numbers as TLS does, and a bit above.
+_UNNUMBERED: Final = 1 << 24
+_GROUPS: Final = {
+    1034: "X25519",
+    415: "P-256",
+    715: "P-384",
+    716: "P-521",
+    _UNNUMBERED | 0x11EC: "X25519MLKEM768",
+    _UNNUMBERED | 0x0202: "MLKEM1024",
+}
+#: the same by OpenSSL's names
+_GROUPS_BY_NAME: Final = {
+    "x25519": "X25519",
+    "secp256r1": "P-256",
+    "prime256v1": "P-256",
+    "secp384r1": "P-384",
+    "secp521r1": "P-521",
+}
+#: OpenSSL's number of what signs, and of the hash → the algorithm's name in TLS
+_SIGNATURES: Final = {
+    (408, 64): "ecdsa_sha1",
+    (408, 672): "ecdsa_secp256r1_sha256",
+    (408, 673): "ecdsa_secp384r1_sha384",
+    (408, 674): "ecdsa_secp521r1_sha512",
+    (6, 64): "rsa_pkcs1_sha1",
+    (6, 672): "rsa_pkcs1_sha256",
+    (6, 673): "rsa_pkcs1_sha384",
+    (6, 674): "rsa_pkcs1_sha512",
+    (912, 672): "rsa_pss_rsae_sha256",
+    (912, 673): "rsa_pss_rsae_sha384",
+    (912, 674): "rsa_pss_rsae_sha512",
+}
+_ED25519: Final = 1087
+
+
+class OpenSsl(Protocol):
+    """set_*: names with colons between them; whether OpenSSL knows them all. If not, nothing has changed.
+
+    group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
+    handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
+    """
+
+    def set_ciphersuites(self, context: ssl.SSLContext, names: str) -> bool: ...
+    def set_groups(self, context: ssl.SSLContext, names: str) -> bool: ...
+    def set_signatures(self, context: ssl.SSLContext, names: str) -> bool: ...
+    def group(self, tls: ssl.SSLObject) -> str: ...
+    def peer_signature(self, tls: ssl.SSLObject) -> str: ...
+
+
+class ByMethods:
+    """Python 3.15 and later."""
+
+    def set_ciphersuites(self, context: Any, names: str) -> bool:
+        return _takes(context.set_ciphersuites, names)
+
+    def set_groups(self, context: Any, names: str) -> bool:
+        return _takes(context.set_groups, names)
+
+    def set_signatures(self, context: Any, names: str) -> bool:
+        """Those we sign with and those we take from the peer, as SSL_CTX_set1_sigalgs_list does."""
+        return _takes(context.set_server_sigalgs, names) and _takes(context.set_client_sigalgs, names)
+
+    def group(self, tls: Any) -> str:
+        name = str(tls._sslobj.group() or "")
+        return _GROUPS_BY_NAME.get(name.lower(), name)
+
+    def peer_signature(self, tls: Any) -> str:
+        inner = tls._sslobj
+        return str((inner.client_sigalg() if tls.server_side else inner.server_sigalg()) or "")
+
+
+def _takes(method: Any, names: str) -> bool:
+    try:
+        method(names)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+class ByAddress:
+    """Before Python 3.15. library: OpenSSL's, by ctypes."""
+
+    def __init__(self, library: Any) -> None:
+        """Raises AttributeError where a function is not to be seen."""
+        import ctypes  # 2 ms, which only those pay who speak TLS
+
+        address, number = ctypes.c_void_p, ctypes.c_int
+        self._library = library
+        self._pointer: Any = address
+        self._head: int = object.__basicsize__  # every Python object's
+        self._second: int = self._head + ctypes.sizeof(address)
+        self._answer = number()
+        self._at = ctypes.addressof(self._answer)
+        library.SSL_CTX_set_ciphersuites.argtypes = [address, ctypes.c_char_p]
+        library.SSL_CTX_set_ciphersuites.restype = number
+        library.SSL_CTX_ctrl.argtypes = [address, number, ctypes.c_long, ctypes.c_char_p]
+        library.SSL_CTX_ctrl.restype = ctypes.c_long
+        library.SSL_CTX_get_num_tickets.argtypes = [address]
+        library.SSL_CTX_get_num_tickets.restype = ctypes.c_size_t
+        library.SSL_get_SSL_CTX.argtypes = [address]
+        library.SSL_get_SSL_CTX.restype = address
+        library.SSL_ctrl.argtypes = [address, number, ctypes.c_long, address]
+        library.SSL_ctrl.restype = ctypes.c_long
+        library.SSL_get_peer_signature_type_nid.argtypes = [address, address]
+        library.SSL_get_peer_signature_type_nid.restype = number
+        library.ERR_clear_error.argtypes = []
+        library.ERR_clear_error.restype = None
+
+    def is_right(self) -> bool:
+        """Whether what is found at the addresses is what Python works on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = _PROBE
+        address = self._of_context(context)
+        if self._library.SSL_CTX_get_num_tickets(address) != _PROBE:
+            return False
+        tls = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), True)
+        return bool(self._library.SSL_get_SSL_CTX(self._of_connection(tls)) == address)
+
+    def set_ciphersuites(self, context: Any, names: str) -> bool:
+        return self._took(self._library.SSL_CTX_set_ciphersuites(self._of_context(context), names.encode()))
+
+    def set_groups(self, context: Any, names: str) -> bool:
+        return self._tell(context, _SET_GROUPS, names)
+
+    def set_signatures(self, context: Any, names: str) -> bool:
+        return self._tell(context, _SET_SIGNATURES, names)
+
+    def group(self, tls: Any) -> str:
+        number: int = self._library.SSL_ctrl(self._of_connection(tls), _GROUP, 0, None)
+        return _GROUPS.get(number) or (str(number) if number > 0 else "")
+
+    def peer_signature(self, tls: Any) -> str:
+        address, answer = self._of_connection(tls), self._answer
+        if self._library.SSL_get_peer_signature_type_nid(address, self._at) != 1:
+            return ""
+        signs: int = answer.value
+        if signs == _ED25519:
+            return "ed25519"
+        if self._library.SSL_ctrl(address, _PEER_HASH, 0, self._at) != 1:
+            return ""
+        return _SIGNATURES.get((signs, answer.value)) or f"{signs}_{answer.value}"
+
+    def _of_context(self, context: Any) -> Any:
+        """The address of the SSL_CTX."""
+        return self._pointer.from_address(id(context) + self._head).value
+
+    def _of_connection(self, tls: Any) -> Any:
+        """The address of the SSL."""
+        return self._pointer.from_address(id(tls._sslobj) + self._second).value
+
+    def _tell(self, context: Any, what: int, names: str) -> bool:
+        return self._took(self._library.SSL_CTX_ctrl(self._of_context(context), what, 0, names.encode()))
+
+    def _took(self, result: int) -> bool:
+        if result == 1:
+            return True
+        self._library.ERR_clear_error()  # or Python's next call would take the error for its own
+        return False
+
+
+def find() -> OpenSsl | None:
+    """The way that goes here."""
+    if hasattr(ssl.SSLContext, "set_groups"):
+        return ByMethods()
+    if sys.implementation.name != "cpython" or sys.version_info >= (3, 15):
+        return None
+    import _ssl
+
+    path = getattr(_ssl, "__file__", "")
+    if not path:
+        return None  # built in, and then its functions are not to be seen
+    import ctypes
+
+    try:
+        found = ByAddress(
+            ctypes.CDLL(path)
+        )  # with the libraries it was linked with, and those are what is meant
+        return found if found.is_right() else None
+    except (AttributeError, OSError):
+        return None
+
+
+#: what ``find`` has found, once it was asked
+_FOUND: Final[list[OpenSsl | None]] = []
+
+
+def reach() -> OpenSsl | None:
+    """``find``, once a process."""
+    if not _FOUND:
+        _FOUND.append(find())
+    return _FOUND[0]

@@ -1,0 +1,189 @@
+"""How OpenSSL is reached where Python's ssl passes nothing on, and where it is not."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from proxy.network import openssl as module
+from proxy.network.openssl import ByAddress, ByMethods, find
+from tests.support.certs import Authority
+
+CA = Authority()
+SERVER = CA.signs("server")
+CLIENT = CA.signs("client")
+
+
+@pytest.fixture
+def reached() -> ByAddress:
+    found = find()
+    if not isinstance(found, ByAddress):
+        pytest.skip(f"{sys.implementation.name} {sys.version_info[:2]}: {found}")
+    return found
+
+
+def context(is_server: bool, folder: Path, mutual: bool = False) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.load_verify_locations(cadata=CA.pem)
+    made.verify_mode = ssl.CERT_REQUIRED if mutual or not is_server else ssl.CERT_NONE
+    if is_server or mutual:
+        made.load_cert_chain(*(SERVER if is_server else CLIENT).write(folder, str(is_server)))
+    return made
+
+
+def shaken(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Both ends, once they have agreed. Raises ssl.SSLError."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = server.wrap_bio(there, back, True), client.wrap_bio(back, there)
+    for _ in range(3):
+        for end in reversed(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    return ends
+
+
+def cipher(tls: ssl.SSLObject) -> str:
+    agreed = tls.cipher()
+    return agreed[0] if agreed is not None else ""
+
+
+def test_the_order_of_ciphersuites(reached: ByAddress, tmp_path: Path) -> None:
+    server, client = context(True, tmp_path), context(False, tmp_path)
+    suites = "AES_128_GCM_SHA256", "AES_256_GCM_SHA384"
+    for first, second in (suites, reversed(suites)):
+        assert reached.set_ciphersuites(server, f"TLS_{first}:TLS_{second}")
+        ours, _ = shaken(server, client)
+        assert cipher(ours) == f"TLS_{first}"
+
+
+def test_what_openssl_does_not_know_changes_nothing(reached: ByAddress, tmp_path: Path) -> None:
+    server, client = context(True, tmp_path), context(False, tmp_path)
+    assert reached.set_groups(server, "P-384")
+    assert reached.set_signatures(server, "ECDSA+SHA256")
+    assert reached.set_ciphersuites(server, "TLS_AES_128_GCM_SHA256")
+    assert not reached.set_groups(server, "P-256:no-such")
+    assert not reached.set_signatures(server, "no+such")
+    assert not reached.set_ciphersuites(server, "TLS_NO_SUCH")
+    server.set_ciphers("ECDHE+AESGCM")  # finds no error of before in OpenSSL's queue
+    ours, _ = shaken(server, client)
+    assert reached.group(ours) == "P-384"
+    assert cipher(ours) == "TLS_AES_128_GCM_SHA256"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("group", ["X25519", "P-256", "P-384", "P-521"])
+def test_what_was_agreed_on(reached: ByAddress, tmp_path: Path, version: ssl.TLSVersion, group: str) -> None:
+    server, client = context(True, tmp_path, mutual=True), context(False, tmp_path, mutual=True)
+    client.maximum_version = version
+    names = (
+        f"{group}:P-256" if group != "P-256" else group
+    )  # TLS 1.2 asks them for the certificate's curve too
+    assert reached.set_groups(client, names) and reached.set_groups(server, names)
+    ours, theirs = shaken(server, client)
+    assert reached.group(ours) == reached.group(theirs) == group
+    assert reached.peer_signature(ours) == reached.peer_signature(theirs) == "ecdsa_secp256r1_sha256"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [("ECDSA+SHA384", "ecdsa_secp384r1_sha384"), ("ECDSA+SHA512", "ecdsa_secp521r1_sha512")],
+)
+def test_the_hash_of_a_signature(reached: ByAddress, tmp_path: Path, algorithm: str, name: str) -> None:
+    server, client = context(True, tmp_path, mutual=True), context(False, tmp_path, mutual=True)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 ties the hash to the key's curve
+    assert reached.set_signatures(server, algorithm)
+    ours, theirs = shaken(server, client)
+    assert reached.peer_signature(ours) == reached.peer_signature(theirs) == name
+
+
+def test_a_peer_without_a_certificate_has_signed_nothing(reached: ByAddress, tmp_path: Path) -> None:
+    ours, theirs = shaken(context(True, tmp_path), context(False, tmp_path))
+    assert (reached.peer_signature(ours), reached.peer_signature(theirs)) == ("", "ecdsa_secp256r1_sha256")
+
+
+def test_a_python_with_openssl_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
+    monkeypatch.setitem(sys.modules, "_ssl", ModuleType("_ssl"))
+    assert find() is None
+
+
+def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
+    monkeypatch.setattr(sys, "implementation", SimpleNamespace(name="pypy"))
+    assert find() is None
+
+
+def test_a_library_without_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    import _ctypes
+
+    monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
+    other = ModuleType("_ssl")
+    other.__file__ = getattr(_ctypes, "__file__", "")
+    if not other.__file__:
+        pytest.skip("no library without OpenSSL at hand: ctypes is built into this Python")
+    monkeypatch.setitem(sys.modules, "_ssl", other)
+    assert find() is None
+
+
+def test_what_is_found_is_looked_at_first(reached: ByAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reached.is_right()
+    tickets = SimpleNamespace(SSL_CTX_get_num_tickets=lambda address: 2)
+    monkeypatch.setattr(reached, "_library", tickets)
+    assert not reached.is_right()
+
+
+class Methods:
+    """A context of Python 3.15, of which "no" is unknown to OpenSSL."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        def tell(names: str) -> None:
+            if names == "no":
+                raise ssl.SSLError("unknown")
+            self.told[name] = names
+
+        return tell
+
+
+def test_the_methods_of_python_3_15(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl.SSLContext, "set_groups", lambda *_: None, raising=False)
+    found = find()
+    assert isinstance(found, ByMethods)
+    context: Any = Methods()
+    assert found.set_ciphersuites(context, "a") and found.set_groups(context, "b")
+    assert found.set_signatures(context, "c")
+    assert not found.set_groups(context, "no") and not found.set_signatures(context, "no")
+    assert context.told == {
+        "set_ciphersuites": "a",
+        "set_groups": "b",
+        "set_server_sigalgs": "c",
+        "set_client_sigalgs": "c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("is_server", "group", "shown"),
+    [(True, "x25519", "X25519"), (False, "secp256r1", "P-256"), (False, "X25519MLKEM768", "X25519MLKEM768")],
+)
+def test_what_python_3_15_tells(is_server: bool, group: str, shown: str) -> None:
+    inner = SimpleNamespace(
+        group=lambda: group, client_sigalg=lambda: "the client's", server_sigalg=lambda: None
+    )
+    tls: Any = SimpleNamespace(_sslobj=inner, server_side=is_server)
+    assert ByMethods().group(tls) == shown
+    assert ByMethods().peer_signature(tls) == ("the client's" if is_server else "")
+
+
+def test_it_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FOUND", [None])
+    assert module.reach() is None
