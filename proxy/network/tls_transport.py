@@ -27,6 +27,9 @@ OVER: Final = 3
 #: the most a record holds (RFC 8446 5.1), which is what OpenSSL gives at once; more room than that is malloc's work for
 #: nothing (256 KiB cost 15 us a read)
 _RECORD_BYTES: Final = 16 * 1024
+#: what OpenSSL may have to say beside what we write (session tickets, answers to KeyUpdate) leaves with the next write, for
+#: nobody waits for it; but not more than this
+_HELD_BYTES: Final = 4096
 
 
 class TlsTransport(TransportLayer):
@@ -127,7 +130,7 @@ class TlsTransport(TransportLayer):
                 self.state = STEADY
                 self.side.keep(tls, self.server_name)
             self.connection.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
-        if self._out.pending:
+        if self._out.pending > _HELD_BYTES:
             self._push()
         if ended:
             self._ended()
@@ -188,8 +191,8 @@ class TlsTransport(TransportLayer):
             self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
-        if not self.side.is_server:
-            self._push()
+        if info.version != "TLSv1.3" or not self.side.is_server:
+            self._push()  # the end of the handshake; a server's in TLS 1.3 was before the client's
         self.connection.on_secure(info)
         if not self.side.is_server:
             self.connection.connection_made(self)

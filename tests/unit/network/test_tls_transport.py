@@ -1,0 +1,147 @@
+"""What a server's TlsTransport writes to its socket, and when."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.network.openssl import ByAddress, find
+from proxy.network.tls import PeerRules, TlsSide
+from proxy.network.tls_transport import TlsTransport
+from proxy.stats.store import Store
+from proxy.stats.tls import TlsStats
+from tests.support.certs import Authority
+
+CA = Authority()
+SERVER = CA.signs("server")
+
+
+class Socket:
+    """An asyncio.Transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Above:
+    """The connection above; keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.info: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def on_secure(self, info: Any) -> None:
+        self.info = info
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+
+
+class Rig:
+    """A server's end over a socket of ours, and a client in memory."""
+
+    def __init__(self, folder: Path, version: ssl.TLSVersion) -> None:
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(*SERVER.write(folder, "server"))
+        rules = PeerRules((), frozenset(), frozenset())
+        side = TlsSide(server, True, rules, TlsStats(Store().scope("listener.l"), True))
+        self.above, self.socket = Above(), Socket()
+        self.ours = TlsTransport(self.above, side)
+        self.ours.connection_made(self.socket)  # type: ignore[arg-type]
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        client.load_verify_locations(cadata=CA.pem)
+        client.maximum_version = version
+        self.there, self.back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = client.wrap_bio(self.back, self.there)
+        self.read = 0
+
+    def turn(self) -> None:
+        """What the client has said goes to the server, and what that says comes back."""
+        try:
+            self.client.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        self.deliver()
+        for data in self.socket.writes[self.read :]:
+            self.back.write(data)
+        self.read = len(self.socket.writes)
+
+    def deliver(self) -> None:
+        data = self.there.read()
+        if data:
+            self.ours.data_received(data)
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    made = Rig(tmp_path, request.param)
+    for _ in range(3):
+        made.turn()
+    assert made.above.info is not None
+    return made
+
+
+def test_tickets_leave_with_the_first_write(rig: Rig) -> None:
+    """In TLS 1.2 they are part of the handshake, and the client waits for its end."""
+    assert len(rig.socket.writes) == (2 if rig.above.info.version == "TLSv1.2" else 1)
+    before = len(rig.socket.writes)
+    rig.ours.write(b"answer")
+    assert len(rig.socket.writes) == before + 1
+    rig.turn()
+    assert rig.client.read(100) == b"answer"
+    assert rig.client.session is not None and rig.client.session.has_ticket
+
+
+def test_the_answer_and_what_was_held_are_one_write(rig: Rig) -> None:
+    rig.client.write(b"question")
+    before = len(rig.socket.writes)
+    rig.deliver()
+    assert rig.above.heard == b"question" and len(rig.socket.writes) == before
+    rig.ours.write(b"answer")
+    assert len(rig.socket.writes) == before + 1
+
+
+def test_what_was_held_leaves_with_the_goodbye(rig: Rig) -> None:
+    before = len(rig.socket.writes)
+    rig.ours.close()
+    assert len(rig.socket.writes) == before + 1 and rig.socket.closed
+    rig.turn()
+    assert rig.client.read(1) == b"", "it has ended well"
+
+
+def test_no_more_than_so_much_is_held(tmp_path: Path) -> None:
+    """A client that asks for new keys again and again."""
+    openssl = find()
+    if not isinstance(openssl, ByAddress):
+        pytest.skip("this Python's OpenSSL cannot be told to ask for new keys")
+    import ctypes
+
+    update = openssl._library.SSL_key_update
+    update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    rig = Rig(tmp_path, ssl.TLSVersion.TLSv1_3)
+    for _ in range(3):
+        rig.turn()
+    for _ in range(400):
+        assert update(openssl._of_connection(rig.client), 1) == 1  # SSL_KEY_UPDATE_REQUESTED
+        rig.client.write(b".")
+        rig.deliver()
+        assert rig.ours._out.pending <= 4096
+    written = sum(map(len, rig.socket.writes[rig.read :]))
+    assert rig.above.heard == b"." * 400 and written + rig.ours._out.pending > 400 * 25
