@@ -192,14 +192,13 @@ def find() -> OpenSsl | None:
     path = getattr(_ssl, "__file__", "")
     if not path:
         return None  # built in, and then its functions are not to be seen
-    import ctypes
-
     try:
-        found = ByAddress(
-            ctypes.CDLL(path)
-        )  # with the libraries it was linked with, and those are what is meant
+        import ctypes
+
+        library = ctypes.CDLL(path)  # its functions, and those of the libraries it is linked with
+        found = ByAddress(library)
         return found if found.is_right() else None
-    except (AttributeError, OSError):
+    except (AttributeError, ImportError, OSError):
         return None
 
 
