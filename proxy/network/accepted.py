@@ -107,8 +107,8 @@ class AcceptedConnection(StreamConnection, Flushable):
     def close_once_written(self, wait_s: float) -> bool:
         """Close, once all is written: look after ``wait_s`` how far it is (``linger``). Whether it is closed now."""
         self.idle_since = self.dispatcher.clock.monotonic()
-        self.unsent = self.transport.get_write_buffer_size()
         self.transport.close()
+        self.unsent = self.transport.get_write_buffer_size()  # TLS writes its goodbye while it closes
         if not self.unsent:
             return True
         self.look_again(self.idle_since, wait_s)

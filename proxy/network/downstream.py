@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from proxy.base.errors import REMOTE_RESET, CodecError, ResponseFlag
 from proxy.codec.http1 import PREFACE_HEAD, Http1ServerCodec
@@ -18,6 +18,7 @@ from proxy.codec.interface import ServerSink
 from proxy.http.stream import ActiveStream
 from proxy.network.http_connection import HttpConnection
 from proxy.network.keepalive import has_left
+from proxy.network.layer import TransportLayer
 
 if TYPE_CHECKING:
     from proxy.http.connection_manager import ConnectionManager
@@ -145,7 +146,10 @@ class DownstreamConnection(HttpConnection, ServerSink):
             # The only write in this room: a peer may leave at any moment, and that is not an error.
             self.hcm.stats.downstream_cx_tx_bytes_total.value += len(output)
             self.info.bytes_sent += len(output)
-            self.transport.write(output)
+            if self.info.tls is not None and codec.closing and self._closes_now():
+                cast(TransportLayer, self.transport).write_last(output)
+            else:
+                self.transport.write(output)
         if self.stream is None and not self.in_feed and (codec.closing or codec.blocked or self.hcm.draining):
             self._between_requests()
 
@@ -230,12 +234,26 @@ class DownstreamConnection(HttpConnection, ServerSink):
         else:
             self.codec.goaway()
 
+    def _closes_now(self) -> bool:
+        """Of a codec that is closing: whether nothing is left to wait for, so that this turn ends with the close."""
+        return (
+            self.stream is None
+            and not self.in_feed
+            and not self.closing
+            and not self.left
+            and self._at_once()
+        )
+
+    def _at_once(self) -> bool:
+        """The client cannot be sending, or nobody cares for what it sends."""
+        return self.codec.fully_read or not self.hcm.delayed_close_timeout_s
+
     def _close_gently(self) -> None:
         """Close once all is written; at once where the client cannot be sending."""
         if self.closing or not self.open:
             return
         self.closing = True
-        at_once = self.codec.fully_read or not self.hcm.delayed_close_timeout_s
+        at_once = self._at_once()
         if self.held and not at_once:
             self.held = 0
             self.transport.resume_reading()

@@ -6,7 +6,7 @@ What extends it overrides what it changes; the rest passes through.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 
 class TransportLayer:
@@ -30,6 +30,10 @@ class TransportLayer:
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def write_last(self, data: bytes) -> None:
+        """Write and leave it to ``close``, which follows at once, to send it. Only where there is TLS below."""
+        cast(TransportLayer, self.transport).write_last(data)
 
     def can_write_eof(self) -> bool:
         return self.transport.can_write_eof()

@@ -223,15 +223,26 @@ class TlsTransport(TransportLayer):
         """One write: records already waiting (session tickets, say) leave with it."""
         if self.state == SHAKING:
             self.unwritten.append(data)
-            return
+        elif self._encrypt(data):
+            self.transport.write(self._out.read())
+
+    def write_last(self, data: bytes) -> None:
+        """One write with the goodbye."""
+        if self.state == SHAKING:
+            self.unwritten.append(data)
+        else:
+            self._encrypt(data)
+
+    def _encrypt(self, data: bytes) -> bool:
+        """Whether it is in what goes out now; if not, that is the end."""
         try:
             written = self._tls.write(data)
             while written < len(data):
                 written += self._tls.write(data[written:])
         except ssl.SSLError:
             self.abort()
-            return
-        self.transport.write(self._out.read())
+            return False
+        return True
 
     def close(self) -> None:
         """Say goodbye (close_notify), then close once all is written."""
