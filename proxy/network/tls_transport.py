@@ -191,14 +191,17 @@ class TlsTransport(TransportLayer):
             self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
-        if info.version != "TLSv1.3" or not self.side.is_server:
-            self._push()  # the end of the handshake; a server's in TLS 1.3 was before the client's
+        is_server = self.side.is_server
+        if is_server and info.version != "TLSv1.3":
+            self._push()  # the end of the handshake; in TLS 1.3 that was before the client's
         self.connection.on_secure(info)
-        if not self.side.is_server:
+        if not is_server:
             self.connection.connection_made(self)
         for data in self.unwritten:
             self.write(data)
         self.unwritten.clear()
+        if not is_server and self._out.pending:
+            self._push()  # there was nothing to write with it
         if self.ends:
             self._say_goodbye()
         return self.state == FRESH

@@ -145,3 +145,53 @@ def test_no_more_than_so_much_is_held(tmp_path: Path) -> None:
         assert rig.ours._out.pending <= 4096
     written = sum(map(len, rig.socket.writes[rig.read :]))
     assert rig.above.heard == b"." * 400 and written + rig.ours._out.pending > 400 * 25
+
+
+class Asks(Above):
+    """A connection to a host, which asks as soon as it is there."""
+
+    def __init__(self, question: bytes) -> None:
+        super().__init__()
+        self.question = question
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self.question:
+            transport.write(self.question)
+
+
+@pytest.mark.parametrize("question", [b"question", b""])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_question_leaves_with_the_end_of_the_handshake(
+    tmp_path: Path, version: ssl.TLSVersion, question: bytes
+) -> None:
+    """Which is said all the same where there is none yet."""
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    ours.check_hostname = False
+    ours.load_verify_locations(cadata=CA.pem)
+    ours.maximum_version = version
+    stats = TlsStats(Store().scope("cluster.c"), False)
+    side = TlsSide(ours, False, PeerRules((), frozenset(), frozenset()), stats)
+    above, wire = Asks(question), Socket()
+    layer = TlsTransport(above, side)
+    layer.connection_made(wire)  # type: ignore[arg-type]
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*SERVER.write(tmp_path, "server"))
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    host = server.wrap_bio(there, back, True)
+    for _ in range(3):
+        there.write(b"".join(wire.writes))
+        said, wire.writes[:] = len(wire.writes), []
+        try:
+            host.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        data = back.read()
+        if data:
+            layer.data_received(data)
+        assert said <= 1, "a flight is a write"
+    there.write(b"".join(wire.writes))
+    host.do_handshake()  # it is over for the host as well
+    assert above.info.version == host.version()
+    if question:
+        assert host.read(100) == question
