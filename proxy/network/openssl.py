@@ -59,6 +59,9 @@ _ED25519: Final = 1087
 class OpenSsl(Protocol):
     """set_*: names with colons between them; whether OpenSSL knows them all. If not, nothing has changed.
 
+    set_depth: how many certificates may stand between the peer's and the trusted one. set_client_names: a server tells
+    clients whose certificates it trusts, which are those in a file of PEM. False: cannot be said here
+
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
     """
@@ -66,6 +69,8 @@ class OpenSsl(Protocol):
     def set_ciphersuites(self, context: ssl.SSLContext, names: str) -> bool: ...
     def set_groups(self, context: ssl.SSLContext, names: str) -> bool: ...
     def set_signatures(self, context: ssl.SSLContext, names: str) -> bool: ...
+    def set_depth(self, context: ssl.SSLContext, depth: int) -> bool: ...
+    def set_client_names(self, context: ssl.SSLContext, path: str) -> bool: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
     def peer_signature(self, tls: ssl.SSLObject) -> str: ...
 
@@ -82,6 +87,12 @@ class ByMethods:
     def set_signatures(self, context: Any, names: str) -> bool:
         """Those we sign with and those we take from the peer, as SSL_CTX_set1_sigalgs_list does."""
         return _takes(context.set_server_sigalgs, names) and _takes(context.set_client_sigalgs, names)
+
+    def set_depth(self, context: Any, depth: int) -> bool:
+        return False
+
+    def set_client_names(self, context: Any, path: str) -> bool:
+        return False
 
     def group(self, tls: Any) -> str:
         name = str(tls._sslobj.group() or "")
@@ -126,6 +137,12 @@ class ByAddress:
         library.SSL_ctrl.restype = ctypes.c_long
         library.SSL_get_peer_signature_type_nid.argtypes = [address, address]
         library.SSL_get_peer_signature_type_nid.restype = number
+        library.SSL_CTX_set_verify_depth.argtypes = [address, number]
+        library.SSL_CTX_set_verify_depth.restype = None
+        library.SSL_load_client_CA_file.argtypes = [ctypes.c_char_p]
+        library.SSL_load_client_CA_file.restype = address
+        library.SSL_CTX_set_client_CA_list.argtypes = [address, address]
+        library.SSL_CTX_set_client_CA_list.restype = None
         library.ERR_clear_error.argtypes = []
         library.ERR_clear_error.restype = None
 
@@ -147,6 +164,20 @@ class ByAddress:
 
     def set_signatures(self, context: Any, names: str) -> bool:
         return self._tell(context, _SET_SIGNATURES, names)
+
+    def set_depth(self, context: Any, depth: int) -> bool:
+        self._library.SSL_CTX_set_verify_depth(self._of_context(context), depth)
+        return True
+
+    def set_client_names(self, context: Any, path: str) -> bool:
+        names = self._library.SSL_load_client_CA_file(path.encode())
+        if not names:
+            return self._took(0)
+        self._library.SSL_CTX_set_client_CA_list(
+            self._of_context(context), names
+        )  # which owns them from now on
+        self._library.ERR_clear_error()  # the file's end is one
+        return True
 
     def group(self, tls: Any) -> str:
         number: int = self._library.SSL_ctrl(self._of_connection(tls), _GROUP, 0, None)

@@ -22,6 +22,10 @@ class Pair:
     certificate: str
     key: str
 
+    def under(self, *authorities: Authority) -> Pair:
+        """The same, shown with those that stand between it and its root."""
+        return Pair(self.certificate + "".join(each.pem for each in authorities), self.key)
+
     @property
     def parsed(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate(self.certificate.encode())
@@ -48,14 +52,15 @@ def serial_text(number: int) -> str:
 
 
 class Authority:
-    """Signs certificates of a day's validity."""
+    """Signs certificates of a day's validity. issuer: who has signed its own, None for itself."""
 
-    def __init__(self, name: str = "Test CA") -> None:
+    def __init__(self, name: str = "Test CA", issuer: Authority | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(self._name, self._name, self._key, -1, 1)
+        by = issuer or self
+        builder = _builder(self._name, by._name, self._key, -1, 1)
         builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        self._certificate = builder.sign(self._key, hashes.SHA256())
+        self._certificate = builder.sign(by._key, hashes.SHA256())
         self.pem = _pem(self._certificate)
 
     def signs(

@@ -51,7 +51,7 @@ def compile_by_sds(reader: Reader, common: CommonTls, context: TlsContextFactory
             _static_validation(static, default, common, environ)
         elif default is not None:
             names.default = default.message
-            _compile_default(default, environ)
+            _compile_default(default, environ, common.is_server)
     if names.pairs or names.validation is not None:
         common.by_sds = names
 
@@ -62,9 +62,9 @@ def _compile_combined(reader: Reader) -> tuple[Reader | None, Reader | None]:
 
 
 @reads(f"{_TLS}.CertificateValidationContext")
-def _compile_default(reader: Reader, environ: Mapping[str, str]) -> None:
+def _compile_default(reader: Reader, environ: Mapping[str, str], is_server: bool) -> None:
     """Only looked at: what counts is what it becomes with the secret, which may bring the roots of its SAN matchers."""
-    scratch = empty_common()
+    scratch = empty_common(is_server)
     scratch.has_roots = True
     compile_validation(reader, scratch, environ)
 
@@ -107,8 +107,8 @@ def _static_validation(
     if default is None:
         compile_validation(validation, common, environ)
         return
-    _compile_default(default, environ)
-    _compile_default(validation, environ)
+    _compile_default(default, environ, common.is_server)
+    _compile_default(validation, environ, common.is_server)
     compile_validation(merge_validation(default.message, validation), common, environ)
 
 

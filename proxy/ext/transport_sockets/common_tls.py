@@ -1,7 +1,6 @@
 """CommonTlsContext (envoy.extensions.transport_sockets.tls.v3) → ssl.SSLContext and the rules for the peer.
 
-What Python's ssl cannot honour is not read, and so refused by name: ticket keys, OCSP staples, keyless signing,
-certificate providers. Keys and certificates are given to OpenSSL through anonymous files in memory: it takes paths only,
+What cannot be honoured is not read, and so refused by name: OCSP staples, keyless signing, certificate providers. Keys and certificates are given to OpenSSL through anonymous files in memory: it takes paths only,
 and secrets do not touch the disk.
 """
 
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from proxy.api.reader import Reader, reads
 from proxy.base.x509 import BadCertificate, Certificate, read_pem
 from proxy.ext.transport_sockets.tls_params import Params, compile_params
+from proxy.network.openssl import reach
 from proxy.network.tls import INLINE, PeerRules, TlsSide
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 #: what Envoy calls certificates without a name in its statistics (the digits are the hash of nothing)
 _UNNAMED: Final = "unnamed_cert_e3b0c442"
 _UNNAMED_ROOTS: Final = "unnamed_ca_cert_e3b0c442"
+#: X509_V_FLAG_NO_CHECK_TIME, which has no name in Python's ssl
+_NO_CHECK_TIME: Final = 0x200000
+CRL_MARK: Final = b"-----BEGIN X509 CRL-----"
 
 
 class TlsContextFactory(Protocol):
@@ -71,7 +74,9 @@ class CommonTls:
 
     shown_roots: the certificates of ``roots``, each with its file, or INLINE; roots_secret: as in KeyPair
     by_sds: certificates or roots that come by SDS, None for none
-    accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED)
+    accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED); allows_expired: its
+    certificates may be too old, or too new; depth: how many of them may stand between the peer's and the trusted one, None
+    for OpenSSL's own limit; names_roots: clients are told whose certificates are trusted
     """
 
     pairs: list[KeyPair]
@@ -87,6 +92,10 @@ class CommonTls:
     shown_roots: list[tuple[str, Certificate]] = field(default_factory=list)
     roots_secret: str = ""
     by_sds: SecretNames | None = None
+    is_server: bool = True
+    allows_expired: bool = False
+    depth: int | None = None
+    names_roots: bool = True
 
     def describe(self, side: TlsSide) -> None:
         """What a side shows of itself."""
@@ -110,12 +119,30 @@ class CommonTls:
         if pair is not None:
             load_pair(context, pair)
         if self.roots and not self.accepts_untrusted:
-            context.load_verify_locations(cadata=self.roots.decode("latin-1"))
-            if self.crl:
-                with in_memory(self.crl) as path:
+            self._trust(context)
+
+    def _trust(self, context: ssl.SSLContext) -> None:
+        """The roots, and what chains to them have to be. Raises ssl.SSLError."""
+        flags = context.verify_flags | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # any of them ends a chain
+        if self.allows_expired:
+            flags |= _NO_CHECK_TIME
+        context.load_verify_locations(cadata=self.roots.decode("latin-1"))
+        for source in (self.roots, self.crl):  # some keep the lists with the roots
+            if CRL_MARK in source:
+                with in_memory(source) as path:
                     context.load_verify_locations(path)
-                leaf, chain = ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF, ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
-                context.verify_flags |= leaf if self.crl_leaf_only else chain
+                flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+                if not self.crl_leaf_only:
+                    flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+        context.verify_flags = flags
+        openssl = reach()
+        if openssl is None or not self.is_server:
+            return
+        if self.depth is not None:
+            openssl.set_depth(context, self.depth)
+        if self.names_roots:
+            with in_memory(self.roots) as path:
+                openssl.set_client_names(context, path)
 
 
 @contextmanager
@@ -188,7 +215,8 @@ def compile_common(reader: Reader | None, context: TlsContextFactory, is_server:
 def empty_common(is_server: bool = True) -> CommonTls:
     """Nothing configured."""
     rules = PeerRules((), frozenset(), frozenset())
-    return CommonTls([], False, compile_params(None, is_server), [], b"", False, b"", False, False, rules)
+    params = compile_params(None, is_server)
+    return CommonTls([], False, params, [], b"", False, b"", False, False, rules, is_server=is_server)
 
 
 @reads(f"{_TLS}.TlsCertificate")

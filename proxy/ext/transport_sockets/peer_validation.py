@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -9,10 +10,12 @@ from typing import Final
 from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads
 from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, read_pem, san_text
-from proxy.ext.transport_sockets.common_tls import CommonTls, compile_data, shown_path
+from proxy.ext.transport_sockets.common_tls import CRL_MARK, CommonTls, compile_data, shown_path
+from proxy.network.openssl import reach
 from proxy.network.tls import PeerRules, SanMatcher
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
+_DEEPEST: Final = 100  # what Envoy takes
 _KINDS: Final = {"EMAIL": EMAIL, "DNS": DNS, "URI": URI, "IP_ADDRESS": IP_ADDRESS}
 
 
@@ -33,11 +36,12 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
     crl = reader.sub("crl")
     if crl is not None:
         common.crl = compile_data(crl, environ)
-        if b"-----BEGIN X509 CRL-----" not in common.crl:
+        if CRL_MARK not in common.crl:
             crl.fail("", "is no certificate revocation list in PEM")
             common.crl = b""
     common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
     common.accepts_untrusted = reader.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
+    _compile_chain(reader, common)
     hashes = frozenset(
         str(each).replace(":", "").lower() for each in reader.values("verify_certificate_hash")
     )
@@ -57,6 +61,32 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
             "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
         )
     common.rules = PeerRules(tuple(matchers), hashes, spki)
+
+
+@reads(f"{_TLS}.CertificateValidationContext")
+def _compile_chain(reader: Reader, common: CommonTls) -> None:
+    """How old and how long chains may be, and what is told of their roots."""
+    common.allows_expired = reader.flag("allow_expired_certificate")
+    if common.allows_expired and not common.has_roots:
+        reader.fail(
+            "allow_expired_certificate",
+            "Certificate validity period is always ignored without trusted CA",
+        )
+    common.names_roots = not reader.flag("suppress_client_ca_list")
+    reader.unsupported("system_root_certs", "is not supported: Envoy takes it and verifies nothing by it")
+    if not common.is_server:
+        reader.ignore("max_verify_depth", why="as in Envoy, it counts for clients' certificates alone")
+        return
+    if not reader.has("max_verify_depth"):
+        return
+    most = reader.wrapped("max_verify_depth", 0)
+    if most > _DEEPEST:
+        reader.fail("max_verify_depth", f"must not be more than {_DEEPEST}")
+        return
+    common.depth = max(most - 1, 0)  # Envoy counts the trusted one as well
+    openssl = reach()
+    if openssl is None or not openssl.set_depth(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), common.depth):
+        reader.unsupported("max_verify_depth", "Python's ssl has nothing to say it with")
 
 
 def _is_sha256_in_base64(text: str) -> bool:

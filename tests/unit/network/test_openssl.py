@@ -109,6 +109,40 @@ def test_a_peer_without_a_certificate_has_signed_nothing(reached: ByAddress, tmp
     assert (reached.peer_signature(ours), reached.peer_signature(theirs)) == ("", "ecdsa_secp256r1_sha256")
 
 
+@pytest.mark.parametrize(("depth", "is_taken"), [(0, False), (1, True)])
+def test_how_long_a_chain_may_be(reached: ByAddress, tmp_path: Path, depth: int, is_taken: bool) -> None:
+    middle = Authority("Middle CA", CA)
+    server, client = context(True, tmp_path), context(False, tmp_path)
+    server.load_cert_chain(*middle.signs("server").under(middle).write(tmp_path, "deep"))
+    assert reached.set_depth(client, depth)
+    if is_taken:
+        shaken(server, client)
+        return
+    with pytest.raises(ssl.SSLCertVerificationError, match="chain too long"):
+        shaken(server, client)
+
+
+def test_the_names_that_clients_are_told(reached: ByAddress, tmp_path: Path) -> None:
+    """As long as its size says, in a flight of TLS 1.2."""
+    server, client = context(True, tmp_path, mutual=True), context(False, tmp_path, mutual=True)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    roots = tmp_path / "roots.pem"
+    roots.write_text(Authority("Somebody Else").pem)
+
+    def first_flight() -> bytes:
+        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        for end in client.wrap_bio(back, there), server.wrap_bio(there, back, True):
+            with pytest.raises(ssl.SSLWantReadError):
+                end.do_handshake()
+        return back.read()
+
+    assert b"Somebody Else" not in first_flight()
+    assert reached.set_client_names(server, str(roots))
+    assert b"Somebody Else" in first_flight()
+    assert not reached.set_client_names(server, str(tmp_path / "none"))
+    assert b"Somebody Else" in first_flight()  # and OpenSSL's queue holds no error of before
+
+
 def test_a_python_with_openssl_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
     monkeypatch.setitem(sys.modules, "_ssl", ModuleType("_ssl"))
@@ -162,6 +196,7 @@ def test_the_methods_of_python_3_15(monkeypatch: pytest.MonkeyPatch) -> None:
     context: Any = Methods()
     assert found.set_ciphersuites(context, "a") and found.set_groups(context, "b")
     assert found.set_signatures(context, "c")
+    assert not found.set_depth(context, 1) and not found.set_client_names(context, "a")
     assert not found.set_groups(context, "no") and not found.set_signatures(context, "no")
     assert context.told == {
         "set_ciphersuites": "a",

@@ -12,7 +12,7 @@ from proxy.api.pool import message_class
 from proxy.api.reader import Reader, unread
 from proxy.base.clock import Clock
 from proxy.base.init import InitManager
-from proxy.ext.transport_sockets import tls_params
+from proxy.ext.transport_sockets import common_tls, peer_validation, tls_params
 from proxy.ext.transport_sockets.tls import DownstreamTls, UpstreamTls
 from proxy.network.openssl import reach
 from proxy.runtime.runtime import Runtime
@@ -133,6 +133,38 @@ def test_where_openssl_cannot_be_told(monkeypatch: pytest.MonkeyPatch, field: st
     ]
 
 
+@pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL cannot be told")
+def test_the_depth_of_clients_chains() -> None:
+    """Of hosts' chains Envoy asks nothing by it."""
+    deep = {"validation_context": {**ROOTS, "max_verify_depth": 100}}
+    assert findings(DownstreamTls, serving(**deep)) == []
+    assert findings(UpstreamTls, deep) == [f"{COMMON}.validation_context.max_verify_depth?"]
+
+
+def test_chains_where_openssl_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No names of roots are shown there, suppressed or not."""
+    for module in (common_tls, peer_validation):
+        monkeypatch.setattr(module, "reach", lambda: None)
+    path = f"{COMMON}.validation_context"
+    assert findings(DownstreamTls, serving(validation_context={**ROOTS, "max_verify_depth": 2})) == [
+        f"{path}.max_verify_depth"
+    ]
+    silent = {**ROOTS, "suppress_client_ca_list": True, "allow_expired_certificate": True}
+    assert findings(DownstreamTls, serving(validation_context=silent)) == []
+
+
+@pytest.mark.parametrize("kind", [DownstreamTls, UpstreamTls])
+def test_flags_of_chains(kind: type[DownstreamTls] | type[UpstreamTls]) -> None:
+    for allowed in (True, False):
+        validation = {**ROOTS, "allow_expired_certificate": allowed}
+        made, _ = read(kind, serving(validation_context=validation), Store())
+        assert made.side is not None
+        flags = made.side.context.verify_flags
+        assert bool(flags & 0x200000) is allowed
+        assert flags & ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        assert not flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+
+
 COMMON = "common_tls_context"
 
 
@@ -174,6 +206,11 @@ COMMON = "common_tls_context"
             {},
             f"{COMMON}.tls_certificate_sds_secret_configs[0].name",
         ),
+        (
+            serving(validation_context={**ROOTS, "max_verify_depth": 101}),
+            {},
+            f"{COMMON}.validation_context.max_verify_depth",
+        ),
         (serving(), {"session_ticket_keys": {"keys": [{"inline_string": "x" * 80}]}}, "session_ticket_keys"),
         ({"tls_certificates": [OLD.config()]}, {}, f"{COMMON}.tls_certificates[0].certificate_chain?"),
     ],
@@ -194,6 +231,16 @@ def test_refused_of_servers(common: dict[str, Any], more: dict[str, Any], path: 
             {"validation_context": {"trusted_ca": {"inline_string": "x"}}},
             {},
             f"{COMMON}.validation_context.trusted_ca",
+        ),
+        (
+            {"validation_context": {"allow_expired_certificate": True}},
+            {},
+            f"{COMMON}.validation_context.allow_expired_certificate",
+        ),
+        (
+            {"validation_context": {"system_root_certs": {}}},
+            {},
+            f"{COMMON}.validation_context.system_root_certs",
         ),
         ({}, {"auto_sni_san_validation": True}, "auto_sni_san_validation"),
         ({"tls_certificates": [PAIR.config(), PAIR.config()]}, {}, COMMON),
