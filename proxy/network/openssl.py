@@ -18,6 +18,8 @@ _SET_GROUPS: Final = 92
 _SET_SIGNATURES: Final = 98
 _PEER_HASH: Final = 108
 _GROUP: Final = 134
+_MODE: Final = 33  # SSL_CTX_set_mode's
+_NO_AUTO_CHAIN: Final = 8
 _PROBE: Final = 5  # tickets, which no default has
 
 #: OpenSSL's numbers of groups → their names in BoringSSL, which are Envoy's. Those that it has no number for of its own
@@ -59,7 +61,8 @@ _ED25519: Final = 1087
 class OpenSsl(Protocol):
     """set_*: names with colons between them; whether OpenSSL knows them all. If not, nothing has changed.
 
-    set_depth: how many certificates may stand between the peer's and the trusted one. set_client_names: a server tells
+    set_no_auto_chain: what is shown is the chain that is configured; OpenSSL would look for one among the roots, in each
+    handshake. set_depth: how many certificates may stand between the peer's and the trusted one. set_client_names: a server tells
     clients whose certificates it trusts, which are those in a file of PEM. False: cannot be said here
 
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
@@ -69,6 +72,7 @@ class OpenSsl(Protocol):
     def set_ciphersuites(self, context: ssl.SSLContext, names: str) -> bool: ...
     def set_groups(self, context: ssl.SSLContext, names: str) -> bool: ...
     def set_signatures(self, context: ssl.SSLContext, names: str) -> bool: ...
+    def set_no_auto_chain(self, context: ssl.SSLContext) -> bool: ...
     def set_depth(self, context: ssl.SSLContext, depth: int) -> bool: ...
     def set_client_names(self, context: ssl.SSLContext, path: str) -> bool: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
@@ -87,6 +91,9 @@ class ByMethods:
     def set_signatures(self, context: Any, names: str) -> bool:
         """Those we sign with and those we take from the peer, as SSL_CTX_set1_sigalgs_list does."""
         return _takes(context.set_server_sigalgs, names) and _takes(context.set_client_sigalgs, names)
+
+    def set_no_auto_chain(self, context: Any) -> bool:
+        return False
 
     def set_depth(self, context: Any, depth: int) -> bool:
         return False
@@ -164,6 +171,10 @@ class ByAddress:
 
     def set_signatures(self, context: Any, names: str) -> bool:
         return self._tell(context, _SET_SIGNATURES, names)
+
+    def set_no_auto_chain(self, context: Any) -> bool:
+        self._library.SSL_CTX_ctrl(self._of_context(context), _MODE, _NO_AUTO_CHAIN, None)
+        return True
 
     def set_depth(self, context: Any, depth: int) -> bool:
         self._library.SSL_CTX_set_verify_depth(self._of_context(context), depth)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,21 @@ def first_flight(port: int) -> bytes:
     return said
 
 
+def certificates(flight: bytes) -> list[bytes]:
+    """DER, those of its Certificate message (RFC 5246 7.4.2)."""
+    records, messages, found = BytesIO(flight), BytesIO(), list[bytes]()
+    while header := records.read(5):
+        messages.write(records.read(int.from_bytes(header[3:])))
+    messages.seek(0)
+    while kind := messages.read(1):
+        body = BytesIO(messages.read(int.from_bytes(messages.read(3))))
+        if kind == b"\x0b":
+            body.read(3)
+            while size := body.read(3):
+                found.append(body.read(int.from_bytes(size)))
+    return found
+
+
 @needs_openssl
 @pytest.mark.parametrize("suppressed", [False, True])
 @pytest.mark.parametrize("required", [False, True])
@@ -171,6 +187,24 @@ def test_whose_certificates_clients_are_asked_for(
     with running([listener], [cluster("up", upstream.port)], kind):
         said = first_flight(port)
     assert said.count(OTHER_CA._name.public_bytes()) == (not suppressed)
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("pair", "shown"),
+    [(SERVER, 0), (SERVER.under(CA), 1), (CLIENTS[1], 1), (CLIENTS[2], 2)],
+    ids=["leaf", "with-root", "with-middle", "with-both"],
+)
+def test_a_chain_is_shown_as_it_is_configured(upstream: Upstream, kind: Kind, pair: Pair, shown: int) -> None:
+    """shown: certificates beside the leaf. None of the roots is added."""
+    roots, port = CA.pem + MIDDLE.pem + LOW.pem, free_port()
+    far = downstream_tls(pair, roots=roots, validation={"suppress_client_ca_list": True})
+    listener = secured(http_listener(port, [virtual_host([route_to("up")])]), far)
+    with running([listener], [cluster("up", upstream.port)], kind):
+        said = first_flight(port)
+    chain = certificates(said)
+    assert len(chain) == 1 + shown
+    assert "".join(ssl.DER_cert_to_PEM_cert(each) for each in chain) == pair.certificate
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,10 @@ class CommonTls:
                     flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
         context.verify_flags = flags
         openssl = reach()
-        if openssl is None or not self.is_server:
+        if openssl is None:
+            return
+        openssl.set_no_auto_chain(context)
+        if not self.is_server:
             return
         if self.depth is not None:
             openssl.set_depth(context, self.depth)

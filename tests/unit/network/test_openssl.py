@@ -122,6 +122,18 @@ def test_how_long_a_chain_may_be(reached: ByAddress, tmp_path: Path, depth: int,
         shaken(server, client)
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_no_chain_of_the_roots(reached: ByAddress, tmp_path: Path, looks: bool) -> None:
+    server, client = context(True, tmp_path), context(False, tmp_path)
+    assert looks or reached.set_no_auto_chain(server)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    for end in client.wrap_bio(back, there), server.wrap_bio(there, back, True):
+        with pytest.raises(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert (ssl.PEM_cert_to_DER_cert(CA.pem) in back.read()) is looks
+
+
 def test_the_names_that_clients_are_told(reached: ByAddress, tmp_path: Path) -> None:
     """As long as its size says, in a flight of TLS 1.2."""
     server, client = context(True, tmp_path, mutual=True), context(False, tmp_path, mutual=True)
@@ -196,6 +208,7 @@ def test_the_methods_of_python_3_15(monkeypatch: pytest.MonkeyPatch) -> None:
     context: Any = Methods()
     assert found.set_ciphersuites(context, "a") and found.set_groups(context, "b")
     assert found.set_signatures(context, "c")
+    assert not found.set_no_auto_chain(context)
     assert not found.set_depth(context, 1) and not found.set_client_names(context, "a")
     assert not found.set_groups(context, "no") and not found.set_signatures(context, "no")
     assert context.told == {
