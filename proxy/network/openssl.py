@@ -12,12 +12,15 @@ import ssl
 import sys
 from typing import Any, Final, Protocol
 
+from proxy.network.openssl_tickets import TicketKeys
+
 #: SSL_CTX_ctrl's and SSL_ctrl's numbers of SSL_CTX_set1_groups_list, SSL_CTX_set1_sigalgs_list,
 #: SSL_get_peer_signature_nid and SSL_get_negotiated_group
 _SET_GROUPS: Final = 92
 _SET_SIGNATURES: Final = 98
 _PEER_HASH: Final = 108
 _GROUP: Final = 134
+_SET_TICKET_KEYS: Final = 59
 _MODE: Final = 33  # SSL_CTX_set_mode's
 _NO_AUTO_CHAIN: Final = 8
 _PROBE: Final = 5  # tickets, which no default has
@@ -63,7 +66,9 @@ class OpenSsl(Protocol):
 
     set_no_auto_chain: what is shown is the chain that is configured; OpenSSL would look for one among the roots, in each
     handshake. set_depth: how many certificates may stand between the peer's and the trusted one. set_client_names: a server tells
-    clients whose certificates it trusts, which are those in a file of PEM. False: cannot be said here
+    clients whose certificates it trusts, which are those in a file of PEM.
+    set_sessions_of: sessions are resumed where the name (32 bytes) is the same, for the keys of tickets may be the same
+    elsewhere. set_ticket_keys: of 80 bytes each; the first seals, all open. All of this: False where it cannot be said
 
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
@@ -75,6 +80,9 @@ class OpenSsl(Protocol):
     def set_no_auto_chain(self, context: ssl.SSLContext) -> bool: ...
     def set_depth(self, context: ssl.SSLContext, depth: int) -> bool: ...
     def set_client_names(self, context: ssl.SSLContext, path: str) -> bool: ...
+    def set_sessions_of(self, context: ssl.SSLContext, name: bytes) -> bool: ...
+    def set_session_timeout(self, context: ssl.SSLContext, seconds: int) -> bool: ...
+    def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
     def peer_signature(self, tls: ssl.SSLObject) -> str: ...
 
@@ -99,6 +107,15 @@ class ByMethods:
         return False
 
     def set_client_names(self, context: Any, path: str) -> bool:
+        return False
+
+    def set_sessions_of(self, context: Any, name: bytes) -> bool:
+        return False
+
+    def set_session_timeout(self, context: Any, seconds: int) -> bool:
+        return False
+
+    def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool:
         return False
 
     def group(self, tls: Any) -> str:
@@ -128,6 +145,7 @@ class ByAddress:
         address, number = ctypes.c_void_p, ctypes.c_int
         self._library = library
         self._pointer: Any = address
+        self._number: Any = number
         self._head: int = object.__basicsize__  # every Python object's
         self._second: int = self._head + ctypes.sizeof(address)
         self._answer = number()
@@ -150,6 +168,10 @@ class ByAddress:
         library.SSL_load_client_CA_file.restype = address
         library.SSL_CTX_set_client_CA_list.argtypes = [address, address]
         library.SSL_CTX_set_client_CA_list.restype = None
+        library.SSL_CTX_set_session_id_context.argtypes = [address, ctypes.c_char_p, ctypes.c_uint]
+        library.SSL_CTX_set_session_id_context.restype = number
+        library.SSL_CTX_set_timeout.argtypes = [address, ctypes.c_long]
+        library.SSL_CTX_set_timeout.restype = ctypes.c_long
         library.ERR_clear_error.argtypes = []
         library.ERR_clear_error.restype = None
 
@@ -188,6 +210,33 @@ class ByAddress:
             self._of_context(context), names
         )  # which owns them from now on
         self._library.ERR_clear_error()  # the file's end is one
+        return True
+
+    def set_sessions_of(self, context: Any, name: bytes) -> bool:
+        address = self._of_context(context)
+        return self._took(self._library.SSL_CTX_set_session_id_context(address, name, len(name)))
+
+    def set_session_timeout(self, context: Any, seconds: int) -> bool:
+        self._library.SSL_CTX_set_timeout(self._of_context(context), seconds)
+        return True
+
+    def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool:
+        library = self._library
+        if len(keys) == 1:
+            key, size = keys[0], len(keys[0])
+            addresses = [self._of_context(each) for each in contexts]
+            return all(
+                self._took(library.SSL_CTX_ctrl(each, _SET_TICKET_KEYS, size, key)) for each in addresses
+            )
+        tell = getattr(library, "SSL_CTX_set_tlsext_ticket_key_evp_cb", None)
+        if tell is None:
+            return False  # before OpenSSL 3.0
+        tell.argtypes, tell.restype = [self._pointer, self._pointer], self._number
+        made = TicketKeys(library, keys)
+        for context in contexts:
+            # A handshake may go on in one of them when the others are gone, with the tickets of the first.
+            context.ticket_keys = made  # type: ignore[attr-defined]
+            tell(self._of_context(context), made.callback)
         return True
 
     def group(self, tls: Any) -> str:

@@ -1,4 +1,4 @@
-"""Certificates and roots that a CommonTlsContext names: static secrets, and those that come by SDS."""
+"""Certificates, roots and keys of tickets that a TLS context names: static secrets, and those that come by SDS."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from proxy.ext.transport_sockets.common_tls import (
     empty_common,
 )
 from proxy.ext.transport_sockets.peer_validation import compile_validation
+from proxy.ext.transport_sockets.sessions import compile_ticket_keys, unsayable
 
 if TYPE_CHECKING:
     from proxy.api.discovery import Secret
@@ -54,6 +55,39 @@ def compile_by_sds(reader: Reader, common: CommonTls, context: TlsContextFactory
             _compile_default(default, environ, common.is_server)
     if names.pairs or names.validation is not None:
         common.by_sds = names
+
+
+@reads(f"{_TLS}.DownstreamTlsContext")
+def compile_tickets(reader: Reader, common: CommonTls, context: TlsContextFactory, init: InitManager) -> None:
+    """The keys of session tickets: those that stand here or in static_resources, others as they come."""
+    environ = context.environ or {}
+    inline = reader.sub("session_ticket_keys")
+    if inline is not None:
+        common.ticket_keys = compile_ticket_keys(inline, environ)
+        return
+    if not reader.has("session_ticket_keys_sds_secret_config"):
+        return
+    words = unsayable(1)
+    if words:
+        reader.unsupported("session_ticket_keys_sds_secret_config", words)
+        return
+    named = reader.sub("session_ticket_keys_sds_secret_config")
+    assert named is not None
+    static, secret = _find_secret(named, context, init, "session_ticket_keys")
+    if static is not None:
+        common.ticket_keys = _static_tickets(static, environ)
+    if secret is not None:
+        common.by_sds = common.by_sds or SecretNames()
+        common.by_sds.tickets = secret
+
+
+@reads(f"{_TLS}.Secret")
+def _static_tickets(reader: Reader, environ: Mapping[str, str]) -> list[bytes]:
+    keys = reader.sub("session_ticket_keys")
+    if keys is None:
+        reader.fail("", "is named as keys of session tickets, and is none")
+        return []
+    return compile_ticket_keys(keys, environ)
 
 
 @reads(f"{_TLS}.CommonTlsContext.CombinedCertificateValidationContext")
@@ -121,7 +155,7 @@ def merge_validation(default: Any, validation: Reader) -> Reader:
 
 
 class SecretsInUse:
-    """A TLS context whose certificates or roots come by SDS: made when all are there, and again whenever one changes.
+    """A TLS context whose certificates, roots or keys of tickets come by SDS: made when all are there, and again whenever one changes.
     Implements ``api.discovery.SecretFollower``.
 
     make: builds what handshakes need from a CommonTls, and returns what puts it to use; raises Rejected, ssl.SSLError
@@ -151,7 +185,7 @@ class SecretsInUse:
 
     def _secrets(self) -> list[Secret]:
         names = self._names
-        found = [*names.pairs, *([names.validation] if names.validation is not None else ())]
+        found = [*names.pairs, *(each for each in (names.validation, names.tickets) if each is not None)]
         return list(dict.fromkeys(found))
 
     def release(self) -> None:
@@ -185,6 +219,8 @@ class SecretsInUse:
                 common.pairs.append(_read_pair(messages[secret], environ, self._context.clock.wall()))
         if names.validation is not None and names.validation in messages:
             _read_validation(messages[names.validation], names.default, common, environ)
+        if names.tickets is not None and names.tickets in messages:
+            common.ticket_keys = _read_tickets(messages[names.tickets], environ)
         return common
 
 
@@ -196,6 +232,15 @@ def _read_pair(message: Any, environ: Mapping[str, str], now: float) -> KeyPair:
     check(finish(reader))
     assert pair is not None, "or there are findings"
     return pair
+
+
+def _read_tickets(message: Any, environ: Mapping[str, str]) -> list[bytes]:
+    if not message.HasField("session_ticket_keys"):
+        raise Rejected(f"{message.name} has no keys of session tickets")
+    reader = Reader(message.session_ticket_keys, f"{message.name}: session_ticket_keys", Errors())
+    keys = compile_ticket_keys(reader, environ)
+    check(finish(reader))
+    return keys
 
 
 def _read_validation(message: Any, default: Any, common: CommonTls, environ: Mapping[str, str]) -> None:

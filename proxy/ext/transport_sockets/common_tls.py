@@ -61,11 +61,13 @@ class KeyPair:
 @dataclass(slots=True)
 class SecretNames:
     """What a CommonTlsContext has by SDS. pairs: secrets of certificates; validation: that of roots and rules; default:
-    the CertificateValidationContext that it is merged over (combined_validation_context)."""
+    the CertificateValidationContext that it is merged over (combined_validation_context); tickets: that of the keys of
+    session tickets."""
 
     pairs: list[Secret] = field(default_factory=list)
     validation: Secret | None = None
     default: Any = None
+    tickets: Secret | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class CommonTls:
     accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED); allows_expired: its
     certificates may be too old, or too new; depth: how many of them may stand between the peer's and the trusted one, None
     for OpenSSL's own limit; names_roots: clients are told whose certificates are trusted
+    session_timeout_s: 0 for OpenSSL's own; ticket_keys: of 80 bytes, none for OpenSSL's own
     """
 
     pairs: list[KeyPair]
@@ -96,6 +99,8 @@ class CommonTls:
     allows_expired: bool = False
     depth: int | None = None
     names_roots: bool = True
+    session_timeout_s: int = 0
+    ticket_keys: list[bytes] = field(default_factory=list)
 
     def describe(self, side: TlsSide) -> None:
         """What a side shows of itself."""

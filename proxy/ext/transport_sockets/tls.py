@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.api.discovery import Rejected
 from proxy.api.reader import Reader, reads
 from proxy.base.x509 import DNS, Certificate
-from proxy.ext.transport_sockets.by_sds import SecretsInUse, compile_by_sds
+from proxy.ext.transport_sockets.by_sds import SecretsInUse, compile_by_sds, compile_tickets
 from proxy.ext.transport_sockets.common_tls import (
     CommonTls,
     TlsContextFactory,
@@ -18,6 +18,7 @@ from proxy.ext.transport_sockets.common_tls import (
     is_ip,
 )
 from proxy.ext.transport_sockets.peer_validation import compile_validation
+from proxy.ext.transport_sockets.sessions import apply_sessions, compile_timeout
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Scope
 from proxy.stats.tls import TlsStats
@@ -31,6 +32,10 @@ _REQUIRED: Final = (
 _PINNED: Final = f"a pin of clients' certificates {_REQUIRED}"
 _UNTRUSTED: Final = (
     "ACCEPT_UNTRUSTED of clients: Python's ssl asks for no certificate that it does not verify itself"
+)
+_NO_SNI: Final = (
+    "is not supported: Envoy takes it and asks nothing by it; filter chains with server_names and no default one refuse "
+    "who names no other"
 )
 
 #: of a TLS 1.3 handshake. BoringSSL and OpenSSL send two, for clients that open two connections at once; each costs us a
@@ -53,13 +58,12 @@ class DownstreamTls:
         self._stateless = not config.flag("disable_stateless_session_resumption")
         self._stateful = not config.flag("disable_stateful_session_resumption")
         self._clients_choice = config.flag("prefer_client_ciphers")
-        config.unsupported(
-            "session_ticket_keys_sds_secret_config", "ticket keys of one's own are not supported"
-        )
+        compile_tickets(config, common, context, init)
+        compile_timeout(config, common)
         if config.enum("ocsp_staple_policy") == "MUST_STAPLE":
             config.unsupported("ocsp_staple_policy", "OCSP responses are not stapled")
-        if config.has("require_sni"):
-            config.unsupported("require_sni")
+        if config.wrapped("require_sni", False):
+            config.unsupported("require_sni", _NO_SNI)
         names = common.by_sds
         if names is None or names.validation is None:
             words = self._unverifiable(common)
@@ -114,6 +118,7 @@ class DownstreamTls:
                 if not self._stateful:
                     context.num_tickets = 0
             contexts.append((context, pair.leaf))
+        apply_sessions([context for context, _ in contexts], common, self._requires)
         if len(contexts) > 1:
             named = [(leaf.names(DNS), context) for context, leaf in contexts]
             contexts[0][0].sni_callback = choose_by_name(named)

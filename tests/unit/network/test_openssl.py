@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 import sys
 from pathlib import Path
@@ -155,6 +156,105 @@ def test_the_names_that_clients_are_told(reached: ByAddress, tmp_path: Path) -> 
     assert b"Somebody Else" in first_flight()  # and OpenSSL's queue holds no error of before
 
 
+def resumes(server: ssl.SSLContext, client: ssl.SSLContext, session: Any = None) -> tuple[bool, Any]:
+    """(whether the session was resumed, the one to resume next)"""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours, theirs = server.wrap_bio(there, back, True), client.wrap_bio(back, there, session=session)
+    for _ in range(3):
+        for end in (theirs, ours):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"
+    return bool(ours.session_reused), theirs.session
+
+
+KEYS = [bytes([number]) * 80 for number in range(3)]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("sealing", "opening", "name", "is_resumed"),
+    [
+        ([0], [0], b"a", True),
+        ([0], [1], b"a", False),
+        ([0], [0], b"b", False),
+        ([0, 2], [1, 0], b"a", True),
+        ([0, 2], [2, 1], b"a", False),
+        ([0], [2, 1, 0], b"a", True),
+        ([0, 1], [0], b"a", True),
+        ([0, 1], [0, 1], b"b", False),
+    ],
+)
+def test_keys_of_tickets(
+    reached: ByAddress,
+    tmp_path: Path,
+    version: ssl.TLSVersion,
+    sealing: list[int],
+    opening: list[int],
+    name: bytes,
+    is_resumed: bool,
+) -> None:
+    first, second, client = context(True, tmp_path), context(True, tmp_path), context(False, tmp_path)
+    client.maximum_version = version
+    for server, numbers, known in (first, sealing, b"a"), (second, opening, name):
+        assert reached.set_sessions_of(server, known * 32)
+        if not reached.set_ticket_keys([server], [KEYS[number] for number in numbers]):
+            pytest.skip(f"{ssl.OPENSSL_VERSION} takes one key alone")
+    _, session = resumes(first, client)
+    assert resumes(second, client, session)[0] is is_resumed
+
+
+def test_keys_that_openssl_does_not_take(reached: ByAddress, tmp_path: Path) -> None:
+    assert not reached.set_ticket_keys([context(True, tmp_path)], [b"short"])
+    assert not reached.set_sessions_of(context(True, tmp_path), bytes(33))
+    context(True, tmp_path).set_ciphers("ECDHE+AESGCM")  # finds no error of before in OpenSSL's queue
+
+
+def test_keys_outlive_the_first_of_their_contexts(reached: ByAddress, tmp_path: Path) -> None:
+    """A handshake that went over to another context has the first one's tickets."""
+    first, second, client = context(True, tmp_path), context(True, tmp_path), context(False, tmp_path)
+    if not reached.set_ticket_keys([first, second], KEYS[:2]):
+        pytest.skip(f"{ssl.OPENSSL_VERSION} takes one key alone")
+
+    def over(tls: Any, name: str | None, _: ssl.SSLContext) -> None:
+        tls.context = second
+
+    first.sni_callback = over
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = first.wrap_bio(there, back, True)
+    theirs = client.wrap_bio(back, there, server_hostname="server")
+    for end in (theirs, ours):
+        with pytest.raises(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert ours.context is second
+    first.sni_callback = None
+    del first
+    gc.collect()
+    theirs.do_handshake()
+    ours.do_handshake()
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"
+    assert theirs.session is not None and theirs.session.has_ticket
+
+
+def test_before_openssl_3_one_key_is_all(
+    reached: ByAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = SimpleNamespace(SSL_CTX_ctrl=reached._library.SSL_CTX_ctrl)
+    monkeypatch.setattr(reached, "_library", only)
+    assert reached.set_ticket_keys([context(True, tmp_path)], KEYS[:1])
+    assert not reached.set_ticket_keys([context(True, tmp_path)], KEYS)
+
+
+def test_how_long_a_session_lives(reached: ByAddress, tmp_path: Path) -> None:
+    server, client = context(True, tmp_path), context(False, tmp_path)
+    assert reached.set_session_timeout(server, 5)
+    assert resumes(server, client)[1].ticket_lifetime_hint == 5
+
+
 def test_a_python_with_openssl_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
     monkeypatch.setitem(sys.modules, "_ssl", ModuleType("_ssl"))
@@ -209,6 +309,8 @@ def test_the_methods_of_python_3_15(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.set_ciphersuites(context, "a") and found.set_groups(context, "b")
     assert found.set_signatures(context, "c")
     assert not found.set_no_auto_chain(context)
+    assert not found.set_ticket_keys([context], [b"a"]) and not found.set_sessions_of(context, b"a")
+    assert not found.set_session_timeout(context, 1)
     assert not found.set_depth(context, 1) and not found.set_client_names(context, "a")
     assert not found.set_groups(context, "no") and not found.set_signatures(context, "no")
     assert context.told == {

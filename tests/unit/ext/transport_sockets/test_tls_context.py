@@ -211,7 +211,11 @@ COMMON = "common_tls_context"
             {},
             f"{COMMON}.validation_context.max_verify_depth",
         ),
-        (serving(), {"session_ticket_keys": {"keys": [{"inline_string": "x" * 80}]}}, "session_ticket_keys"),
+        (
+            serving(),
+            {"session_ticket_keys": {"keys": [{"inline_string": "x" * 16}]}},
+            "session_ticket_keys.keys[0]",
+        ),
         ({"tls_certificates": [OLD.config()]}, {}, f"{COMMON}.tls_certificates[0].certificate_chain?"),
     ],
 )
