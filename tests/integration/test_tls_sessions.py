@@ -24,8 +24,10 @@ from tests.integration.test_tls import (
     SERVER,
     client_context,
     downstream_tls,
+    plain_get,
     running,
     secured,
+    upstream_tls,
 )
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import Envoy
@@ -210,6 +212,8 @@ def test_keys_of_static_secrets_and_files_are_hidden(upstream: Upstream, tmp_pat
         {"session_ticket_keys_sds_secret_config": {"name": "nobody"}},
         {"session_timeout": "4294967296s"},
         {"session_timeout": "-1s"},
+        {"common": {"key_log": {"path": "/nowhere/at/all"}}},
+        {"common": {"key_log": {}}},
     ],
 )
 def test_what_neither_takes(upstream: Upstream, tmp_path: Path, kind: Kind, more: Config) -> None:
@@ -241,6 +245,45 @@ def test_a_session_that_is_too_old(upstream: Upstream, kind: Kind) -> None:
         visitor.visit(port)
         session = visitor.session
         until(lambda: not visitor.visit(port, session), "the session is too old")
+
+
+def logged(file: Path) -> list[str]:
+    """Lines of NSS's format, without comments, in the order of the alphabet."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return sorted(line for line in lines if not line.startswith("#"))
+
+
+def labels(file: Path) -> list[str]:
+    """What is logged; a line that is not whole yet is none."""
+    return [line.split()[0] for line in logged(file) if len(line.split()) == 3]
+
+
+def test_keys_are_written_to_a_file(upstream: Upstream, tmp_path: Path, kind: Kind) -> None:
+    """Of both sides, one line for TLS 1.2 and five for 1.3, with the client's random and what only the two of them know."""
+    port, front, back = free_port(), tmp_path / "front.keys", tmp_path / "back.keys"
+    near = upstream_tls(CA.pem, sni="front.example", common={"key_log": {"path": str(back)}})
+    listeners = [
+        secured(
+            http_listener(port, [virtual_host([route_to("up")])]),
+            downstream_tls(SERVER, common={"key_log": {"path": str(front)}}),
+        ),
+        http_listener(plain := free_port(), [virtual_host([route_to("inner")])]) | {"name": "plain"},
+    ]
+    clusters = [cluster("up", upstream.port), cluster("inner", port, transport_socket=near)]
+    with running(listeners, clusters, kind):
+        assert plain_get(plain)[0] == 200
+        until(lambda: labels(back) == labels(front) == ["CLIENT_RANDOM"], "the keys of TLS 1.2")
+        assert logged(back) == logged(front)
+        Visitor(ssl.TLSVersion.TLSv1_3).visit(port)
+        secrets_of_1_3 = [
+            "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "CLIENT_RANDOM",
+            "CLIENT_TRAFFIC_SECRET_0",
+            "EXPORTER_SECRET",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_TRAFFIC_SECRET_0",
+        ]
+        until(lambda: labels(front) == secrets_of_1_3, "the secrets of TLS 1.3")
 
 
 @pytest.mark.parametrize("name", ["required", "not"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final
@@ -158,7 +157,7 @@ class SecretsInUse:
     """A TLS context whose certificates, roots or keys of tickets come by SDS: made when all are there, and again whenever one changes.
     Implements ``api.discovery.SecretFollower``.
 
-    make: builds what handshakes need from a CommonTls, and returns what puts it to use; raises Rejected, ssl.SSLError
+    make: builds what handshakes need from a CommonTls, and returns what puts it to use; raises Rejected, OSError
     """
 
     __slots__ = ("_common", "_context", "_make", "_messages", "_names")
@@ -199,7 +198,7 @@ class SecretsInUse:
         try:
             common = self._fill(messages)
             commit = self._make(common) if len(messages) == len(self._secrets()) else None
-        except ssl.SSLError as error:
+        except OSError as error:  # ssl.SSLError is one
             raise Rejected(f"{secret.name}: cannot be used: {error}") from None
 
         def use() -> None:

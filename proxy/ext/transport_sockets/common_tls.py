@@ -80,6 +80,7 @@ class CommonTls:
     certificates may be too old, or too new; depth: how many of them may stand between the peer's and the trusted one, None
     for OpenSSL's own limit; names_roots: clients are told whose certificates are trusted
     session_timeout_s: 0 for OpenSSL's own; ticket_keys: of 80 bytes, none for OpenSSL's own
+    key_log: the file that keys of connections are written to, "" for none
     """
 
     pairs: list[KeyPair]
@@ -101,6 +102,7 @@ class CommonTls:
     names_roots: bool = True
     session_timeout_s: int = 0
     ticket_keys: list[bytes] = field(default_factory=list)
+    key_log: str = ""
 
     def describe(self, side: TlsSide) -> None:
         """What a side shows of itself."""
@@ -117,10 +119,12 @@ class CommonTls:
             side.stats.expires(name, when)
 
     def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
-        """Give it all to a context. Raises ssl.SSLError."""
+        """Give it all to a context. Raises OSError: ssl.SSLError, or what the file of keys is the reason of."""
         self.params.apply(context)
         if self.alpn:
             context.set_alpn_protocols(self.alpn)
+        if self.key_log:
+            context.keylog_filename = self.key_log
         if pair is not None:
             load_pair(context, pair)
         if self.roots and not self.accepts_untrusted:
@@ -212,12 +216,33 @@ def compile_common(reader: Reader | None, context: TlsContextFactory, is_server:
     environ, now = context.environ or {}, context.clock.wall()
     common.params = compile_params(reader.sub("tls_params"), is_server)
     common.alpn = [str(name) for name in reader.values("alpn_protocols")]
+    key_log = reader.sub("key_log")
+    if key_log is not None:
+        common.key_log = _compile_key_log(key_log)
     for each in reader.each("tls_certificates"):
         common.has_pairs = True
         pair = compile_pair(each, environ, now)
         if pair is not None:
             common.pairs.append(pair)
     return common
+
+
+@reads(f"{_TLS}.TlsKeyLog")
+def _compile_key_log(reader: Reader) -> str:
+    """The file, which is made when there is none; "" and a finding where it cannot be opened."""
+    all_of_them = "is not supported: keys of all connections are written, or of none"
+    reader.unsupported("local_address_range", all_of_them)
+    reader.unsupported("remote_address_range", all_of_them)
+    path = reader.text("path")
+    if not path:
+        reader.fail("path", "is missing")
+        return ""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).keylog_filename = path
+    except OSError as error:
+        reader.fail("path", f"cannot open {path}: {error.strerror}")
+        return ""
+    return path
 
 
 def empty_common(is_server: bool = True) -> CommonTls:

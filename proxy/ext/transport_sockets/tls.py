@@ -102,7 +102,7 @@ class DownstreamTls:
         side.several = contexts if len(contexts) > 1 else []
 
     def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, Certificate]]:
-        """The context of each certificate; handshakes begin with the first. Raises ssl.SSLError."""
+        """The context of each certificate; handshakes begin with the first. Raises OSError."""
         pinned = bool(common.rules.hashes or common.rules.spki)
         contexts: list[tuple[ssl.SSLContext, Certificate]] = []
         for pair in common.pairs:
@@ -208,7 +208,7 @@ def _has_validation(reader: Reader | None) -> bool:
 
 
 def _client_context(common: CommonTls) -> ssl.SSLContext:
-    """Raises ssl.SSLError."""
+    """Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # Envoy checks names by its matchers alone
     verifies = bool(common.roots) and not common.accepts_untrusted

@@ -148,6 +148,16 @@ def test_where_a_session_is_resumed(
 
 
 @needs_openssl
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_where_a_certificate_is_required(client: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    """Envoy resumes a session without one there, if it knows the ticket's key (docs/differences.md, tls-sessions)."""
+    client.maximum_version = version
+    _, session = visit(side_of(rooted()), None, client)
+    with pytest.raises(ssl.SSLError, match=r"(?i)peer did not return a certificate"):
+        visit(side_of(rooted(), require_client_certificate=True), session, client)
+
+
+@needs_openssl
 def test_sessions_of_one_listener_with_several_certificates(client: ssl.SSLContext) -> None:
     """The ticket is opened by the first context, whichever answers."""
     several = {"tls_certificates": [PAIR.config(), NAMED_OTHERWISE.config()]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -274,6 +275,24 @@ def test_pins_of_public_keys_as_envoy_judges_them(pin: str, is_one: bool) -> Non
     common = {"validation_context": {**ROOTS, "verify_certificate_spki": [pin]}}
     refused = [f"{COMMON}.validation_context.verify_certificate_spki"]
     assert findings(UpstreamTls, common) == ([] if is_one else refused)
+
+
+@pytest.mark.parametrize("kind", [DownstreamTls, UpstreamTls])
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({}, ""),
+        ({"local_address_range": [{"address_prefix": "127.0.0.1"}]}, "local_address_range"),
+        ({"remote_address_range": [{"address_prefix": "127.0.0.1"}]}, "remote_address_range"),
+        ({"path": "/nowhere/at/all"}, "path"),
+        ({"path": ""}, "path"),
+    ],
+)
+def test_the_file_of_keys(
+    tmp_path: Path, kind: type[DownstreamTls] | type[UpstreamTls], more: dict[str, Any], field: str
+) -> None:
+    log = {"path": str(tmp_path / "keys"), **more}
+    assert findings(kind, serving(key_log=log)) == ([f"{COMMON}.key_log.{field}"] if field else [])
 
 
 def test_the_first_end_of_several() -> None:
