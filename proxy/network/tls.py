@@ -166,7 +166,8 @@ class TlsSide:
         self._peer_bytes = 0
 
     def renew(self, context: ssl.SSLContext, rules: PeerRules) -> None:
-        """Other certificates or roots, for handshakes that begin from now on; sessions of before are not resumed."""
+        """Other certificates or roots, for handshakes that begin from now on; sessions of before are not resumed,
+        unless their tickets have keys that are configured."""
         self.context = context
         self.rules = rules
         self.verifies = context.verify_mode != ssl.CERT_NONE
