@@ -65,10 +65,12 @@ class OpenSsl(Protocol):
     """set_*: names with colons between them; whether OpenSSL knows them all. If not, nothing has changed.
 
     set_no_auto_chain: what is shown is the chain that is configured; OpenSSL would look for one among the roots, in each
-    handshake. set_depth: how many certificates may stand between the peer's and the trusted one. set_client_names: a server tells
-    clients whose certificates it trusts, which are those in a file of PEM.
-    set_sessions_of: sessions are resumed where the name (32 bytes) is the same, for the keys of tickets may be the same
-    elsewhere. set_ticket_keys: of 80 bytes each; the first seals, all open. All of this: False where it cannot be said
+    handshake
+    set_depth: how many certificates may stand between the peer's and the trusted one
+    set_client_names: a server tells clients whose certificates it trusts: those in a file of PEM
+    set_sessions_of: sessions are resumed where the name (32 bytes) is the same; the keys of tickets may be the same elsewhere
+    set_session_timeout: seconds
+    set_ticket_keys: of 80 bytes each; the first seals, all open. Of these six: False where it cannot be said
 
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
