@@ -68,7 +68,8 @@ class OpenSsl(Protocol):
     handshake
     set_depth: how many certificates may stand between the peer's and the trusted one
     set_client_names: a server tells clients whose certificates it trusts: those in a file of PEM
-    set_sessions_of: sessions are resumed where the name (32 bytes) is the same; the keys of tickets may be the same elsewhere
+    set_sessions_of: a new connection's session is resumed where the name (32 bytes) is the same; the keys of tickets may be the
+    same elsewhere. Python names all of them alike, some versions by the context, some by the connection
     set_session_timeout: seconds
     set_ticket_keys: of 80 bytes each; the first seals, all open. Of these six: False where it cannot be said
 
@@ -82,7 +83,7 @@ class OpenSsl(Protocol):
     def set_no_auto_chain(self, context: ssl.SSLContext) -> bool: ...
     def set_depth(self, context: ssl.SSLContext, depth: int) -> bool: ...
     def set_client_names(self, context: ssl.SSLContext, path: str) -> bool: ...
-    def set_sessions_of(self, context: ssl.SSLContext, name: bytes) -> bool: ...
+    def set_sessions_of(self, tls: ssl.SSLObject, name: bytes) -> bool: ...
     def set_session_timeout(self, context: ssl.SSLContext, seconds: int) -> bool: ...
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
@@ -111,7 +112,7 @@ class ByMethods:
     def set_client_names(self, context: Any, path: str) -> bool:
         return False
 
-    def set_sessions_of(self, context: Any, name: bytes) -> bool:
+    def set_sessions_of(self, tls: Any, name: bytes) -> bool:
         return False
 
     def set_session_timeout(self, context: Any, seconds: int) -> bool:
@@ -170,8 +171,8 @@ class ByAddress:
         library.SSL_load_client_CA_file.restype = address
         library.SSL_CTX_set_client_CA_list.argtypes = [address, address]
         library.SSL_CTX_set_client_CA_list.restype = None
-        library.SSL_CTX_set_session_id_context.argtypes = [address, ctypes.c_char_p, ctypes.c_uint]
-        library.SSL_CTX_set_session_id_context.restype = number
+        library.SSL_set_session_id_context.argtypes = [address, ctypes.c_char_p, ctypes.c_uint]
+        library.SSL_set_session_id_context.restype = number
         library.SSL_CTX_set_timeout.argtypes = [address, ctypes.c_long]
         library.SSL_CTX_set_timeout.restype = ctypes.c_long
         library.ERR_clear_error.argtypes = []
@@ -214,9 +215,9 @@ class ByAddress:
         self._library.ERR_clear_error()  # the file's end is one
         return True
 
-    def set_sessions_of(self, context: Any, name: bytes) -> bool:
-        address = self._of_context(context)
-        return self._took(self._library.SSL_CTX_set_session_id_context(address, name, len(name)))
+    def set_sessions_of(self, tls: Any, name: bytes) -> bool:
+        address = self._of_connection(tls)
+        return self._took(self._library.SSL_set_session_id_context(address, name, len(name)))
 
     def set_session_timeout(self, context: Any, seconds: int) -> bool:
         self._library.SSL_CTX_set_timeout(self._of_context(context), seconds)

@@ -111,7 +111,7 @@ class TlsSide:
     server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
     offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
-    has just now; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
+    has just now; place: the name of where a server's sessions are good, b"" for in this context alone; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
     roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
     """
 
@@ -131,6 +131,7 @@ class TlsSide:
         "names_host",
         "offered",
         "offers",
+        "place",
         "release",
         "roots",
         "rules",
@@ -153,6 +154,7 @@ class TlsSide:
         self.checks_sni = False
         self.offers = False
         self.fallback = self.offered = ""
+        self.place = b""
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
@@ -186,7 +188,10 @@ class TlsSide:
             self.offered = wanted
             self.context.set_alpn_protocols([wanted] if wanted else [])
         session = self.sessions.get(server_name) if self.sessions is not None else None
-        return self.context.wrap_bio(incoming, outgoing, self.is_server, server_name or None, session)
+        tls = self.context.wrap_bio(incoming, outgoing, self.is_server, server_name or None, session)
+        if self.place and self._openssl is not None:
+            self._openssl.set_sessions_of(tls, self.place)
+        return tls
 
     def offer(self, protocol: str) -> None:
         """The protocol to offer by ALPN where none is configured ("http/1.1", "h2")."""

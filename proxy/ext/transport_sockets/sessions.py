@@ -73,8 +73,8 @@ def _scratch() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
 
-def apply_sessions(contexts: list[ssl.SSLContext], common: CommonTls, requires: bool) -> None:
-    """To the contexts of one listener's certificates. requires: a client has to have a certificate"""
+def apply_sessions(contexts: list[ssl.SSLContext], common: CommonTls) -> None:
+    """To the contexts of one listener's certificates. Whose side has keys needs a ``place_of``."""
     openssl = reach()
     if openssl is None:
         return
@@ -82,15 +82,17 @@ def apply_sessions(contexts: list[ssl.SSLContext], common: CommonTls, requires: 
         for context in contexts:
             openssl.set_session_timeout(context, common.session_timeout_s)
     if common.ticket_keys:
-        name = _name_of(common, requires)
-        for context in contexts:
-            openssl.set_sessions_of(context, name)
         openssl.set_ticket_keys(contexts, common.ticket_keys)
 
 
-def _name_of(common: CommonTls, requires: bool) -> bytes:
-    """What has to be the same where a session is resumed: whom we say to be, and whom we believe, for the chain of a client
-    who resumes is not looked at again. Not our certificates themselves: other processes may have others of the same names."""
+def place_of(common: CommonTls, requires: bool) -> bytes:
+    """``TlsSide.place``, b"" without keys of one's own. requires: a client has to have a certificate
+
+    What has to be the same where a session is resumed: whom we say to be, and whom we believe, for the chain of a client
+    who resumes is not looked at again. Not our certificates themselves: other processes may have others of the same names.
+    """
+    if not common.ticket_keys:
+        return b""
     from hashlib import sha256  # few have keys of their own
 
     digest = sha256()

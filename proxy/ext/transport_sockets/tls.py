@@ -18,7 +18,7 @@ from proxy.ext.transport_sockets.common_tls import (
     is_ip,
 )
 from proxy.ext.transport_sockets.peer_validation import compile_validation
-from proxy.ext.transport_sockets.sessions import apply_sessions, compile_timeout
+from proxy.ext.transport_sockets.sessions import apply_sessions, compile_timeout, place_of
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Scope
 from proxy.stats.tls import TlsStats
@@ -94,11 +94,11 @@ class DownstreamTls:
             return _PINNED
         return _UNTRUSTED if common.accepts_untrusted and common.has_roots else ""
 
-    @staticmethod
     def _describe(
-        common: CommonTls, contexts: list[tuple[ssl.SSLContext, Certificate]], side: TlsSide
+        self, common: CommonTls, contexts: list[tuple[ssl.SSLContext, Certificate]], side: TlsSide
     ) -> None:
         common.describe(side)
+        side.place = place_of(common, self._requires)
         side.several = contexts if len(contexts) > 1 else []
 
     def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, Certificate]]:
@@ -118,7 +118,7 @@ class DownstreamTls:
                 if not self._stateful:
                     context.num_tickets = 0
             contexts.append((context, pair.leaf))
-        apply_sessions([context for context, _ in contexts], common, self._requires)
+        apply_sessions([context for context, _ in contexts], common)
         if len(contexts) > 1:
             named = [(leaf.names(DNS), context) for context, leaf in contexts]
             contexts[0][0].sni_callback = choose_by_name(named)

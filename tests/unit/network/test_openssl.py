@@ -156,10 +156,14 @@ def test_the_names_that_clients_are_told(reached: ByAddress, tmp_path: Path) -> 
     assert b"Somebody Else" in first_flight()  # and OpenSSL's queue holds no error of before
 
 
-def resumes(server: ssl.SSLContext, client: ssl.SSLContext, session: Any = None) -> tuple[bool, Any]:
-    """(whether the session was resumed, the one to resume next)"""
+def resumes(
+    server: ssl.SSLContext, client: ssl.SSLContext, session: Any = None, named: Any = None
+) -> tuple[bool, Any]:
+    """(whether the session was resumed, the one to resume next). named: is told of the server's connection"""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours, theirs = server.wrap_bio(there, back, True), client.wrap_bio(back, there, session=session)
+    if named is not None:
+        named(ours)
     for _ in range(3):
         for end in (theirs, ours):
             try:
@@ -199,17 +203,18 @@ def test_keys_of_tickets(
 ) -> None:
     first, second, client = context(True, tmp_path), context(True, tmp_path), context(False, tmp_path)
     client.maximum_version = version
-    for server, numbers, known in (first, sealing, b"a"), (second, opening, name):
-        assert reached.set_sessions_of(server, known * 32)
+    for server, numbers in (first, sealing), (second, opening):
         if not reached.set_ticket_keys([server], [KEYS[number] for number in numbers]):
             pytest.skip(f"{ssl.OPENSSL_VERSION} takes one key alone")
-    _, session = resumes(first, client)
-    assert resumes(second, client, session)[0] is is_resumed
+    _, session = resumes(first, client, None, lambda tls: reached.set_sessions_of(tls, b"a" * 32))
+    named = resumes(second, client, session, lambda tls: reached.set_sessions_of(tls, name * 32))
+    assert named[0] is is_resumed
 
 
 def test_keys_that_openssl_does_not_take(reached: ByAddress, tmp_path: Path) -> None:
     assert not reached.set_ticket_keys([context(True, tmp_path)], [b"short"])
-    assert not reached.set_sessions_of(context(True, tmp_path), bytes(33))
+    tls = context(True, tmp_path).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), True)
+    assert not reached.set_sessions_of(tls, bytes(33))
     context(True, tmp_path).set_ciphers("ECDHE+AESGCM")  # finds no error of before in OpenSSL's queue
 
 

@@ -95,10 +95,11 @@ def side_of(common: dict[str, Any], **more: Any) -> TlsSide:
     return made.side
 
 
-def visit(side: TlsSide, session: Any, context: ssl.SSLContext) -> tuple[bool, Any]:
-    """(was it resumed, the session)"""
+def visit(side: TlsSide, session: Any, context: ssl.SSLContext, name: str = "") -> tuple[bool, Any]:
+    """(was it resumed, the session). name: the SNI"""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours, theirs = side.begin(there, back, ""), context.wrap_bio(back, there, session=session)
+    ours = side.begin(there, back, "")
+    theirs = context.wrap_bio(back, there, server_hostname=name or None, session=session)
     for _ in range(3):
         for end in (theirs, ours):
             try:
@@ -164,3 +165,17 @@ def test_sessions_of_one_listener_with_several_certificates(client: ssl.SSLConte
     side = side_of(several)
     _, session = visit(side, None, client)
     assert visit(side_of(several), session, client)[0]
+
+
+@needs_openssl
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("alike", [True, False])
+def test_the_place_goes_along_to_another_certificate(
+    client: ssl.SSLContext, version: ssl.TLSVersion, alike: bool
+) -> None:
+    """Which a name has chosen."""
+    client.maximum_version = version
+    several = {"tls_certificates": [PAIR.config(), NAMED_OTHERWISE.config()]}
+    other = several if alike else {**several, "validation_context": ROOTS}
+    _, session = visit(side_of(several), None, client, "b.example")
+    assert visit(side_of(other), session, client, "b.example")[0] is alike
