@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from proxy.base.x509 import BadCertificate
 from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
+from proxy.network.tls_records import TlsRecords
 
 if TYPE_CHECKING:
     from proxy.network.tls import TlsSide
@@ -38,6 +39,7 @@ class TlsTransport(TransportLayer):
     __slots__ = (
         "_in",
         "_out",
+        "_records",
         "_tls",
         "ends",
         "failure",
@@ -74,6 +76,7 @@ class TlsTransport(TransportLayer):
         self.unwritten: list[bytes] = []
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
+        self._records = TlsRecords()
         self._tls = side.begin(self._in, self._out, server_name, offers)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
@@ -95,45 +98,62 @@ class TlsTransport(TransportLayer):
             self._fail(side.unready(), aborts=True)
 
     def data_received(self, data: bytes) -> None:
-        self._in.write(data)
-        if self.state != STEADY:
-            if self.state == OVER:
-                return
-            if self.state == SHAKING and not self._shake():
-                return
+        if self.state == OVER:
+            return  # the peer has said its last
+        self._in.write(self._records.first(data))
+        if self.state == SHAKING:
+            while not self._shake():
+                if self.state != SHAKING or not self._records.left():
+                    return
+                self._in.write(self._records.next())
         self._read()
 
     def _read(self) -> None:
         """Give the connection all that can be read now, in one call."""
-        tls = self._tls
-        source = self._in
+        records = self._records
         parts: list[bytes] = []
-        ended = False
-        try:
-            while source.pending or tls.pending():
-                part = tls.read(_RECORD_BYTES)
-                if not part:
-                    ended = True
-                    break
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            ended = True
-        except ssl.SSLError:
-            self.side.stats.connection_error.value += 1
-            self._push()
-            self.abort()
-            return
+        while True:
+            before = len(parts)
+            try:
+                ended = self._decrypt(parts)
+            except ssl.SSLError:
+                self.side.stats.connection_error.value += 1
+                self._push()
+                self.abort()
+                return
+            if records.are_too_many(len(parts) - before):
+                self.side.stats.flooded()
+                self.abort()
+                return
+            if ended or not records.left():
+                break
+            self._in.write(records.next())
         if parts:
             if self.state == FRESH:
                 self.state = STEADY
-                self.side.keep(tls, self.server_name)
+                self.side.keep(self._tls, self.server_name)
             self.connection.data_received(parts[0] if len(parts) == 1 else b"".join(parts))
         if self._out.pending > _HELD_BYTES:
             self._push()
         if ended:
+            records.drop()
             self._ended()
+
+    def _decrypt(self, parts: list[bytes]) -> bool:
+        """All that OpenSSL has, a part a record; True: TLS has ended. Raises ssl.SSLError."""
+        tls = self._tls
+        source = self._in
+        try:
+            while source.pending or tls.pending():
+                part = tls.read(_RECORD_BYTES)
+                if not part:
+                    return True
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            return True
+        return False
 
     def eof_received(self) -> bool:
         """TCP's end. Only after TLS's own is it half an end: without that one the peer has just gone."""
@@ -191,6 +211,7 @@ class TlsTransport(TransportLayer):
             self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
+        self._records.shaken(info.version == "TLSv1.3")
         is_server = self.side.is_server
         if is_server and info.version != "TLSv1.3":
             self._push()  # the end of the handshake; in TLS 1.3 that was before the client's

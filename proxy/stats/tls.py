@@ -56,6 +56,11 @@ class TlsStats:
         it appears once it counts.)"""
         self.scope.counter("peer_certificates_forgotten").value += count
 
+    def flooded(self) -> None:
+        """A peer was cut off that sent records without data. (Not a statistic of Envoy's; as above.)"""
+        self.connection_error.value += 1
+        self.scope.counter("records_without_data").value += 1
+
     def expires(self, name: str, when: float) -> None:
         """A certificate of ours, or a root that we trust, is good until then, in Unix time."""
         self.scope.gauge(f"certificate.{name}.expiration_unix_time_seconds").set(int(when))

@@ -1,0 +1,87 @@
+"""TlsTransport without a socket."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from proxy.network.tls import PeerRules, TlsSide
+from proxy.network.tls_transport import TlsTransport
+from proxy.stats.store import Store
+from proxy.stats.tls import TlsStats
+from tests.support.certs import Authority
+
+PAIR = Authority().signs("server", dns=("front.example",))
+
+
+class Ends:
+    """Both ends of a connection whose handshake is over: ours, and the client's OpenSSL."""
+
+    def __init__(self, folder: Path, cut: Callable[[bytes], bytes] = bytes) -> None:
+        """cut: what becomes of the client's records on the way"""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*PAIR.write(folder, "server"))
+        self.stats = TlsStats(Store().scope("listener"), True)
+        side = TlsSide(context, True, PeerRules((), frozenset(), frozenset()), self.stats)
+        self.above: Any = Mock()
+        self.socket: Any = Mock()
+        self.socket.is_closing.return_value = False
+        self.ours = TlsTransport(self.above, side)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.socket.write.side_effect = self.incoming.write
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        client.verify_mode = ssl.CERT_NONE
+        self.client = client.wrap_bio(self.incoming, self.outgoing)
+        self.ours.connection_made(self.socket)
+        for _ in range(2):
+            try:
+                self.client.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            self.ours.data_received(cut(self.outgoing.read()))
+        assert self.stats.handshake.value == 1
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> Ends:
+    return Ends(tmp_path)
+
+
+def test_what_comes_after_the_end_is_not_kept(ends: Ends) -> None:
+    """The other half goes on, as for a tunnel."""
+    ends.above.eof_received.return_value = True
+    try:
+        ends.client.unwrap()
+    except ssl.SSLWantReadError:
+        pass
+    ends.ours.data_received(ends.outgoing.read())
+    assert ends.ours.half
+    for _ in range(10):
+        ends.ours.data_received(bytes(65536))
+    assert ends.ours._in.pending == 0
+    assert not ends.above.data_received.called
+
+
+def test_many_records_of_one_read_are_one_call(ends: Ends) -> None:
+    for number in range(100):
+        ends.client.write(b"%d " % number)
+    ends.ours.data_received(ends.outgoing.read())
+    ends.above.data_received.assert_called_once_with(b"".join(b"%d " % number for number in range(100)))
+
+
+def in_bytes(data: bytes) -> bytes:
+    """A hello, a byte a record."""
+    if data[:1] != b"\x16":
+        return data
+    return b"".join(b"\x16\3\1\0\1" + data[at : at + 1] for at in range(5, len(data)))
+
+
+def test_a_hello_in_pieces_of_one_byte(tmp_path: Path) -> None:
+    """More records than OpenSSL is given at once: the handshake goes on with each piece."""
+    assert Ends(tmp_path, in_bytes).stats.handshake.value == 1
