@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 
 from proxy.network.openssl_tickets import TicketKeys
 
-#: SSL_CTX_ctrl's and SSL_ctrl's numbers of SSL_CTX_set1_groups_list, SSL_CTX_set1_sigalgs_list,
+#: SSL_CTX_ctrl's and SSL_ctrl's numbers of SSL_CTX_set_max_cert_list, SSL_CTX_set1_groups_list, SSL_CTX_set1_sigalgs_list,
 #: SSL_get_peer_signature_nid and SSL_get_negotiated_group
+_MOST_CERTIFICATES: Final = 51
 _SET_GROUPS: Final = 92
 _SET_SIGNATURES: Final = 98
 _PEER_HASH: Final = 108
@@ -75,6 +76,7 @@ class OpenSsl(Protocol):
 
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
+    limit_certificates: a peer may show so many bytes of them, if that can be said; else OpenSSL's 100 KiB
     """
 
     def set_ciphersuites(self, context: ssl.SSLContext, names: str) -> bool: ...
@@ -86,6 +88,7 @@ class OpenSsl(Protocol):
     def set_sessions_of(self, tls: ssl.SSLObject, name: bytes) -> bool: ...
     def set_session_timeout(self, context: ssl.SSLContext, seconds: int) -> bool: ...
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool: ...
+    def limit_certificates(self, context: ssl.SSLContext, size: int) -> None: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
     def peer_signature(self, tls: ssl.SSLObject) -> str: ...
 
@@ -120,6 +123,9 @@ class ByMethods:
 
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool:
         return False
+
+    def limit_certificates(self, context: Any, size: int) -> None:
+        """There is no method."""
 
     def group(self, tls: Any) -> str:
         name = str(tls._sslobj.group() or "")
@@ -241,6 +247,9 @@ class ByAddress:
             context.ticket_keys = made  # type: ignore[attr-defined]
             tell(self._of_context(context), made.callback)
         return True
+
+    def limit_certificates(self, context: Any, size: int) -> None:
+        self._library.SSL_CTX_ctrl(self._of_context(context), _MOST_CERTIFICATES, size, None)
 
     def group(self, tls: Any) -> str:
         number: int = self._library.SSL_ctrl(self._of_connection(tls), _GROUP, 0, None)

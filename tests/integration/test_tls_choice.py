@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.integration.test_tls import (
     two_hops,
     upstream_tls,
 )
+from tests.support.certs import Pair
 from tests.support.config import Config, cluster, file_log, http_listener, route_to, virtual_host
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
@@ -213,6 +215,47 @@ def test_a_client_without_a_certificate_has_signed_nothing(upstream: Upstream, k
         "curves.X25519",
         "versions.TLSv1.3",
     ]
+
+
+def test_what_a_client_signed_when_its_session_began(
+    upstream: Upstream, tmp_path: Path, kind: Kind, openssl: OpenSsl
+) -> None:
+    """Envoy counts it again with each resumed session, in which nobody signs (docs/differences.md,
+    tls-what-is-not-told)."""
+    near = upstream_tls(CA.pem, CLIENT, sni="front.example")
+    listeners, clusters, port = two_hops(upstream, tmp_path, near, downstream_tls(SERVER, roots=CA.pem))
+    clusters[0]["max_requests_per_connection"] = 1
+    far_port = int(listeners[1]["address"]["socket_address"]["port_value"])
+    with running(listeners, clusters, kind) as proxy:
+        for _ in range(2):
+            assert plain_get(port, {})[0] == 200
+        stats = proxy.stats()
+    for scope in ("cluster.inner.ssl", f"listener.127.0.0.1_{far_port}.ssl"):
+        assert (stats[f"{scope}.handshake"], stats[f"{scope}.session_reused"]) == (2, 1)
+        assert stats[f"{scope}.curves.X25519"] == 2
+        assert stats[f"{scope}.sigalgs.ecdsa_secp256r1_sha256"] == (1 if kind is Outrider else 2)
+
+
+@pytest.mark.parametrize(("count", "is_too_long"), [(10, False), (150, True)])
+def test_a_chain_that_is_too_long(
+    upstream: Upstream, tmp_path: Path, kind: Kind, openssl: OpenSsl, count: int, is_too_long: bool
+) -> None:
+    """A believed certificate with more beside it than anybody needs: 3 KB, and 47."""
+    port = free_port()
+    listener = secured(
+        http_listener(port, [virtual_host([route_to("up")])]),
+        downstream_tls(SERVER, roots=CA.pem, require_client_certificate=True),
+    )
+    crowd = Pair(CLIENT.certificate + CA.pem * count, CLIENT.key)
+    with running([listener], [cluster("up", upstream.port)], kind) as proxy:
+        connection = Connection(port, client_context(crowd, tmp_path))
+        if is_too_long:
+            with pytest.raises((OSError, HTTPException)):
+                get(connection)
+            proxy.wait_for_stat(f"listener.127.0.0.1_{port}.ssl.connection_error", 1)
+        else:
+            assert get(connection)[0] == 200
+        connection.close()
 
 
 def offered(connection: socket.socket) -> tuple[list[int], list[int]]:

@@ -38,6 +38,9 @@ _POST_QUANTUM: Final = f"X25519MLKEM768:{_GROUPS}"  # from OpenSSL 3.5 on
 _CAREFUL: Final = (3, 5)
 #: SSL_OP_PRIORITIZE_CHACHA, which has no name in Python's ssl: a client that puts ChaCha20 first has no AES in hardware
 _PRIORITIZE_CHACHA: Final = 1 << 21
+#: of certificates that a peer shows. OpenSSL takes 0.4 ms to read each, believed or not, and would take 100 KiB of them:
+#: 0.1 s. This is room for four with post-quantum signatures.
+_CERTIFICATE_BYTES: Final = 32 * 1024
 
 #: what Envoy calls curves → OpenSSL's name
 _CURVES: Final = {
@@ -96,6 +99,7 @@ class Params:
             if ssl.OPENSSL_VERSION_INFO < _CAREFUL:
                 context.set_ecdh_curve("prime256v1")  # one is all that can be said, and all know it
             return
+        openssl.limit_certificates(context, _CERTIFICATE_BYTES)
         openssl.set_ciphersuites(context, _CIPHERSUITES)
         if self.groups:
             openssl.set_groups(context, self.groups)

@@ -260,6 +260,15 @@ def test_how_long_a_session_lives(reached: ByAddress, tmp_path: Path) -> None:
     assert resumes(server, client)[1].ticket_lifetime_hint == 5
 
 
+def test_a_limit_of_certificates(reached: ByAddress, tmp_path: Path) -> None:
+    server, client = context(True, tmp_path, mutual=True), context(False, tmp_path, mutual=True)
+    reached.limit_certificates(server, 10_000)
+    shaken(server, client)
+    reached.limit_certificates(server, 100)
+    with pytest.raises(ssl.SSLError, match="EXCESSIVE_MESSAGE_SIZE"):
+        shaken(server, client)
+
+
 def test_a_python_with_openssl_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ssl.SSLContext, "set_groups", raising=False)
     monkeypatch.setitem(sys.modules, "_ssl", ModuleType("_ssl"))
@@ -317,6 +326,8 @@ def test_the_methods_of_python_3_15(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found.set_ticket_keys([context], [b"a"]) and not found.set_sessions_of(context, b"a")
     assert not found.set_session_timeout(context, 1)
     assert not found.set_depth(context, 1) and not found.set_client_names(context, "a")
+
+    found.limit_certificates(context, 1)  # there is no method for it
     assert not found.set_groups(context, "no") and not found.set_signatures(context, "no")
     assert context.told == {
         "set_ciphersuites": "a",
