@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from proxy.base.x509 import BadCertificate
 from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
+from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, hello_size
 from proxy.network.tls_records import TlsRecords
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class TlsTransport(TransportLayer):
     """One connection's TLS."""
 
     __slots__ = (
+        "_begins",
+        "_held",
         "_in",
         "_out",
         "_records",
@@ -77,6 +80,8 @@ class TlsTransport(TransportLayer):
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._records = TlsRecords()
+        self._begins = side.is_server  # what comes next is the beginning of a client's flight
+        self._held = b""  # of that, too little to tell what it is
         self._tls = side.begin(self._in, self._out, server_name, offers)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
@@ -100,6 +105,10 @@ class TlsTransport(TransportLayer):
     def data_received(self, data: bytes) -> None:
         if self.state == OVER:
             return  # the peer has said its last
+        if self._begins:
+            data = self._begin_flight(data)
+            if not data:
+                return
         self._in.write(self._records.first(data))
         if self.state == SHAKING:
             while not self._shake():
@@ -197,7 +206,9 @@ class TlsTransport(TransportLayer):
             self._tls.do_handshake()
             info = self.side.shaken(self._tls, self.peer_name, self.server_name)
         except ssl.SSLWantReadError:
-            self._push()
+            if self._out.pending:
+                self._push()
+                self._begins = self.side.is_server
             return False
         except TlsRefused as refused:  # a name for each: compiled, a variable has one type
             self._fail(self.side.refused(refused), aborts=True)
@@ -211,6 +222,7 @@ class TlsTransport(TransportLayer):
             self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
+        self._begins = False
         self._records.shaken(info.version == "TLSv1.3")
         is_server = self.side.is_server
         if is_server and info.version != "TLSv1.3":
@@ -226,6 +238,21 @@ class TlsTransport(TransportLayer):
         if self.ends:
             self._say_goodbye()
         return self.state == FRESH
+
+    def _begin_flight(self, data: bytes) -> bytes:
+        """What OpenSSL is to have of it; b"" for nothing, or nothing yet."""
+        data = self._held + data
+        size = hello_size(data)
+        if size == UNKNOWN:
+            self._held = data
+            return b""
+        self._held = b""
+        self._begins = False
+        if size <= LONGEST_HELLO:
+            return data
+        self.side.stats.connection_error.value += 1
+        self._fail(tls_error("EXCESSIVE_MESSAGE_SIZE"), aborts=False)
+        return b""
 
     def _fail(self, words: str, aborts: bool) -> None:
         self.state = OVER

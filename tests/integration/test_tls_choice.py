@@ -258,6 +258,32 @@ def test_a_chain_that_is_too_long(
         connection.close()
 
 
+@pytest.mark.parametrize(("size", "is_too_long"), [(16_384, False), (16_385, True), (130_000, True)])
+@pytest.mark.parametrize("piece", [1, 9])
+def test_a_hello_that_is_too_long(
+    upstream: Upstream, kind: Kind, size: int, is_too_long: bool, piece: int
+) -> None:
+    """It is enough to say it: no more of it comes."""
+    port = free_port()
+    listener = secured(http_listener(port, [virtual_host([route_to("up")])]), downstream_tls(SERVER))
+    hello = b"\x16\3\1\0\4\1" + size.to_bytes(3)
+    scope = f"listener.127.0.0.1_{port}.ssl"
+    with (
+        running([listener], [cluster("up", upstream.port)], kind) as proxy,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as client,
+    ):
+        for at in range(0, len(hello), piece):
+            client.sendall(hello[at : at + piece])
+        if is_too_long:
+            while client.recv(100):  # an alert, if any
+                pass
+            proxy.wait_for_stat(f"{scope}.connection_error", 1)
+        else:
+            client.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.recv(100)
+
+
 def offered(connection: socket.socket) -> tuple[list[int], list[int]]:
     """The suites and the groups of a ClientHello (RFC 8446 4.1.2) in one record."""
     file = connection.makefile("rb")

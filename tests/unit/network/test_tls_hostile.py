@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -20,12 +21,13 @@ PAIR = Authority().signs("server", dns=("front.example",))
 
 
 class Ends:
-    """Both ends of a connection whose handshake is over: ours, and the client's OpenSSL."""
+    """Both ends of a connection: ours, and the client's OpenSSL. group: the one that ours takes, "" for any"""
 
-    def __init__(self, folder: Path, cut: Callable[[bytes], bytes] = bytes) -> None:
-        """cut: what becomes of the client's records on the way"""
+    def __init__(self, folder: Path, group: str = "") -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*PAIR.write(folder, "server"))
+        if group:
+            context.set_ecdh_curve(group)
         self.stats = TlsStats(Store().scope("listener"), True)
         side = TlsSide(context, True, PeerRules((), frozenset(), frozenset()), self.stats)
         self.above: Any = Mock()
@@ -39,27 +41,32 @@ class Ends:
         client.verify_mode = ssl.CERT_NONE
         self.client = client.wrap_bio(self.incoming, self.outgoing)
         self.ours.connection_made(self.socket)
+
+    def says(self) -> bytes:
+        """The client's next flight."""
+        with suppress(ssl.SSLWantReadError):
+            self.client.do_handshake()
+        return self.outgoing.read()
+
+    def shake(self, cut: Callable[[bytes], bytes] = bytes) -> None:
+        """cut: what becomes of the client's records on the way"""
         for _ in range(2):
-            try:
-                self.client.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
-            self.ours.data_received(cut(self.outgoing.read()))
+            self.ours.data_received(cut(self.says()))
         assert self.stats.handshake.value == 1
 
 
 @pytest.fixture
 def ends(tmp_path: Path) -> Ends:
-    return Ends(tmp_path)
+    made = Ends(tmp_path)
+    made.shake()
+    return made
 
 
 def test_what_comes_after_the_end_is_not_kept(ends: Ends) -> None:
     """The other half goes on, as for a tunnel."""
     ends.above.eof_received.return_value = True
-    try:
+    with suppress(ssl.SSLWantReadError):
         ends.client.unwrap()
-    except ssl.SSLWantReadError:
-        pass
     ends.ours.data_received(ends.outgoing.read())
     assert ends.ours.half
     for _ in range(10):
@@ -84,4 +91,16 @@ def in_bytes(data: bytes) -> bytes:
 
 def test_a_hello_in_pieces_of_one_byte(tmp_path: Path) -> None:
     """More records than OpenSSL is given at once: the handshake goes on with each piece."""
-    assert Ends(tmp_path, in_bytes).stats.handshake.value == 1
+    Ends(tmp_path).shake(in_bytes)
+
+
+@pytest.mark.parametrize(("size", "is_over"), [(16_384, False), (16_385, True)])
+def test_the_hello_after_a_request_for_another_group(tmp_path: Path, size: int, is_over: bool) -> None:
+    """It is asked for its length as the first is."""
+    ends = Ends(tmp_path, "prime256v1")  # not what OpenSSL's clients begin with
+    ends.ours.data_received(ends.says())
+    assert ends.incoming.pending
+    assert not ends.socket.close.called
+    ends.ours.data_received(b"\x14\3\3\0\1\1" + b"\x16\3\3\0\4\1" + size.to_bytes(3))
+    assert ends.socket.close.called is is_over
+    assert ends.stats.connection_error.value == int(is_over)
