@@ -88,6 +88,43 @@ def test_accepted_of_servers(common: dict[str, Any], more: dict[str, Any]) -> No
     assert findings(DownstreamTls, common, **more) == []
 
 
+@pytest.mark.parametrize(
+    "cipher",
+    [
+        "NULL-SHA",
+        "ADH-AES128-SHA",
+        "DHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES128-CCM",
+        "@SECLEVEL=0",
+        "ALL:@SECLEVEL=0",
+        "!aNULL",
+        "ECDHE-RSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES128-GCM-SHA256",
+        "[ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305",
+    ],
+)
+def test_ciphers_that_openssl_would_take(cipher: str) -> None:
+    """Envoy refuses each: without a certificate, without a cipher, over a finite field, or no name at all."""
+    params = {"cipher_suites": ["ECDHE-ECDSA-AES128-GCM-SHA256", cipher]}
+    assert findings(DownstreamTls, serving(tls_params=params)) == [f"{COMMON}.tls_params.cipher_suites"]
+
+
+@pytest.mark.parametrize("name", ["ALL", "HIGH"])
+def test_a_name_of_many_ciphers(name: str) -> None:
+    made, _ = read(UpstreamTls, serving(tls_params={"cipher_suites": [name]}), Store())
+    assert made.side is not None
+    offered = made.side.context.get_ciphers()
+    assert len(offered) > 10
+    assert {each["auth"] for each in offered} <= {"auth-rsa", "auth-ecdsa", "auth-psk", "auth-any"}
+    assert not {"kx-dhe", "kx-dhe-psk"} & {each["kea"] for each in offered}
+
+
+@pytest.mark.parametrize("names", [["P-256:"], [":P-256"], ["P-256", ""]])
+def test_a_curve_without_a_name(names: list[str]) -> None:
+    params = {"ecdh_curves": names}
+    assert findings(DownstreamTls, serving(tls_params=params)) == [f"{COMMON}.tls_params.ecdh_curves"]
+
+
 CURVES = ["X25519", "prime256v1", "P-384:secp521r1"]
 SIGNATURES = ["ecdsa_secp256r1_sha256", "PSS+SHA384", "rsa_pkcs1_sha512", "ed25519", "ecdsa_sha1", "RSA+SHA1"]
 NEW = {"ecdh_curves": CURVES, "signature_algorithms": SIGNATURES}
