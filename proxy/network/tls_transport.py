@@ -32,6 +32,8 @@ _RECORD_BYTES: Final = 16 * 1024
 #: what OpenSSL may have to say beside what we write (session tickets, answers to KeyUpdate) leaves with the next write, for
 #: nobody waits for it; but not more than this
 _HELD_BYTES: Final = 4096
+#: answers of OpenSSL's own that a peer may leave unread: 600 KeyUpdates
+_MOST_UNREAD: Final = 16 * 1024
 
 
 class TlsTransport(TransportLayer):
@@ -44,6 +46,7 @@ class TlsTransport(TransportLayer):
         "_out",
         "_records",
         "_tls",
+        "_unread",
         "ends",
         "failure",
         "half",
@@ -81,6 +84,7 @@ class TlsTransport(TransportLayer):
         self._out = ssl.MemoryBIO()
         self._records = TlsRecords()
         self._begins = side.is_server  # what comes next is the beginning of a client's flight
+        self._unread = 0  # bytes of answers since the peer had taken all
         self._held = b""  # of that, too little to tell what it is
         self._tls = side.begin(self._in, self._out, server_name, offers)
 
@@ -121,6 +125,7 @@ class TlsTransport(TransportLayer):
         """Give the connection all that can be read now, in one call."""
         records = self._records
         parts: list[bytes] = []
+        said = self._out.pending
         while True:
             before = len(parts)
             try:
@@ -137,6 +142,8 @@ class TlsTransport(TransportLayer):
             if ended or not records.left():
                 break
             self._in.write(records.next())
+        if self._out.pending > said and not self._may_answer(self._out.pending - said):
+            return
         if parts:
             if self.state == FRESH:
                 self.state = STEADY
@@ -262,6 +269,18 @@ class TlsTransport(TransportLayer):
             self.transport.abort()
         else:
             self.transport.close()
+
+    def _may_answer(self, size: int) -> bool:
+        """What OpenSSL itself says to what was read, a KeyUpdate for a KeyUpdate, waits while the peer takes nothing; and
+        nobody is held back by it."""
+        if not self.transport.get_write_buffer_size():
+            self._unread = 0
+        self._unread += size
+        if self._unread <= _MOST_UNREAD:
+            return True
+        self.side.stats.flooded()
+        self.abort()
+        return False
 
     def _push(self) -> None:
         out = self._out.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from proxy.network.openssl import ByAddress, reach
 from proxy.network.tls import PeerRules, TlsSide
 from proxy.network.tls_transport import TlsTransport
 from proxy.stats.store import Store
@@ -104,3 +106,23 @@ def test_the_hello_after_a_request_for_another_group(tmp_path: Path, size: int, 
     ends.ours.data_received(b"\x14\3\3\0\1\1" + b"\x16\3\3\0\4\1" + size.to_bytes(3))
     assert ends.socket.close.called is is_over
     assert ends.stats.connection_error.value == int(is_over)
+
+
+@pytest.mark.parametrize(("waiting", "is_cut_off"), [(0, False), (100, True)])
+def test_answers_that_nobody_reads(ends: Ends, waiting: int, is_cut_off: bool) -> None:
+    """A KeyUpdate that asks for one, with data: waiting: bytes that the client has not taken."""
+    openssl = reach()
+    if not isinstance(openssl, ByAddress):
+        pytest.skip("OpenSSL is not at hand")
+    update = openssl._library.SSL_key_update
+    update.argtypes, update.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
+    ends.socket.get_write_buffer_size.return_value = waiting
+    ends.socket.write.side_effect = None
+    for _ in range(1000):
+        assert update(openssl._of_connection(ends.client), 1) == 1
+        ends.client.write(b"x")
+        ends.ours.data_received(ends.outgoing.read())
+        if ends.socket.abort.called:
+            break
+    assert ends.socket.abort.called is is_cut_off
+    assert ends.stats.connection_error.value == int(is_cut_off)
