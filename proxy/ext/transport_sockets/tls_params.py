@@ -42,7 +42,8 @@ _CAREFUL: Final = (3, 5)
 #: SSL_OP_PRIORITIZE_CHACHA, which has no name in Python's ssl: a client that puts ChaCha20 first has no AES in hardware
 _PRIORITIZE_CHACHA: Final = 1 << 21
 #: of certificates that a peer shows. OpenSSL takes 0.4 ms to read each, believed or not, and would take 100 KiB of them:
-#: 0.1 s. This is room for four with post-quantum signatures.
+#: 0.1 s. This is room for four with post-quantum signatures. Not of hosts: OpenSSL has one limit for their certificates and
+#: for the names of roots that they ask for certificates of.
 _CERTIFICATE_BYTES: Final = 32 * 1024
 
 #: what Envoy calls curves → OpenSSL's name
@@ -90,6 +91,7 @@ class Params:
     groups: str = ""
     signatures: str = ""
     strict: bool = False
+    is_server: bool = True
 
     def apply(self, context: ssl.SSLContext) -> None:
         context.minimum_version = self.minimum
@@ -102,7 +104,8 @@ class Params:
             if ssl.OPENSSL_VERSION_INFO < _CAREFUL:
                 context.set_ecdh_curve("prime256v1")  # one is all that can be said, and all know it
             return
-        openssl.limit_certificates(context, _CERTIFICATE_BYTES)
+        if self.is_server:
+            openssl.limit_certificates(context, _CERTIFICATE_BYTES)
         openssl.set_ciphersuites(context, _CIPHERSUITES)
         if self.groups:
             openssl.set_groups(context, self.groups)
@@ -116,6 +119,7 @@ class Params:
 def compile_params(reader: Reader | None, is_server: bool) -> Params:
     """Findings go to the reader."""
     params = Params(ssl.TLSVersion.TLSv1_3 if is_server else ssl.TLSVersion.TLSv1_2)  # Envoy's own
+    params.is_server = is_server
     if reader is None:
         return params
     lowest = reader.enum("tls_minimum_protocol_version")

@@ -338,3 +338,28 @@ def test_the_first_end_of_several() -> None:
     read(DownstreamTls, {"tls_certificates": [OLD.config(), PAIR.config()]}, store)
     gauge = store.gauges["x.ssl.certificate.unnamed_cert_e3b0c442.expiration_unix_time_seconds"]
     assert gauge.value == int(OLD.parsed.not_valid_after_utc.timestamp())
+
+
+def test_a_host_may_name_many_roots(tmp_path: Path) -> None:
+    """More than clients may show us in certificates."""
+    openssl = reach()
+    roots = tmp_path / "roots.pem"
+    roots.write_text("".join(Authority(f"{number:060}").pem for number in range(450)))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*PAIR.write(tmp_path, "server"))
+    server.load_verify_locations(cadata=CA.pem)
+    server.verify_mode = ssl.CERT_OPTIONAL
+    if openssl is None or not openssl.set_client_names(server, str(roots)):
+        pytest.skip("this Python's OpenSSL cannot be told whose certificates to ask for")
+    made, _ = read(UpstreamTls, {"validation_context": ROOTS}, Store())
+    assert made.side is not None
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = server.wrap_bio(there, back, True), made.side.begin(back, there, "")
+    said = 0
+    for _ in range(3):
+        for end in reversed(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                said = max(said, back.pending)
+    assert said > 32 * 1024 and ends[1].version() == ends[0].version() == "TLSv1.2"
