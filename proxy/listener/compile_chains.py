@@ -153,6 +153,9 @@ def _compile_criteria(reader: Reader) -> Criteria:
 def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | None:
     name = reader.text("name")
     tls = _compile_transport_socket(reader.sub("transport_socket"), context)
+    handshake_s = reader.seconds("transport_socket_connect_timeout", 0.0) or 0.0
+    if tls is None:
+        reader.ignore("transport_socket_connect_timeout", why="plain text has no handshake to wait for")
     filters = reader.each("filters")
     if not filters:
         reader.unsupported(
@@ -176,6 +179,7 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
         tls.cx_total = scope.counter("downstream_cx_ssl_total")
         tls.cx_active = scope.gauge("downstream_cx_ssl_active")
     chain = FilterChain(name, terminal, tls, reader.message)
+    chain.handshake_s = handshake_s
     chain.before = tuple(one for one in built[:-1] if isinstance(one, ReadFilterFactory))
     return chain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from proxy.network.handshake_deadline import HandshakeDeadline
 from proxy.network.read_filter import FilterGate
 from proxy.network.tls_transport import TlsTransport
 
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
 
 class FilterChain:
     """filter: the terminal one; before: those before it, in order; tls: None for plain text
+    handshake_s: how long a client's TLS handshake may take, 0 for as long as it likes
     criteria: None of the default one; message: envoy.config.listener.v3.FilterChain"""
 
-    __slots__ = ("before", "criteria", "filter", "message", "name", "tls")
+    __slots__ = ("before", "criteria", "filter", "handshake_s", "message", "name", "tls")
 
     def __init__(self, name: str, terminal: NetworkFilter, tls: TlsSide | None, message: Any) -> None:
         self.name = name
         self.filter = terminal
         self.before: tuple[ReadFilterFactory, ...] = ()
         self.tls = tls
+        self.handshake_s = 0.0
         self.message = message
         self.criteria: Criteria | None = None
 
@@ -40,4 +43,11 @@ class FilterChain:
         protocol: Any = self.filter.new_connection(listener, dispatcher)
         if self.before:
             protocol = FilterGate(protocol, self.before, dispatcher, listener.buffer_limit_bytes)
-        return protocol if self.tls is None else TlsTransport(protocol, self.tls)
+        if self.tls is None:
+            return protocol
+        layer = TlsTransport(protocol, self.tls)
+        if self.handshake_s:
+            when = dispatcher.clock.monotonic() + self.handshake_s
+            timeouts = listener.stats.downstream_cx_transport_socket_connect_timeout
+            layer.deadline = HandshakeDeadline(layer, dispatcher.timers, when, timeouts)
+        return layer

@@ -47,6 +47,7 @@ class ListenerStats:
         "downstream_cx_length_ms",
         "downstream_cx_overflow",
         "downstream_cx_total",
+        "downstream_cx_transport_socket_connect_timeout",
         "downstream_global_cx_overflow",
         "downstream_listener_filter_error",
         "downstream_listener_filter_remote_close",
@@ -76,9 +77,11 @@ class ListenerStats:
         self.downstream_pre_cx_active = scope.gauge(
             "downstream_pre_cx_active", follows=self.downstream_cx_total
         )
+        self.downstream_cx_transport_socket_connect_timeout = scope.counter(
+            "downstream_cx_transport_socket_connect_timeout"
+        )
         for name in (
             "downstream_cx_overload_reject",
-            "downstream_cx_transport_socket_connect_timeout",
             "extension_config_missing",
             "network_extension_config_missing",
         ):

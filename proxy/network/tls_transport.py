@@ -14,6 +14,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from proxy.base.x509 import BadCertificate
+from proxy.network.handshake_deadline import HandshakeDeadline
 from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
 from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, hello_size
@@ -47,6 +48,7 @@ class TlsTransport(TransportLayer):
         "_records",
         "_tls",
         "_unread",
+        "deadline",
         "ends",
         "failure",
         "half",
@@ -76,6 +78,7 @@ class TlsTransport(TransportLayer):
         self.server_name = server_name
         self.state = SHAKING
         self.failure = ""
+        self.deadline: HandshakeDeadline | None = None
         self.preface = preface
         self.ends = False  # our half, once the handshake is over
         self.half = False  # the peer has ended its half, and ours goes on
@@ -193,6 +196,7 @@ class TlsTransport(TransportLayer):
     def connection_lost(self, exc: Exception | None) -> None:
         was = self.state
         self.state = OVER
+        self._end_deadline()
         if self.side.is_server:
             self.side.cx_active.value -= 1
             if was == SHAKING:
@@ -229,6 +233,7 @@ class TlsTransport(TransportLayer):
             self._fail(self.side.failed(failure), aborts=False)
             return False
         self.state = FRESH
+        self._end_deadline()
         self._begins = False
         self._records.shaken(info.version == "TLSv1.3")
         is_server = self.side.is_server
@@ -261,8 +266,18 @@ class TlsTransport(TransportLayer):
         self._fail(tls_error("EXCESSIVE_MESSAGE_SIZE"), aborts=False)
         return b""
 
+    def expire(self) -> None:
+        """The handshake takes too long."""
+        self._fail("", aborts=True)
+
+    def _end_deadline(self) -> None:
+        if self.deadline is not None:
+            self.deadline.end()
+            self.deadline = None
+
     def _fail(self, words: str, aborts: bool) -> None:
         self.state = OVER
+        self._end_deadline()
         self.failure = words or "closed"
         self.connection.on_tls_failed(words)
         if aborts:
