@@ -165,8 +165,6 @@ for _name in ("TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT"):  # the inspector is
     OPERATORS[_name] = Operator(facts.nothing)
 REFUSED.update(
     {
-        "UPSTREAM_TLS_GROUP": "the key exchange's group is not known",
-        "DOWNSTREAM_TLS_GROUP": "the key exchange's group is not known",
         "DOWNSTREAM_PEER_OTHERNAME_SAN": "names of other kinds are not read from certificates",
         "DOWNSTREAM_LOCAL_OTHERNAME_SAN": "names of other kinds are not read from certificates",
     }

@@ -17,7 +17,7 @@ from proxy.base.x509 import BadCertificate
 from proxy.network.handshake_deadline import HandshakeDeadline
 from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
-from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, hello_size
+from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, asks_again, hello_size
 from proxy.network.tls_records import TlsRecords
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class TlsTransport(TransportLayer):
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
         self._records = TlsRecords()
-        self._begins = side.is_server  # what comes next is the beginning of a client's flight
+        self._begins = side.is_server  # what comes next is the beginning of a client's hello
         self._unread = 0  # bytes of answers since the peer had taken all
         self._held = b""  # of that, too little to tell what it is
         self._tls = side.begin(self._in, self._out, server_name, offers)
@@ -113,7 +113,7 @@ class TlsTransport(TransportLayer):
         if self.state == OVER:
             return  # the peer has said its last
         if self._begins:
-            data = self._begin_flight(data)
+            data = self._begin_hello(data)
             if not data:
                 return
         self._in.write(self._records.first(data))
@@ -218,8 +218,9 @@ class TlsTransport(TransportLayer):
             info = self.side.shaken(self._tls, self.peer_name, self.server_name)
         except ssl.SSLWantReadError:
             if self._out.pending:
-                self._push()
-                self._begins = self.side.is_server
+                out = self._out.read()
+                self._begins = self.side.is_server and asks_again(out)
+                self._send(out)
             return False
         except TlsRefused as refused:  # a name for each: compiled, a variable has one type
             self._fail(self.side.refused(refused), aborts=True)
@@ -251,7 +252,7 @@ class TlsTransport(TransportLayer):
             self._say_goodbye()
         return self.state == FRESH
 
-    def _begin_flight(self, data: bytes) -> bytes:
+    def _begin_hello(self, data: bytes) -> bytes:
         """What OpenSSL is to have of it; b"" for nothing, or nothing yet."""
         data = self._held + data
         size = hello_size(data)
@@ -298,7 +299,9 @@ class TlsTransport(TransportLayer):
         return False
 
     def _push(self) -> None:
-        out = self._out.read()
+        self._send(self._out.read())
+
+    def _send(self, out: bytes) -> None:
         if out and not self.transport.is_closing():
             self.transport.write(out)
 

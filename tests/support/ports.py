@@ -1,7 +1,7 @@
 """Free loopback ports that stay ours: parallel test processes never get the same one.
 
-Ports below the ephemeral range are locked by a file each, so that neither the kernel (for outgoing connections) nor
-another test process takes one between the moment it is chosen and the moment a proxy binds it.
+Ports below the ephemeral range, each a byte of one file that is locked, so that neither the kernel (for outgoing
+connections) nor another test process takes one between the moment it is chosen and the moment a proxy binds it.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ from typing import IO
 
 FIRST, LAST = 15000, 32000
 ATTEMPTS = 2000
-_held: dict[int, IO[bytes]] = {}
+_held: set[int] = set()
+_files: list[IO[bytes]] = []  # the one file: who closes it gives all ports back
 
 
 def free_port() -> int:
     """A TCP port on which nothing listens; reserved until this process ends. Raises RuntimeError when none is left."""
-    folder = Path(tempfile.gettempdir()) / f"outrider-ports-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    if not _files:
+        _files.append((Path(tempfile.gettempdir()) / f"outrider-ports-{os.getuid()}.lock").open("ab"))
     for _ in range(ATTEMPTS):
         port = random.randrange(FIRST, LAST)
-        if port not in _held and _lock(folder, port):
+        if port not in _held and _lock(_files[0], port):
             return port
     raise RuntimeError("no free port")
 
 
-def _lock(folder: Path, port: int) -> bool:
-    lock = (folder / str(port)).open("wb")
+def _lock(file: IO[bytes], port: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
-        lock.close()
         return False
     if not _is_unused(port):
-        lock.close()
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, port)
         return False
-    _held[port] = lock
+    _held.add(port)
     return True
 
 

@@ -108,6 +108,18 @@ def test_the_hello_after_a_request_for_another_group(tmp_path: Path, size: int, 
     assert ends.stats.connection_error.value == int(is_over)
 
 
+def test_what_is_encrypted_is_no_hello(tmp_path: Path) -> None:
+    """The end of a handshake of TLS 1.2 may begin with any byte."""
+    ends = Ends(tmp_path)
+    ends.client.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    ends.client = ends.client.context.wrap_bio(ends.incoming, ends.outgoing)
+    ends.ours.data_received(ends.says())
+    assert ends.incoming.pending and not ends.above.on_tls_failed.called
+    ends.ours.data_received(b"\x14\3\3\0\1\1" + b"\x16\3\3\0\x28\1\xff\xff\xff" + bytes(36))
+    (words,) = ends.above.on_tls_failed.call_args.args
+    assert "EXCESSIVE_MESSAGE_SIZE" not in words, "OpenSSL has looked at it"
+
+
 @pytest.mark.parametrize(("waiting", "is_cut_off"), [(0, False), (100, True)])
 def test_answers_that_nobody_reads(ends: Ends, waiting: int, is_cut_off: bool) -> None:
     """A KeyUpdate that asks for one, with data: waiting: bytes that the client has not taken."""

@@ -93,7 +93,10 @@ class Loop:
 
     def run(self, done: Callable[[], bool]) -> None:
         while not done():
-            for descriptor in select.select(list(self.readers), [], [], 0.05)[0]:
+            waiting = select.poll()  # select() knows no descriptor above 1,023
+            for descriptor in list(self.readers):
+                waiting.register(descriptor, select.POLLIN)
+            for descriptor, _ in waiting.poll(50):
                 if descriptor in self.readers:
                     self.readers[descriptor]()
 
