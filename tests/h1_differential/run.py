@@ -97,18 +97,26 @@ def condense(message: dict) -> dict:
 
 
 def segments(spec):
-    """Yield ("data", bytes) | ("pause", seconds) | ("half_close", None)."""
+    """Yield ("data", bytes) | ("pause", seconds) | ("half_close", None).
+
+    Data without a pause in between is one write: how much of it the proxy reads at once is then not for a busy machine
+    to decide.
+    """
+    data = b""
     for part in [spec] if isinstance(spec, (str, dict)) else spec:
         if isinstance(part, str):
-            yield "data", part.encode("latin-1")
+            data += part.encode("latin-1")
         elif "repeat" in part:
-            yield "data", part["repeat"].encode("latin-1") * part["times"]
-        elif "pause_ms" in part:
-            yield "pause", part["pause_ms"] / 1000
-        elif part.get("half_close"):
-            yield "half_close", None
+            data += part["repeat"].encode("latin-1") * part["times"]
+        elif "pause_ms" in part or part.get("half_close"):
+            if data:
+                yield "data", data
+            data = b""
+            yield ("pause", part["pause_ms"] / 1000) if "pause_ms" in part else ("half_close", None)
         else:
             raise ValueError(f"unknown segment {part!r}")
+    if data:
+        yield "data", data
 
 
 # --------------------------------------------------------------------------
