@@ -215,9 +215,8 @@ class ByAddress:
         names = self._library.SSL_load_client_CA_file(path.encode())
         if not names:
             return self._took(0)
-        self._library.SSL_CTX_set_client_CA_list(
-            self._of_context(context), names
-        )  # which owns them from now on
+        address = self._of_context(context)
+        self._library.SSL_CTX_set_client_CA_list(address, names)  # which owns them from now on
         self._library.ERR_clear_error()  # the file's end is one
         return True
 

@@ -11,9 +11,8 @@ from typing import Final
 
 _HEAD: Final = 5  # type, version, length (RFC 8446 5.1)
 _DATA: Final = 23
-_EMPTY: Final = (
-    17  # TLS 1.3's record without data: a type, a tag. OpenSSL itself takes no more than 32 in a row
-)
+#: TLS 1.3's record without data: a type, a tag. OpenSSL itself takes no more than 32 in a row
+_EMPTY: Final = 17
 _AT_ONCE: Final = 32  # records
 #: records in a row that are neither data nor empty, after which a connection is ended: BoringSSL's number
 _IN_A_ROW: Final = 32

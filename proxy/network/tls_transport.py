@@ -21,6 +21,7 @@ from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, asks_again, hello_si
 from proxy.network.tls_records import TlsRecords
 
 if TYPE_CHECKING:
+    from proxy.base.tls_info import TlsInfo
     from proxy.network.tls import TlsSide
 
 SHAKING: Final = 0
@@ -42,7 +43,7 @@ class TlsTransport(TransportLayer):
 
     __slots__ = (
         "_begins",
-        "_held",
+        "_hello",
         "_in",
         "_out",
         "_records",
@@ -87,8 +88,8 @@ class TlsTransport(TransportLayer):
         self._out = ssl.MemoryBIO()
         self._records = TlsRecords()
         self._begins = side.is_server  # what comes next is the beginning of a client's hello
+        self._hello = b""  # of that, too little to tell what it is
         self._unread = 0  # bytes of answers since the peer had taken all
-        self._held = b""  # of that, too little to tell what it is
         self._tls = side.begin(self._in, self._out, server_name, offers)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
@@ -233,6 +234,11 @@ class TlsTransport(TransportLayer):
             self._push()
             self._fail(self.side.failed(failure), aborts=False)
             return False
+        self._shaken(info)
+        return self.state == FRESH
+
+    def _shaken(self, info: TlsInfo) -> None:
+        """The handshake is over, well."""
         self.state = FRESH
         self._end_deadline()
         self._begins = False
@@ -250,16 +256,15 @@ class TlsTransport(TransportLayer):
             self._push()  # there was nothing to write with it
         if self.ends:
             self._say_goodbye()
-        return self.state == FRESH
 
     def _begin_hello(self, data: bytes) -> bytes:
         """What OpenSSL is to have of it; b"" for nothing, or nothing yet."""
-        data = self._held + data
+        data = self._hello + data
         size = hello_size(data)
         if size == UNKNOWN:
-            self._held = data
+            self._hello = data
             return b""
-        self._held = b""
+        self._hello = b""
         self._begins = False
         if size <= LONGEST_HELLO:
             return data

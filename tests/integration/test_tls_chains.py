@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
-from tests.support.upstream import Upstream, reply
+from tests.support.upstream import Upstream
 
 Kind = type[Outrider] | type[Envoy]
 MIDDLE = Authority("Middle CA", CA)
@@ -44,12 +43,6 @@ LOW = Authority("Low CA", MIDDLE)
 CLIENTS = [CLIENT, MIDDLE.signs("client").under(MIDDLE), LOW.signs("client").under(LOW, MIDDLE)]
 YOUNG = CA.signs("young", dns=("front.example",), days=(0.5, 1))
 needs_openssl = pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL cannot be told")
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream([reply(200, b"from the upstream")]) as made:
-        yield made
 
 
 def status_of(upstream: Upstream, tmp_path: Path, kind: Kind, near: Config, far: Config) -> tuple[int, float]:

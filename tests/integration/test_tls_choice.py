@@ -9,7 +9,6 @@ import ssl
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -34,7 +33,7 @@ from tests.support.config import Config, cluster, file_log, http_listener, route
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
-from tests.support.upstream import Upstream, reply
+from tests.support.upstream import Upstream
 
 Kind = type[Outrider] | type[Envoy]
 AES_128, AES_256 = "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"
@@ -50,12 +49,6 @@ def openssl() -> OpenSsl:
     if found is None:
         pytest.skip("this Python's OpenSSL cannot be told what to offer")
     return found
-
-
-@pytest.fixture
-def upstream() -> Any:
-    with Upstream([reply(200, b"from the upstream")]) as made:
-        yield made
 
 
 def offering(openssl: OpenSsl, **what: str) -> ssl.SSLContext:

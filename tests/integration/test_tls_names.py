@@ -35,19 +35,13 @@ from tests.support.config import TYPES, Config, cluster, file_log, http_listener
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
-from tests.support.upstream import Upstream, reply
+from tests.support.upstream import Upstream
 
 Kind = type[Outrider] | type[Envoy]
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 A = CA.signs("a", dns=("a.example",))
 B = CA.signs("b", dns=("b.example", "*.b.example"))
 LOG = "%REQUESTED_SERVER_NAME%|%DOWNSTREAM_LOCAL_SUBJECT%\n"
-
-
-@pytest.fixture
-def upstream() -> Any:
-    with Upstream([reply(200, b"from the upstream")]) as made:
-        yield made
 
 
 def named(http2: bool = False, **names: Any) -> Config:

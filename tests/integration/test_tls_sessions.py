@@ -9,7 +9,6 @@ import os
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
-from tests.support.upstream import Upstream, reply
+from tests.support.upstream import Upstream
 from tests.support.wait import until
 
 pytestmark = pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL cannot be told")
@@ -42,12 +41,6 @@ pytestmark = pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL c
 Kind = type[Outrider] | type[Envoy]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 FIRST, SECOND, THIRD = (os.urandom(80) for _ in range(3))
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream([reply(200, b"from the upstream")]) as made:
-        yield made
 
 
 class Visitor:

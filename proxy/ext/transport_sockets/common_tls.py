@@ -96,13 +96,17 @@ class CommonTls:
     shown_roots: list[tuple[str, Certificate]] = field(default_factory=list)
     roots_secret: str = ""
     by_sds: SecretNames | None = None
-    is_server: bool = True
     allows_expired: bool = False
     depth: int | None = None
     names_roots: bool = True
     session_timeout_s: int = 0
     ticket_keys: list[bytes] = field(default_factory=list)
     key_log: str = ""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it is a listener's."""
+        return self.params.is_server
 
     def describe(self, side: TlsSide) -> None:
         """What a side shows of itself."""
@@ -249,7 +253,7 @@ def empty_common(is_server: bool = True) -> CommonTls:
     """Nothing configured."""
     rules = PeerRules((), frozenset(), frozenset())
     params = compile_params(None, is_server)
-    return CommonTls([], False, params, [], b"", False, b"", False, False, rules, is_server=is_server)
+    return CommonTls([], False, params, [], b"", False, b"", False, False, rules)
 
 
 @reads(f"{_TLS}.TlsCertificate")

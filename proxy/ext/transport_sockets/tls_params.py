@@ -41,7 +41,7 @@ _POST_QUANTUM: Final = f"X25519MLKEM768:{_GROUPS}"  # from OpenSSL 3.5 on
 _CAREFUL: Final = (3, 5)
 #: SSL_OP_PRIORITIZE_CHACHA, which has no name in Python's ssl: a client that puts ChaCha20 first has no AES in hardware
 _PRIORITIZE_CHACHA: Final = 1 << 21
-#: of certificates that a peer shows. OpenSSL takes 0.4 ms to read each, believed or not, and would take 100 KiB of them:
+#: of certificates that a client shows. OpenSSL takes 0.4 ms to read each, believed or not, and would take 100 KiB of them:
 #: 0.1 s. This is room for four with post-quantum signatures. Not of hosts: OpenSSL has one limit for their certificates and
 #: for the names of roots that they ask for certificates of.
 _CERTIFICATE_BYTES: Final = 32 * 1024

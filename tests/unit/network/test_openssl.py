@@ -14,6 +14,7 @@ import pytest
 from proxy.network import openssl as module
 from proxy.network.openssl import ByAddress, ByMethods, find
 from tests.support.certs import Authority
+from tests.support.tls_memory import resumed, shake
 
 CA = Authority()
 SERVER = CA.signs("server")
@@ -42,12 +43,7 @@ def shaken(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObjec
     """Both ends, once they have agreed. Raises ssl.SSLError."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = server.wrap_bio(there, back, True), client.wrap_bio(back, there)
-    for _ in range(3):
-        for end in reversed(ends):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
+    shake(*ends)
     return ends
 
 
@@ -164,15 +160,7 @@ def resumes(
     ours, theirs = server.wrap_bio(there, back, True), client.wrap_bio(back, there, session=session)
     if named is not None:
         named(ours)
-    for _ in range(3):
-        for end in (theirs, ours):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    ours.write(b"x")
-    assert theirs.read(1) == b"x"
-    return bool(ours.session_reused), theirs.session
+    return resumed(ours, theirs)
 
 
 KEYS = [bytes([number]) * 80 for number in range(3)]

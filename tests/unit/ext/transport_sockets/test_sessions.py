@@ -14,6 +14,7 @@ from proxy.network.openssl import ByMethods, OpenSsl, reach
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Store
 from tests.support.certs import Authority
+from tests.support.tls_memory import resumed
 from tests.unit.ext.transport_sockets.test_tls_context import CA, PAIR, ROOTS, findings, read, serving
 
 KEY, OTHER = {"inline_string": "k" * 80}, {"inline_string": "o" * 80}
@@ -100,15 +101,7 @@ def visit(side: TlsSide, session: Any, context: ssl.SSLContext, name: str = "") 
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = side.begin(there, back, "")
     theirs = context.wrap_bio(back, there, server_hostname=name or None, session=session)
-    for _ in range(3):
-        for end in (theirs, ours):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-    ours.write(b"x")
-    assert theirs.read(1) == b"x"
-    return bool(ours.session_reused), theirs.session
+    return resumed(ours, theirs)
 
 
 @pytest.fixture
