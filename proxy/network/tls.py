@@ -111,8 +111,8 @@ class TlsSide:
     server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
     offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
-    has just now; place: the name of where a server's sessions are good, b"" for in this context alone; sessions: kept for resumption by SNI, None where none are kept; is_ready: False until certificates and
-    roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
+    has just now; place: the name of where a server's sessions are good, b"" for in this context alone; sessions: kept for
+    resumption by SNI, None where none are kept; is_ready: False until certificates and roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
     """
 
     __slots__ = (

@@ -154,8 +154,8 @@ def merge_validation(default: Any, validation: Reader) -> Reader:
 
 
 class SecretsInUse:
-    """A TLS context whose certificates, roots or keys of tickets come by SDS: made when all are there, and again whenever one changes.
-    Implements ``api.discovery.SecretFollower``.
+    """A TLS context whose certificates, roots or keys of tickets come by SDS: made when all are there, and again whenever
+    one changes. Implements ``api.discovery.SecretFollower``.
 
     make: builds what handshakes need from a CommonTls, and returns what puts it to use; raises Rejected, OSError
     """

@@ -1,7 +1,8 @@
 """CommonTlsContext (envoy.extensions.transport_sockets.tls.v3) → ssl.SSLContext and the rules for the peer.
 
-What cannot be honoured is not read, and so refused by name: OCSP staples, keyless signing, certificate providers. Keys and certificates are given to OpenSSL through anonymous files in memory: it takes paths only,
-and secrets do not touch the disk.
+What cannot be honoured is not read, and so refused by name: OCSP staples, keyless signing, certificate providers. Keys
+and certificates are given to OpenSSL through anonymous files in memory: it takes paths only, and secrets do not touch the
+disk.
 """
 
 from __future__ import annotations
