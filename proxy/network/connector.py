@@ -27,6 +27,12 @@ class SocketConnector:
 
     def connect(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
         """Start connecting and return at once."""
+        connection = self.make(pool, host)
+        connection.opening = self.dispatcher.loop.create_task(connection.connect())
+        return connection
+
+    def make(self, pool: ConnectionPool, host: Host) -> UpstreamConnection:
+        """A connection of the pool's protocol that does not connect."""
         connection: UpstreamConnection
         if isinstance(pool, Http2ConnectionPool):
             from proxy.network.upstream_http2 import Http2UpstreamConnection  # see server.later.import_later
@@ -39,5 +45,4 @@ class SocketConnector:
             if isinstance(pool, TunnelPool):
                 connection.codec = RawClientCodec()
                 connection.protocol = b""
-        connection.opening = self.dispatcher.loop.create_task(connection.connect())
         return connection

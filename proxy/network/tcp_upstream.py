@@ -6,13 +6,12 @@ It comes as an HTTP/1 connection does (``network.upstream``), whose codec stays 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import trait
 
 from proxy.network.joint import ByteEnd
 from proxy.network.raw_connection import reset
-from proxy.network.tls_transport import TlsTransport
 from proxy.network.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -111,17 +110,6 @@ class TcpUpstreamConnection(UpstreamConnection, TcpFarEnd):
         self.finish_deadline = inf
         self.unsent = 0
         self.active: Gauge | None = None
-
-    def _protocol(self) -> Any:
-        """As in HTTP, but that TLS offers no protocol of its own accord."""
-        tls = self.host.tls
-        if tls is None:
-            return self
-        name = self.host.hostname if tls.names_host else ""
-        self.shaking = TlsTransport(
-            self, tls, name or tls.server_name, offers=False, preface=self.pool.preface
-        )
-        return self.shaking
 
     @property
     def unwritten(self) -> int:

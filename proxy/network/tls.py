@@ -110,8 +110,7 @@ class TlsSide:
     chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates and of each trusted one
     server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
-    offers: alpn_protocols are configured; fallback: the protocol offered where none are; offered: what of it the context
-    has just now; place: the name of where a server's sessions are good, b"" for in this context alone; sessions: kept for
+    offers: alpn_protocols are configured; offered: where none are, what the context offers just now; place: the name of where a server's sessions are good, b"" for in this context alone; sessions: kept for
     resumption by SNI, None where none are kept; is_ready: False until certificates and roots that come by SDS are there; release: to be called when nobody uses it any more, None when that is nobody's business
     """
 
@@ -124,7 +123,6 @@ class TlsSide:
         "context",
         "cx_active",
         "cx_total",
-        "fallback",
         "is_ready",
         "is_server",
         "local",
@@ -153,7 +151,7 @@ class TlsSide:
         self.names_host = False
         self.checks_sni = False
         self.offers = False
-        self.fallback = self.offered = ""
+        self.offered: tuple[str, ...] = ()
         self.place = b""
         self.cx_total = Counter()
         self.cx_active = Gauge()
@@ -176,27 +174,27 @@ class TlsSide:
         self.is_ready = True
         if self.sessions is not None:
             self.sessions = {}
-        self.offered = ""
+        self.offered = ()
         self.stats.ssl_context_update_by_sds.value += 1
 
     def begin(
-        self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, server_name: str, offers: bool = True
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_name: str,
+        alpn: tuple[str, ...] = (),
     ) -> ssl.SSLObject:
-        """A connection's TLS, nothing said yet. offers: the protocol of ``offer``, where there is one"""
-        wanted = self.fallback if offers else ""
-        if wanted != self.offered:  # each connection takes what the context has when it begins
-            self.offered = wanted
-            self.context.set_alpn_protocols([wanted] if wanted else [])
+        """A connection's TLS, nothing said yet. alpn: the protocols to offer, where no alpn_protocols are configured"""
+        if (
+            alpn != self.offered and not self.offers
+        ):  # each connection takes what the context has when it begins
+            self.offered = alpn
+            self.context.set_alpn_protocols(alpn)
         session = self.sessions.get(server_name) if self.sessions is not None else None
         tls = self.context.wrap_bio(incoming, outgoing, self.is_server, server_name or None, session)
         if self.place and self._openssl is not None:
             self._openssl.set_sessions_of(tls, self.place)
         return tls
-
-    def offer(self, protocol: str) -> None:
-        """The protocol to offer by ALPN where none is configured ("http/1.1", "h2")."""
-        if not self.offers:
-            self.fallback = protocol
 
     def keep(self, tls: ssl.SSLObject, server_name: str) -> None:
         """The peer may have given us what resumes this session."""

@@ -67,12 +67,12 @@ class TlsTransport(TransportLayer):
         side: TlsSide,
         server_name: str = "",
         peer_name: str = "",
-        offers: bool = True,
+        alpn: tuple[str, ...] = (),
         preface: bytes = b"",
     ) -> None:
         """connection: an asyncio.Protocol with ``on_secure(TlsInfo)`` and ``on_tls_failed(words)``; connection_lost
         follows the latter where connection_made came before. peer_name: what the peer's certificate has to name, ""
-        for what is configured. offers: see ``TlsSide.begin``; preface: said in plain text before all TLS"""
+        for what is configured. alpn: see ``TlsSide.begin``; preface: said in plain text before all TLS"""
         TransportLayer.__init__(self, connection)
         self.peer_name = peer_name
         self.side = side
@@ -90,7 +90,7 @@ class TlsTransport(TransportLayer):
         self._begins = side.is_server  # what comes next is the beginning of a client's hello
         self._hello = b""  # of that, too little to tell what it is
         self._unread = 0  # bytes of answers since the peer had taken all
-        self._tls = side.begin(self._in, self._out, server_name, offers)
+        self._tls = side.begin(self._in, self._out, server_name, alpn)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 

@@ -109,13 +109,31 @@ class UpstreamConnection(UpstreamStream, Flushable):
             return self
         pool = self.pool
         name = pool.sni or (self.host.hostname if tls.names_host else "") or tls.server_name
-        self.shaking = TlsTransport(self, tls, name, pool.peer_name, preface=pool.preface)
+        self.shaking = TlsTransport(self, tls, name, pool.peer_name, pool.alpn, pool.preface)
         return self.shaking
 
     def on_secure(self, info: TlsInfo) -> None:
         """The handshake is over; connection_made follows."""
+        negotiated = self.pool.negotiated
+        if negotiated is not None and not self.closed:
+            pool = negotiated.settle(info.alpn)
+            if pool is not self.pool:
+                self._make_way(pool, info)
+                return
         self.shaking = None
         self.tls = info
+
+    def _make_way(self, pool: ConnectionPool, info: TlsInfo) -> None:
+        """The host speaks the other protocol: one of its connections takes the place of this."""
+        other = cast(UpstreamConnection, pool.cluster.connector.make(pool, self.host))
+        other.connection_id = self.connection_id
+        other.tls = info
+        if self.shaking is not None:
+            self.shaking.set_protocol(other)
+        self.shaking = None
+        self.closed = True
+        self.dispatcher.timers.forget(self)
+        self.pool.give(self, pool, other)
 
     def on_tls_failed(self, words: str) -> None:
         """The handshake has failed: there is no connection."""

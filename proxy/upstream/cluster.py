@@ -31,7 +31,7 @@ from proxy.upstream.options import (
     compile_keepalive,
 )
 from proxy.upstream.original_dst import OriginalDst, OriginalDstSettings, compile_original_dst
-from proxy.upstream.pool_http2 import make_pool
+from proxy.upstream.pool_either import make_pool
 from proxy.upstream.runtime_keys import follow_runtime
 from proxy.upstream.stats import ClusterCodes, ClusterStats, TimeoutBudgets
 from proxy.upstream.transport_socket import TransportSockets, compile_transport_sockets
@@ -327,8 +327,10 @@ def compile_cluster(reader: Reader, context: UpstreamContext) -> Cluster:
     if _is_eds(reader):
         cluster.discovery = compile_eds(reader, cluster, context)
     cluster.sockets = compile_transport_sockets(reader, context, cluster.scope, cluster.init)
-    if not config.http.follows_downstream:
-        cluster.sockets.offer("h2" if config.http.http2 is not None else "http/1.1")
+    if config.http.negotiates and not cluster.sockets.are_tls:
+        reader.fail(
+            "transport_socket", "auto_config needs TLS for all hosts: handshakes say what they speak (ALPN)"
+        )
     return cluster
 
 

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from proxy.api.reader import Reader
 
 HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-AUTO_NEEDS_ALPN: Final = (
-    "is not supported: a host's protocol is not negotiated (ALPN); write explicit_http_config"
-)
-
+NO_HTTP3: Final = "HTTP/3 to upstreams is not supported; HTTP/1.1 and HTTP/2 are"
 _DEFAULT_IDLE_TIMEOUT_S: Final = 3600.0
 _PLAIN_HTTP1: Final = Http1Settings()
 
@@ -26,7 +23,7 @@ _PLAIN_HTTP1: Final = Http1Settings()
 class HttpOptions(NamedTuple):
     """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
     http1: the codec's settings; http2: the codec's settings, None where HTTP/2 is not spoken; follows_downstream: the
-    client's protocol is spoken (HTTP/1 where http2 is None); auto_sni, auto_san: a request's host is the server name of
+    client's protocol is spoken (HTTP/1 where http2 is None); negotiates: what handshakes agree on is spoken; auto_sni, auto_san: a request's host is the server name of
     its connection, has to be in the host's certificate; sni_header: where that host stands, b"" for :authority."""
 
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
@@ -35,6 +32,7 @@ class HttpOptions(NamedTuple):
     http1: Http1Settings = _PLAIN_HTTP1
     http2: Http2Settings | None = None
     follows_downstream: bool = False
+    negotiates: bool = False
     auto_sni: bool = False
     auto_san: bool = False
     sni_header: bytes = b""
@@ -102,30 +100,33 @@ def compile_http_options(cluster: Reader) -> HttpOptions:
 @reads(HTTP_PROTOCOL_OPTIONS)
 def _compile_protocol_options(reader: Reader, max_requests: int) -> HttpOptions:
     follows = reader.sub("use_downstream_protocol_config")
-    reader.unsupported("auto_config", AUTO_NEEDS_ALPN)
-    explicit = reader.sub("explicit_http_config") or follows
+    auto = reader.sub("auto_config")
+    explicit = reader.sub("explicit_http_config") or follows or auto
     http2 = None
-    if explicit is not None:
-        if follows is not None:
-            follows.ignore("http3_protocol_options", why="no client is spoken to in HTTP/3")
-        else:
-            explicit.unsupported(
-                "http3_protocol_options", "HTTP/3 to upstreams is not supported; HTTP/1.1 and HTTP/2 are"
-            )
+    if follows is not None:
+        follows.ignore("http3_protocol_options", why="no client is spoken to in HTTP/3")
+    elif explicit is not None:
+        explicit.unsupported("http3_protocol_options", NO_HTTP3)
+    if auto is not None:
+        auto.ignore("alternate_protocols_cache_options", why="it remembers who speaks HTTP/3")
     common = reader.sub("common_http_protocol_options")
     options = _compile_common(common, max_requests)
     if explicit is not None:
         options = _compile_codec(explicit.sub("http_protocol_options"), options)
         if _compile_http1(explicit.sub("http_protocol_options")):
             options = _with_trailers(options)
-        http2 = _compile_http2(explicit.sub("http2_protocol_options"), common)
+        http2 = _compile_http2(explicit.sub("http2_protocol_options"), common, always=auto is not None)
     options = _compile_names(reader.sub("upstream_http_protocol_options"), options)
-    return options._replace(http2=http2, follows_downstream=follows is not None and http2 is not None)
+    follows_downstream = follows is not None and http2 is not None
+    return options._replace(http2=http2, follows_downstream=follows_downstream, negotiates=auto is not None)
 
 
-def _compile_http2(reader: Reader | None, common: Reader | None) -> Http2Settings | None:
-    """Set at all, even empty, it means HTTP/2. common: the HttpProtocolOptions with the limits that both have."""
-    if reader is None:
+def _compile_http2(
+    reader: Reader | None, common: Reader | None, always: bool = False
+) -> Http2Settings | None:
+    """Set at all, even empty, it means HTTP/2. common: the HttpProtocolOptions with the limits that both have; always:
+    HTTP/2 is spoken in any case"""
+    if reader is None and not always:
         return None
     most_bytes, most = _compile_limits(common, Http2Settings().max_headers_bytes)
     return compile_http2_settings(reader, most_bytes, most)

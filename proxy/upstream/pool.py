@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from proxy.base.stream_info import ConnectionInfo
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
+    from proxy.upstream.pool_either import NegotiatedPool
     from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 CONNECTING: Final = 0
@@ -107,6 +108,10 @@ class Connector(Protocol):
         """
         ...
 
+    def make(self, pool: ConnectionPool, host: Host) -> PoolConnection:
+        """A connection of the pool's protocol that does not connect: it takes another's place."""
+        ...
+
 
 class ConnectionPool:
     """The connections of one host and one routing priority.
@@ -115,18 +120,22 @@ class ConnectionPool:
     to name; "" for neither
     preface: what its connections say first of all, b"" for nothing; keeper: of one pool among many of a host, told when
     it is idle
+    alpn: the protocols that its handshakes offer where no alpn_protocols are configured; negotiated: where those say what
+    the host speaks, who decides whose its connections are
     """
 
     __slots__ = (
         "_max_requests",
         "_rq_active",
         "_rq_total",
+        "alpn",
         "cluster",
         "connecting",
         "connections",
         "draining",
         "host",
         "keeper",
+        "negotiated",
         "peer_name",
         "pending",
         "preface",
@@ -140,6 +149,8 @@ class ConnectionPool:
 
     def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
         self.sni = self.peer_name = ""
+        self.alpn: tuple[str, ...] = ("http/1.1",)
+        self.negotiated: NegotiatedPool | None = None
         self.cluster = cluster
         self.host = host
         self.stats = cluster.stats
@@ -225,6 +236,24 @@ class ConnectionPool:
         self.connecting -= 1
         self.stats.upstream_cx_connect_ms.record(self._age_ms(connection))
         self._serve(connection)
+
+    def give(self, connection: PoolConnection, other: ConnectionPool, instead: PoolConnection) -> None:
+        """A connection that is being made turns out to be one of the other pool of its host, where another object stands
+        for it. The requests that wait go with it."""
+        self.connections.discard(connection)
+        self.connecting -= 1
+        connection.pool_state = CLOSED
+        instead.pool_state = CONNECTING
+        instead.requests_served = 0
+        instead.created_at = connection.created_at
+        other.connections.add(instead)
+        other.connecting += 1
+        other.pending.extend(self.pending)
+        self.pending.clear()
+        if not other.used:
+            other.used = True
+            self.resources.add_pool()
+        self._rest()
 
     def on_connect_failure(self, connection: PoolConnection, reason: ResetReason, detail: bytes) -> None:
         """Not connected, for whichever reason: every waiting request fails with it, so that it can go elsewhere.
@@ -442,9 +471,11 @@ class ConnectionPool:
         self.host.cx_active += 1
         self.stats.upstream_cx_total.value += 1
         self.stats.upstream_cx_active.value += 1
-        self._count_protocol()
+        if self.negotiated is None:
+            self.count_protocol()
 
-    def _count_protocol(self) -> None:
+    def count_protocol(self) -> None:
+        """One more connection of the pool's protocol, which is known."""
         self.stats.upstream_cx_http1_total.value += 1
 
     def _retire(self, connection: PoolConnection) -> None:

@@ -1,4 +1,4 @@
-"""Connections to one host that carry many streams each (HTTP/2), and the pool of a cluster that follows its clients.
+"""Connections to one host that carry many streams each (HTTP/2).
 
 As ``upstream.pool``, with these differences: a connection stays among ``ready`` as long as it can take another stream;
 connections are made by how many streams wait beyond what is being connected for; a GOAWAY makes a connection DRAINING.
@@ -23,8 +23,6 @@ from proxy.upstream.pool import (
     PoolConnection,
     PoolRequest,
 )
-from proxy.upstream.pool_by_name import NamedPools
-from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -62,6 +60,10 @@ class Http2ConnectionPool(ConnectionPool):
     """The HTTP/2 connections of one host and one routing priority."""
 
     __slots__ = ()
+
+    def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
+        ConnectionPool.__init__(self, cluster, host, priority)
+        self.alpn = ("h2",)
 
     # -- for requests -------------------------------------------------------------------------------------------
 
@@ -239,84 +241,5 @@ class Http2ConnectionPool(ConnectionPool):
             if not within:
                 return
 
-    def _count_protocol(self) -> None:
+    def count_protocol(self) -> None:
         self.stats.upstream_cx_http2_total.value += 1
-
-
-class DownstreamProtocolPool(ConnectionPool):
-    """The pools of a cluster that speaks to its hosts what its client speaks (use_downstream_protocol_config)."""
-
-    __slots__ = ("http1", "http2")
-
-    def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
-        ConnectionPool.__init__(self, cluster, host, priority)
-        self.http1 = ConnectionPool(cluster, host, priority)
-        self.http2 = Http2ConnectionPool(cluster, host, priority)
-
-    def new_stream(self, request: PoolRequest) -> None:
-        """To the pool of the client's protocol."""
-        self._of(request).new_stream(request)
-
-    def _of(self, request: PoolRequest) -> ConnectionPool:
-        return self.http2 if request.protocol == b"HTTP/2" else self.http1
-
-    def begin_with(self, preface: bytes, keeper: ProxyProtocolPool | None) -> None:
-        ConnectionPool.begin_with(self, preface, keeper)
-        self.http1.begin_with(preface, keeper)
-        self.http2.begin_with(preface, keeper)
-
-    def name(self, sni: str, peer_name: str) -> None:
-        self.http1.name(sni, peer_name)
-        self.http2.name(sni, peer_name)
-
-    @property
-    def is_used(self) -> bool:
-        return self.http1.used or self.http2.used
-
-    def cancel(self, request: PoolRequest) -> None:
-        self.http1.cancel(request)
-        self.http2.cancel(request)
-
-    @property
-    def waiting(self) -> int:
-        return self.http1.waiting + self.http2.waiting
-
-    def drain(self) -> None:
-        self.draining = True
-        self.http1.drain()
-        self.http2.drain()
-
-    def new_stream_anew(self, request: PoolRequest) -> None:
-        self._of(request).new_stream_anew(request)
-
-    def renew(self) -> None:
-        self.http1.renew()
-        self.http2.renew()
-
-    def close(self) -> None:
-        self.http1.close()
-        self.http2.close()
-
-
-def make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
-    """The pool that a cluster's options ask for."""
-    if host.proxy_protocol is not None:
-        return ProxyProtocolPool(cluster, host, priority, lambda: _make_pool(cluster, host, priority))
-    return _make_pool(cluster, host, priority)
-
-
-def _make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
-    http = cluster.config.http
-    if (http.auto_sni or http.auto_san) and host.tls is not None:
-        return NamedPools(cluster, host, priority, make_pool_of_one_name)
-    return make_pool_of_one_name(cluster, host, priority)
-
-
-def make_pool_of_one_name(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
-    """As make_pool, but for auto_sni."""
-    http = cluster.config.http
-    if http.follows_downstream:
-        return DownstreamProtocolPool(cluster, host, priority)
-    if http.http2 is not None:
-        return Http2ConnectionPool(cluster, host, priority)
-    return ConnectionPool(cluster, host, priority)

@@ -8,6 +8,7 @@ from proxy.upstream.pool import BUSY, CONNECTING, ConnectionPool, PoolConnection
 from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 if TYPE_CHECKING:
+    from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
 
 
@@ -16,6 +17,10 @@ class TcpConnectionPool(ConnectionPool):
     asked, and a client that leaves takes the connection with it that was being made for it."""
 
     __slots__ = ()
+
+    def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
+        ConnectionPool.__init__(self, cluster, host, priority)
+        self.alpn = ()
 
     def cancel(self, request: PoolRequest) -> None:
         ConnectionPool.cancel(self, request)
@@ -40,7 +45,7 @@ class TcpConnectionPool(ConnectionPool):
         self._rq_active.value += 1
         request.on_pool_ready(connection)
 
-    def _count_protocol(self) -> None:
+    def count_protocol(self) -> None:
         """None that is counted."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.upstream.pool import ConnectionPool
 
 if TYPE_CHECKING:
+    from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
 
 
@@ -16,7 +17,11 @@ class TunnelPool(ConnectionPool):
 
     __slots__ = ()
 
-    def _count_protocol(self) -> None:
+    def __init__(self, cluster: Cluster, host: Host, priority: int) -> None:
+        ConnectionPool.__init__(self, cluster, host, priority)
+        self.alpn = ()
+
+    def count_protocol(self) -> None:
         """TCP is not counted."""
 
 

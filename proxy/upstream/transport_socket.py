@@ -50,10 +50,11 @@ class TransportSockets(NamedTuple):
         sockets = (self.default, *(socket for _, _, socket in self.matches))
         return [transport_socket.tls for transport_socket in sockets if transport_socket.tls is not None]
 
-    def offer(self, protocol: str) -> None:
-        """Where no alpn_protocols are configured the pool's own protocol is offered, as by Envoy's pools."""
-        for side in self.sides():
-            side.offer(protocol)
+    @property
+    def are_tls(self) -> bool:
+        """Whether no host is spoken to in plain text."""
+        sockets = (self.default, *(socket for _, _, socket in self.matches))
+        return all(socket.tls is not None for socket in sockets)
 
 
 @reads("envoy.config.cluster.v3.Cluster")

@@ -72,9 +72,12 @@ class FakeConnector:
         self.lazy = False
 
     def connect(self, pool: ConnectionPool, host: Host) -> FakeConnection:
-        connection = FakeConnection(pool, self.lazy)
+        connection = self.make(pool, host)
         self.made.append(connection)
         return connection
+
+    def make(self, pool: ConnectionPool, host: Host) -> FakeConnection:
+        return FakeConnection(pool, self.lazy)
 
 
 class FakeRequest:

@@ -15,7 +15,7 @@ class TlsRelay:
     """A context manager: listens on ``port`` and joins each connection to one to ``target`` (both on loopback).
 
     serves: TLS towards who connects; dials: TLS towards the target, by ``name``; None for plain text; source: the address
-    of this machine from which the target is connected to
+    of this machine from which the target is connected to; targets: others, by the protocol that is agreed on (ALPN)
     seen: of each connection, (protocol agreed on by ALPN, subject of the client's certificate) where it serves TLS
     """
 
@@ -26,9 +26,11 @@ class TlsRelay:
         dials: ssl.SSLContext | None = None,
         name: str = "",
         source: str = "127.0.0.1",
+        targets: dict[str, int] | None = None,
     ) -> None:
         self.target, self.serves, self.dials, self.name = target, serves, dials, name
         self.source = source
+        self.targets = targets or {}
         self.port = 0
         self.seen: list[tuple[str, str]] = []
         self._loop = asyncio.new_event_loop()
@@ -63,13 +65,15 @@ class TlsRelay:
         self._tasks.add(task)
         try:
             tls = writer.get_extra_info("ssl_object")
+            protocol = ""
             if tls is not None:
+                protocol = tls.selected_alpn_protocol() or ""
                 subject = dict(part[0] for part in (tls.getpeercert() or {}).get("subject", ()))
-                self.seen.append((tls.selected_alpn_protocol() or "", subject.get("commonName", "")))
+                self.seen.append((protocol, subject.get("commonName", "")))
             name = self.name if self.dials is not None else None
             there, back = await asyncio.open_connection(
                 "127.0.0.1",
-                self.target,
+                self.targets.get(protocol, self.target),
                 ssl=self.dials,
                 server_hostname=name,
                 local_addr=(self.source, 0),

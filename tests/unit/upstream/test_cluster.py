@@ -305,7 +305,6 @@ def test_http_options() -> None:
     [
         {"explicit_http_config": {"http3_protocol_options": {}}},
         {"use_downstream_protocol_config": {"http_protocol_options": {"accept_http_10": True}}},
-        {"auto_config": {}},
         {"common_http_protocol_options": {"max_stream_duration": "1s"}},
         {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
     ],
@@ -315,6 +314,14 @@ def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any])
     assert len(found) == 1
     assert found[0][1] == "unsupported"
     assert found[0][0].startswith(f'typed_extension_protocol_options["{HTTP_OPTIONS}"].{next(iter(fields))}')
+
+
+def test_auto_config_needs_handshakes() -> None:
+    found = refused(typed_extension_protocol_options=http_options(auto_config={"http3_protocol_options": {}}))
+    assert [(path.rpartition(".")[2], kind) for path, kind in found] == [
+        ("http3_protocol_options", "unsupported"),
+        ("transport_socket", "invalid"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from proxy.base.errors import OVERFLOW, REMOTE_CONNECTION_FAILURE
 from proxy.upstream.pool import BUSY, DONE, DRAINING, READY, PoolConnection, PoolRequest
-from proxy.upstream.pool_http2 import DownstreamProtocolPool, Http2ConnectionPool, Multiplexed
+from proxy.upstream.pool_http2 import Http2ConnectionPool, Multiplexed
 from tests.support.fake_upstream import FakeRequest, World
 from tests.unit.upstream.test_pool import HTTP_OPTIONS, limits
 
@@ -44,8 +44,11 @@ class Connector:
         self.made: list[Connection] = []
 
     def connect(self, pool: Any, host: Any) -> Connection:
-        self.made.append(Connection(pool))
+        self.made.append(self.make(pool, host))
         return self.made[-1]
+
+    def make(self, pool: Any, host: Any) -> Connection:
+        return Connection(pool)
 
 
 def make(http2: dict[str, Any] | None = None, **fields: Any) -> tuple[World, Http2ConnectionPool, Connector]:
@@ -189,23 +192,3 @@ def test_draining_closes_with_the_last_stream() -> None:
     pool.on_stream_over(connection)
     pool.on_stream_over(connection)
     assert connection.closed
-
-
-def test_a_cluster_that_follows_its_clients_has_both_pools() -> None:
-    world = World()
-    options = {
-        "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
-        "use_downstream_protocol_config": {"http2_protocol_options": {}},
-    }
-    cluster = world.cluster("127.0.0.1:8080", typed_extension_protocol_options={HTTP_OPTIONS: options})
-    cluster.connector = cast(Any, Connector())
-    pool = cluster.hosts[0].pool
-    assert isinstance(pool, DownstreamProtocolPool)
-    one, two = FakeRequest(), FakeRequest()
-    two.protocol = b"HTTP/2"
-    pool.new_stream(one)
-    pool.new_stream(two)
-    assert list(pool.http1.pending) == [one] and list(pool.http2.pending) == [two]
-    assert cluster.hosts[0].rq_pending_active == 2
-    pool.cancel(two)
-    assert not pool.http2.pending
