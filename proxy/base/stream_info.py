@@ -30,12 +30,14 @@ class ConnectionInfo:
     direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on; metadata: of listener
     filters, for logs of connections, None while there is none
     filter_state: what network filters leave for those behind them, by Envoy's keys; None while there is none
+    configured_metadata: of its listener and its filter chain, None where neither has any
     """
 
     __slots__ = (
         "bytes_received",
         "bytes_sent",
         "close_type",
+        "configured_metadata",
         "connection_id",
         "direct_local_address",
         "direct_remote_address",
@@ -79,6 +81,7 @@ class ConnectionInfo:
         self.close_type = b"Normal"
         self.filter_state: dict[str, str] | None = None
         self.metadata: dict[str, Any] | None = None
+        self.configured_metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.tlvs: tuple[tuple[int, bytes], ...] = ()
 
 

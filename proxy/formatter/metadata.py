@@ -34,6 +34,16 @@ def _virtual_host(stream: StreamInfo) -> Any:
     return getattr(stream.virtual_host, "metadata", None)
 
 
+def _listener(stream: StreamInfo) -> Any:
+    found = stream.info.configured_metadata
+    return None if found is None else found[0]
+
+
+def _filter_chain(stream: StreamInfo) -> Any:
+    found = stream.info.configured_metadata
+    return None if found is None else found[1]
+
+
 #: whose metadata: by the word that says so
 HOLDERS: Final[dict[str, Holder]] = {
     "DYNAMIC": _dynamic,
@@ -41,6 +51,8 @@ HOLDERS: Final[dict[str, Holder]] = {
     "ROUTE": _route,
     "UPSTREAM_HOST": _upstream_host,
     "VIRTUAL_HOST": _virtual_host,
+    "LISTENER": _listener,
+    "LISTENER_FILTER_CHAIN": _filter_chain,
 }
 
 

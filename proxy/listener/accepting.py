@@ -133,7 +133,8 @@ class Accepting(Timed):
             self._drop()
             return
         protocol = chain.new_protocol(listener, listener.dispatcher)
-        listener.filter_chain_name, listener.entering = chain.name, self.facts  # ``introduce`` reads them
+        listener.filter_chain_name, listener.metadata = chain.name, chain.metadata  # ``introduce`` reads them
+        listener.entering = self.facts
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         listener.entering = None

@@ -11,10 +11,11 @@ from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Criteria, Overlap
 from proxy.listener.disabled import Unless, compile_predicate
-from proxy.listener.filter_chain import FilterChain
+from proxy.listener.filter_chain import FilterChain, NoFilters
 from proxy.listener.listener import Listener, NetworkFilter
 from proxy.network.read_filter import ReadFilterFactory
 from proxy.network.tls import TlsSide
+from proxy.upstream.endpoints import compile_metadata
 
 LISTENER = "envoy.config.listener.v3.Listener"
 NETWORK_FILTERS = "envoy.filters.network."
@@ -44,6 +45,7 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         listener.inspectors.append(context.registry.resolve(PROXY_PROTOCOL)(plain, context))
     listener.filters_timeout_s = reader.seconds("listener_filters_timeout", 15.0) or 0.0
     listener.continues_on_timeout = reader.flag("continue_on_listener_filters_timeout")
+    metadata = compile_metadata(reader.sub("metadata"))
     chains: list[FilterChain] = []
     paths: dict[FilterChain, Reader] = {}
     chooses = bool(listener.inspectors)
@@ -75,6 +77,9 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
     if not readers and default is None and not is_refused_place(reader):
         reader.fail("filter_chains", "a listener needs a filter chain")
     listener.chooses = chooses or len(chains) > 1
+    for chain in chains:
+        if metadata or chain.metadata is not None:
+            chain.metadata = (metadata, chain.metadata[1] if chain.metadata is not None else {})
     return chains
 
 
@@ -152,22 +157,21 @@ def _compile_criteria(reader: Reader) -> Criteria:
 @reads("envoy.config.listener.v3.FilterChain")
 def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | None:
     name = reader.text("name")
+    metadata = compile_metadata(reader.sub("metadata"))
+    filters = reader.each("filters")
+    if not filters:
+        for field in ("transport_socket", "transport_socket_connect_timeout"):
+            reader.ignore(field, why="a chain without filters closes connections at once")
+        return _with_metadata(FilterChain(name, NoFilters(), None, reader.message), metadata)
     tls = _compile_transport_socket(reader.sub("transport_socket"), context)
     handshake_s = reader.seconds("transport_socket_connect_timeout", 0.0) or 0.0
     if tls is None:
         reader.ignore("transport_socket_connect_timeout", why="plain text has no handshake to wait for")
-    filters = reader.each("filters")
-    if not filters:
-        reader.unsupported(
-            "",
-            "a filter chain without filters is not supported: it would only close connections",
-            whole=False,
-        )
     built = [_compile_filter(each, context) for each in filters]
     for at, (each, one) in enumerate(zip(filters, built, strict=True)):
         if one is not None:
             _check_place(each, isinstance(one, ReadFilterFactory), at == len(built) - 1, context)
-    terminal: Any = built[-1] if built else None
+    terminal: Any = built[-1]
     if terminal is None or isinstance(terminal, ReadFilterFactory):
         return None
     hcm: Any = getattr(terminal, "hcm", None)
@@ -181,6 +185,13 @@ def _compile_chain(reader: Reader, context: FactoryContext) -> FilterChain | Non
     chain = FilterChain(name, terminal, tls, reader.message)
     chain.handshake_s = handshake_s
     chain.before = tuple(one for one in built[:-1] if isinstance(one, ReadFilterFactory))
+    return _with_metadata(chain, metadata)
+
+
+def _with_metadata(chain: FilterChain, metadata: dict[str, Any]) -> FilterChain:
+    """metadata: its own; its listener's joins later"""
+    if metadata:
+        chain.metadata = ({}, metadata)
     return chain
 
 

@@ -10,7 +10,14 @@ from proxy.http.context import FactoryContext
 from proxy.listener.compile_chains import compile_chains
 from proxy.listener.listener import UNLIMITED, Listener, ListenerStats
 from proxy.listener.overload import ConnectionLimit
-from proxy.listener.place import NOWHERE, Place, compile_place
+from proxy.listener.place import IPPROTO_MPTCP, NOWHERE, Place, compile_place
+from proxy.listener.socket_options import (
+    LISTENING,
+    Options,
+    compile_keepalive,
+    compile_socket_options,
+    fast_open,
+)
 from proxy.network.dispatcher import Dispatcher
 
 LISTENER = "envoy.config.listener.v3.Listener"
@@ -24,7 +31,7 @@ def compile_listener(
 
     limit: of the connections of all listeners together
     """
-    places = _compile_places(reader)
+    places = _with_options(reader, _compile_places(reader))
     scope_name = places[0].text
     name = reader.text("name") or scope_name
     listener = Listener(name, places, dispatcher, reader.message)
@@ -37,6 +44,7 @@ def compile_listener(
     scope = context.stats.scope("listener").scope(reader.text("stat_prefix") or scope_name)
     listener.stats = ListenerStats(scope)
     listener.direction = reader.enum("traffic_direction")
+    listener.drains_unhealthy = reader.enum("drain_type") == "DEFAULT"
     own = context.copy()
     own.scope = scope
     own.direction = listener.direction
@@ -85,3 +93,43 @@ def _compile_places(reader: Reader) -> tuple[Place, ...]:
     if reader.type_name == LISTENER:
         places += [_compile_places(each)[0] for each in reader.each("additional_addresses")]
     return tuple(places)
+
+
+@reads(LISTENER)
+def _with_options(reader: Reader, places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The places with the options of their sockets. An additional address may have its own in place of the listener's."""
+    keepalive = compile_keepalive(reader.sub("tcp_keepalive"))
+    options = compile_socket_options(reader.each("socket_options"))
+    queue = fast_open(reader.wrapped("tcp_fast_open_queue_length", None))
+    protocol = IPPROTO_MPTCP if reader.flag("enable_mptcp") else 0
+    if protocol and any(place.port is None for place in places):
+        reader.fail("enable_mptcp", "can only be used with IP addresses")
+    own = [(keepalive, options)]
+    own += [_compile_override(each, keepalive, options) for each in reader.each("additional_addresses")]
+    return tuple(
+        [
+            place._replace(options=_of_place(place, alive + more + queue), protocol=protocol)
+            for place, (alive, more) in zip(places, own, strict=True)
+        ]
+    )
+
+
+@reads("envoy.config.listener.v3.AdditionalAddress")
+def _compile_override(reader: Reader, keepalive: Options, options: Options) -> tuple[Options, Options]:
+    override = reader.sub("socket_options")
+    if override is not None:
+        options = _compile_overriding(override)
+    alive = reader.sub("tcp_keepalive")
+    return (keepalive if alive is None else compile_keepalive(alive)), options
+
+
+@reads("envoy.config.core.v3.SocketOptionsOverride")
+def _compile_overriding(reader: Reader) -> Options:
+    return compile_socket_options(reader.each("socket_options"))
+
+
+def _of_place(place: Place, options: Options) -> Options:
+    """A unix socket has only those that are set once it listens, as in Envoy."""
+    if place.port is not None:
+        return options
+    return tuple([option for option in options if option.state == LISTENING])

@@ -5,23 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from proxy.network.handshake_deadline import HandshakeDeadline
+from proxy.network.raw_connection import UnfilteredConnection
 from proxy.network.read_filter import FilterGate
 from proxy.network.tls_transport import TlsTransport
 
 if TYPE_CHECKING:
     from proxy.listener.chain_match import Criteria
     from proxy.listener.listener import Listener, NetworkFilter
+    from proxy.network.accepted import AcceptedConnection
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.read_filter import ReadFilterFactory
     from proxy.network.tls import TlsSide
 
 
+class NoFilters:
+    """The terminal filter of a chain without any."""
+
+    __slots__ = ()
+
+    def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
+        """One that closes."""
+        return UnfilteredConnection(listener, dispatcher)
+
+    def drain(self, begin: bool = True) -> None:
+        """None of its connections is there."""
+
+
 class FilterChain:
     """filter: the terminal one; before: those before it, in order; tls: None for plain text
     handshake_s: how long a client's TLS handshake may take, 0 for as long as it likes
-    criteria: None of the default one; message: envoy.config.listener.v3.FilterChain"""
+    criteria: None of the default one; message: envoy.config.listener.v3.FilterChain
+    metadata: of its listener and its own, None where neither has any"""
 
-    __slots__ = ("before", "criteria", "filter", "handshake_s", "message", "name", "tls")
+    __slots__ = ("before", "criteria", "filter", "handshake_s", "message", "metadata", "name", "tls")
 
     def __init__(self, name: str, terminal: NetworkFilter, tls: TlsSide | None, message: Any) -> None:
         self.name = name
@@ -31,6 +47,7 @@ class FilterChain:
         self.handshake_s = 0.0
         self.message = message
         self.criteria: Criteria | None = None
+        self.metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     @property
     def is_plain(self) -> bool:

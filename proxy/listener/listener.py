@@ -12,6 +12,7 @@ from proxy.base.init import InitManager, InitTarget
 from proxy.base.stream_info import StreamInfo
 from proxy.listener.accepting import Accepting, Inspector
 from proxy.listener.chain_match import ChainMatcher, Facts
+from proxy.listener.socket_options import LISTENING, set_options
 from proxy.runtime.slots import IntegerSlot
 from proxy.stats.store import Scope
 
@@ -53,6 +54,7 @@ class ListenerStats:
         "downstream_listener_filter_remote_close",
         "downstream_pre_cx_active",
         "downstream_pre_cx_timeout",
+        "network_extension_config_missing",
         "no_filter_chain_match",
         "worker_active",
         "worker_total",
@@ -80,11 +82,8 @@ class ListenerStats:
         self.downstream_cx_transport_socket_connect_timeout = scope.counter(
             "downstream_cx_transport_socket_connect_timeout"
         )
-        for name in (
-            "downstream_cx_overload_reject",
-            "extension_config_missing",
-            "network_extension_config_missing",
-        ):
+        self.network_extension_config_missing = scope.counter("network_extension_config_missing")
+        for name in ("downstream_cx_overload_reject", "extension_config_missing"):
             scope.counter(name)
 
 
@@ -101,8 +100,9 @@ class Listener:
     transparent, freebind: options of its sockets
     target: what the process waits for till then; added_via_api: it came while we run, in that version, at updated_at
     (wall-clock seconds)
-    waiting: connections that have no chain yet; filter_chain_name: of the chain that a connection is just entering
+    waiting: connections that have no chain yet; filter_chain_name, metadata: of the chain that a connection is just entering
     entering: what listener filters know of it
+    drains_unhealthy: /healthcheck/fail drains it as well (drain_type)
     """
 
     __slots__ = (
@@ -120,6 +120,7 @@ class Listener:
         "direction",
         "dispatcher",
         "draining",
+        "drains_unhealthy",
         "entering",
         "filter",
         "filter_chain_name",
@@ -132,6 +133,7 @@ class Listener:
         "inspectors",
         "limit",
         "message",
+        "metadata",
         "name",
         "own_limit",
         "pipes",
@@ -171,6 +173,7 @@ class Listener:
         self.version = ""
         self.updated_at = 0.0
         self.filter_chain_name = ""
+        self.metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.entering: Facts | None = None
         self.buffer_limit_bytes = 1024 * 1024  # per_connection_buffer_limit_bytes
         self.filter_chains: list[FilterChain] = []
@@ -188,6 +191,7 @@ class Listener:
         self.limit: ConnectionLimit | None = None  # shared with the other listeners
         self.own_limit = IntegerSlot("", UNLIMITED)  # the runtime may set one
         self.draining = False
+        self.drains_unhealthy = True
         self.stopped = False  # takes no more connections
 
     def listens_on(self, place: Place) -> bool:
@@ -232,6 +236,10 @@ class Listener:
             loop = self.dispatcher.loop
             make = loop.create_unix_server if place.port is None else loop.create_server
             self.servers.append(await make(factory, sock=bound, backlog=self.backlog))
+            try:
+                set_options(bound, place.options, LISTENING)
+            except OSError as error:
+                raise OSError(error.errno, f"cannot listen on {place.text}: {error.strerror}") from None
 
     def _factory(self) -> Callable[[], Any]:
         """Makes the protocol of an accepted connection."""
@@ -248,6 +256,7 @@ class Listener:
         if chains:
             first = chains[0]
             self.filter, self.filter_chain_name, self.tls = first.filter, first.name, first.tls
+            self.metadata = first.metadata
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -276,6 +285,7 @@ class Listener:
         """Tell a connection that is just made where it has come in."""
         info.listener_name = self.name
         info.filter_chain_name = self.filter_chain_name
+        info.configured_metadata = self.metadata
         facts = self.entering
         if facts is None:
             return

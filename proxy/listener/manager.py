@@ -260,7 +260,7 @@ class ListenerManager:
             self._count()
             return
         listener.draining = listener.direction in self._drained
-        if listener.draining or not self._healthy:
+        if listener.draining or (listener.drains_unhealthy and not self._healthy):
             listener.drain_filters()
         if old is None:
             self._append(listener)
@@ -358,7 +358,7 @@ class ListenerManager:
         """A process that says it is unhealthy closes its connections with their next response (Envoy's drainClose)."""
         self._healthy = healthy
         for listener in self.listeners:
-            if not listener.draining:
+            if not listener.draining and listener.drains_unhealthy:
                 listener.drain_filters(not healthy)
 
     def _of(self, directions: set[str] | None) -> list[Listener]:

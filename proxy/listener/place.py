@@ -9,11 +9,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple
 
 from proxy.api.reader import Reader, reads
+from proxy.listener.socket_options import BOUND, PREBIND, Options, set_options
 from proxy.network.original_dst import IP_TRANSPARENT, IPV6_TRANSPARENT
 
 #: linux/in.h, linux/in6.h
 IP_FREEBIND: Final = 15
 IPV6_FREEBIND: Final = 78
+IPPROTO_MPTCP: Final = 262
 #: sockaddr_un.sun_path, with its final NUL
 MAX_PATH: Final = 107
 
@@ -22,12 +24,15 @@ class Place(NamedTuple):
     """host: an IP address, or the path of a unix socket ("@name" in Linux's abstract space) where port is None.
 
     ipv4_compat: an IPv6 wildcard takes IPv4 too; mode: permissions of a unix socket, 0: as the umask makes them
+    options: of its socket; protocol: 0 or IPPROTO_MPTCP
     """
 
     host: str
     port: int | None
     ipv4_compat: bool = False
     mode: int = 0
+    options: Options = ()
+    protocol: int = 0
 
     @property
     def text(self) -> str:
@@ -53,7 +58,7 @@ class Place(NamedTuple):
 
     def _ip(self, port: int, reuse_port: bool, options: list[int]) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, socket.SOCK_STREAM, self.protocol)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port and hasattr(socket, "SO_REUSEPORT"):
@@ -64,7 +69,9 @@ class Place(NamedTuple):
                 sock.setsockopt(
                     socket.IPPROTO_IPV6 if family == socket.AF_INET6 else socket.SOL_IP, option, 1
                 )
+            set_options(sock, self.options, PREBIND)
             sock.bind((self.host, port))
+            set_options(sock, self.options, BOUND)
         except OSError:
             sock.close()
             raise

@@ -158,3 +158,25 @@ class RawConnection(AcceptedConnection, ByteEnd):
         if now < self.close_deadline:
             return self.close_deadline
         return self.close_deadline if self.linger(now, CLOSING_LOOK_S, LAST_BYTES_S) else inf
+
+
+class UnfilteredConnection(RawConnection):
+    """Of a chain without filters: nobody is there to speak with, so that it closes at once."""
+
+    __slots__ = ()
+
+    def on_new_connection(self) -> None:
+        self.listener.stats.network_extension_config_missing.value += 1
+        self.close_for(b"no_filters")
+
+    def on_data(self, data: bytes) -> None:
+        """Nothing more comes."""
+
+    def on_end(self) -> None:
+        """It has closed."""
+
+    def on_lost(self, exc: Exception | None) -> None:
+        """Nothing runs on it."""
+
+    def count_end(self, length_s: float) -> None:
+        """It has no statistics."""

@@ -28,6 +28,13 @@ def test_of_hosts_clusters_and_routes(stream: StreamInfo) -> None:
     assert shown("%METADATA(VIRTUAL_HOST:x)%", stream) == '{"a":2,"b":1}'
 
 
+def test_of_listeners_and_filter_chains(stream: StreamInfo) -> None:
+    text = "%METADATA(LISTENER:a:b)% %METADATA(LISTENER_FILTER_CHAIN:a:b)%"
+    assert shown(text, stream) == "- -"
+    stream.info.configured_metadata = ({"a": {"b": "one"}}, {"a": {"b": "other"}})
+    assert shown(text, stream) == "one other"
+
+
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"METADATA\(LISTENER:...\) is not supported"):
-        compile_format("%METADATA(LISTENER:a)%")
+    with pytest.raises(ValueError, match=r"METADATA\(FILTER_CHAIN:...\) is not supported"):
+        compile_format("%METADATA(FILTER_CHAIN:a)%")

@@ -69,7 +69,8 @@ def changed(**fields: Any) -> dict[str, Any]:
         (changed(address=address(1, "example.com")), "is not an IP address"),
         (changed(filter_chains=[]), "filter chain"),
         (changed(filter_chains=listening()["filter_chains"] * 2), "filter_chains"),
-        (changed(tcp_keepalive={}), "tcp_keepalive"),
+        (changed(api_listener={}), "api_listener"),
+        (changed(address={"pipe": {"path": "/a"}}, enable_mptcp=True), "can only be used with IP addresses"),
         (changed(listener_filters=[{"name": "envoy.filters.listener.tls_inspector"}]), "listener_filters"),
         (changed(address={"envoy_internal_address": {"server_listener_name": "x"}}), "address"),
     ],
@@ -114,8 +115,8 @@ def test_two_listeners_of_one_address_are_refused_as_by_envoy():
     assert 'listeners[1].address: is the address of listener "127.0.0.1:10000" as well' in findings
 
 
-def test_a_filter_chain_without_filters_is_taken_by_envoy_and_not_supported_here():
+def test_a_filter_chain_without_filters_is_taken_as_by_envoy():
     listener = listening()
     listener["filter_chains"] = [{}]
     _, findings = compiled(listener)
-    assert "filter_chains[0]: a filter chain without filters is not supported" in findings
+    assert findings == ""
