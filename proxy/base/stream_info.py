@@ -6,7 +6,7 @@ Times named ``*_at`` are monotonic seconds, 0.0 while the event has not happened
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what it holds
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what 
     from proxy.tracing.context import TraceContext
     from proxy.tracing.span import Span
     from proxy.upstream.host import Host
+
+
+NO_FINGERPRINTS: Final = ("", "")
 
 
 class ConnectionInfo:
@@ -31,6 +34,7 @@ class ConnectionInfo:
     filters, for logs of connections, None while there is none
     filter_state: what network filters leave for those behind them, by Envoy's keys; None while there is none
     configured_metadata: of its listener and its filter chain, None where neither has any
+    fingerprints: JA3 and JA4 of its client's hello, "" where they are not taken
     """
 
     __slots__ = (
@@ -43,6 +47,7 @@ class ConnectionInfo:
         "direct_remote_address",
         "filter_chain_name",
         "filter_state",
+        "fingerprints",
         "flags",
         "listener_name",
         "local_address",
@@ -82,6 +87,7 @@ class ConnectionInfo:
         self.filter_state: dict[str, str] | None = None
         self.metadata: dict[str, Any] | None = None
         self.configured_metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
+        self.fingerprints: tuple[str, str] = NO_FINGERPRINTS
         self.tlvs: tuple[tuple[int, bytes], ...] = ()
 
 

@@ -49,6 +49,15 @@ def string(attribute: str) -> Make:
     return make
 
 
+def fingerprint(at: int) -> Make:
+    """JA3 (0) or JA4 (1) of the client."""
+
+    def make(command: Command, context: FormatContext, absent: Any) -> Slot:
+        return Slot(TEXT, lambda stream: stream.info.fingerprints[at].encode() or absent)
+
+    return make
+
+
 def spaceless(attribute: str) -> Make:
     """Bytes in which blanks are written as "_"; b"" is absent. Argument ALLOW_WHITESPACES keeps the blanks."""
     value_of = attrgetter(attribute)

@@ -161,8 +161,8 @@ for _prefix, _attribute in (_ADDRESSES[1], _ADDRESSES[2], _ADDRESSES[3]):
     OPERATORS[_prefix + "ADDRESS_ENDPOINT_ID"] = Operator(facts.address_endpoint_id(_attribute))
 
 OPERATORS.update(tls_operators())
-for _name in ("TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT"):  # the inspector is refused that would take them
-    OPERATORS[_name] = Operator(facts.nothing)
+OPERATORS["TLS_JA3_FINGERPRINT"] = Operator(facts.fingerprint(0))
+OPERATORS["TLS_JA4_FINGERPRINT"] = Operator(facts.fingerprint(1))
 REFUSED.update(
     {
         "DOWNSTREAM_PEER_OTHERNAME_SAN": "names of other kinds are not read from certificates",

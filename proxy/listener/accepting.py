@@ -152,6 +152,9 @@ class Accepting(Timed):
             info.local_address, info.local_address_restored = facts.local_address, True
         if facts.is_proxied:
             info.remote_address = facts.remote_address
+        if facts.metadata:
+            info.metadata = facts.metadata
+        info.fingerprints = facts.fingerprints
         return info
 
     def _log(self) -> None:

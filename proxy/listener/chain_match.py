@@ -9,6 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
+from proxy.base.stream_info import NO_FINGERPRINTS
 from proxy.upstream.host import format_address
 
 Address = IPv4Address | IPv6Address
@@ -42,6 +43,7 @@ class Facts:
     is_proxied: the source is the one that a proxy before us has told of, whose TLVs to pass on are ``tlvs``
     metadata: dynamic metadata of the connection; consumed: how many of its first bytes a listener filter has taken for
     itself; is_counted: the listener filter that closes it has counted that itself
+    fingerprints: JA3 and JA4 of its client, "" where they are not taken
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Facts:
             "destination",
             "destination_port",
             "direct_source",
+            "fingerprints",
             "is_counted",
         ),
         *("is_proxied", "metadata", "restored", "server_name", "socket", "source", "source_port", "tlvs"),
@@ -73,6 +76,7 @@ class Facts:
         self.metadata: dict[str, Any] = {}
         self.consumed = 0
         self.is_counted = False
+        self.fingerprints = NO_FINGERPRINTS
 
     def restore(self, ip: str, port: int) -> None:
         """Where the connection was going."""

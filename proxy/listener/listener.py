@@ -298,6 +298,7 @@ class Listener:
             info.tlvs = facts.tlvs
         if facts.metadata:
             info.metadata = facts.metadata
+        info.fingerprints = facts.fingerprints
 
     def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""
@@ -348,6 +349,7 @@ class Listener:
         stream.protocol = info.protocol
         stream.flags, stream.details = info.flags, details
         stream.bytes_received, stream.bytes_sent = info.bytes_received, info.bytes_sent
+        stream.metadata = info.metadata
         stream.ended_at = info.started_at + length_s
         for access_log in self.access_logs:
             access_log.log(stream)

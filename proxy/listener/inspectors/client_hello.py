@@ -21,12 +21,13 @@ _LONGEST_HELLO = 16384  # for BoringSSL
 @dataclass(slots=True, frozen=True)
 class ClientHello:
     """is_tls: False where the bytes are no ClientHello; server_name: lower case, "" for none; alpn: as offered.
-    is_old: it is a ClientHello, but its own version is none of TLS's (is_tls is False)"""
+    is_old: it is a ClientHello, but its own version is none of TLS's (is_tls is False); body: without its header"""
 
     is_tls: bool
     server_name: str = ""
     alpn: tuple[str, ...] = ()
     is_old: bool = False
+    body: bytes = b""
 
 
 NOT_TLS = ClientHello(False)
@@ -57,17 +58,17 @@ def read_client_hello(data: bytes) -> ClientHello | None:
             if len(hello) >= 4 + size:
                 try:
                     return _read_hello(bytes(hello[4 : 4 + size]))
-                except _Malformed:
+                except Malformed:
                     return NOT_TLS
         at += 5 + length
     return None
 
 
-class _Malformed(ValueError):
+class Malformed(ValueError):
     """What BoringSSL, which reads these for Envoy, would not take."""
 
 
-class _Fields:
+class Fields:
     """Reads the fields of a message one after the other."""
 
     __slots__ = ("at", "data")
@@ -79,7 +80,7 @@ class _Fields:
     def take(self, size: int) -> bytes:
         end = self.at + size
         if end > len(self.data):
-            raise _Malformed
+            raise Malformed
         taken, self.at = self.data[self.at : end], end
         return taken
 
@@ -93,43 +94,43 @@ class _Fields:
 
 
 def _read_hello(body: bytes) -> ClientHello:
-    """The handshake message without its header. Raises _Malformed.
+    """The handshake message without its header. Raises Malformed.
 
     The version of its records says nothing (RFC 8446 section 5.1), its own must be one of TLS's.
     """
-    fields = _Fields(body)
+    fields = Fields(body)
     is_tls = body[:2] in _VERSIONS
     fields.take(34)  # version, random
     session, suites, compression = fields.vector(1), fields.vector(2), fields.vector(1)
     if len(session) > 32 or len(suites) < 2 or len(suites) % 2 or not compression:
-        raise _Malformed
+        raise Malformed
     server_name = ""
     alpn: tuple[str, ...] = ()
     if fields.is_over:
-        return ClientHello(is_tls, is_old=not is_tls)
-    extensions = _Fields(fields.vector(2))
+        return ClientHello(is_tls, is_old=not is_tls, body=body)
+    extensions = Fields(fields.vector(2))
     seen: set[bytes] = set()
     while not extensions.is_over:
         kind, content = extensions.take(2), extensions.vector(2)
         if kind in seen:
-            raise _Malformed
+            raise Malformed
         seen.add(kind)
         if kind == _SERVER_NAME:
             server_name = _server_name(content)
         elif kind == _ALPN:
             alpn = _protocols(content)
     if not fields.is_over:
-        raise _Malformed
-    return ClientHello(is_tls, server_name, alpn, not is_tls)
+        raise Malformed
+    return ClientHello(is_tls, server_name, alpn, not is_tls, body)
 
 
 def _server_name(content: bytes) -> str:
-    """The one name of a server_name list. Raises _Malformed."""
-    fields = _Fields(content)
-    names = _Fields(fields.vector(2))
+    """The one name of a server_name list. Raises Malformed."""
+    fields = Fields(content)
+    names = Fields(fields.vector(2))
     kind, name = names.take(1), names.vector(2)
     if not fields.is_over or not names.is_over or kind != b"\0" or not 0 < len(name) <= 255 or b"\0" in name:
-        raise _Malformed
+        raise Malformed
     return name.decode("latin-1").lower()
 
 
