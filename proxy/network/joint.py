@@ -6,7 +6,8 @@ tell it what happens on their side. Three rules, the same both ways:
 1. A half that ends is ended on the other side once all before it is written; the other half goes on.
 2. An end that cannot take more stops the reading of the other. So what waits is what that end itself buffers, and what
    was read before it stopped.
-3. The near end is there first. What it says until it is joined waits (one read of it at most), and then goes first.
+3. The near end is there first. What it says until it is joined waits (one read of it, or as much as is allowed), and then
+   goes first.
 
 Closing, time and statistics are its owner's.
 """
@@ -43,9 +44,13 @@ class Joint:
     """near: the client's end; far: the host's, None until ``join`` and after ``part``
 
     near_ended, far_ended: no more bytes come from there; waiting: what the near end has said before ``join``
+    early_bytes: how much of that may wait before the near end is held
     """
 
-    __slots__ = ("far", "far_blocked", "far_ended", "near", "near_ended", "near_held", "waiting")
+    __slots__ = (
+        *("early_bytes", "far", "far_blocked", "far_ended", "near", "near_ended", "near_held"),
+        "waiting",
+    )
 
     def __init__(self, near: ByteEnd) -> None:
         self.near: ByteEnd | None = near
@@ -53,6 +58,7 @@ class Joint:
         self.near_ended = self.far_ended = False
         self.near_held = self.far_blocked = False
         self.waiting = b""
+        self.early_bytes = 0
 
     @property
     def is_over(self) -> bool:
@@ -122,7 +128,7 @@ class Joint:
     def _hold_near(self) -> None:
         """The near end speaks while what it says can go somewhere."""
         near = self.near
-        hold = self.far_blocked or bool(self.waiting)
+        hold = self.far_blocked or (bool(self.waiting) and len(self.waiting) >= self.early_bytes)
         if near is None or hold == self.near_held:
             return
         self.near_held = hold

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 #: What a filter before this one puts into ``ConnectionInfo.filter_state`` to choose the cluster.
 CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"
 
+#: upstream_connect_mode
+AT_ONCE: Final = "IMMEDIATE"
+WITH_DATA: Final = "ON_DOWNSTREAM_DATA"
+WITH_TLS: Final = "ON_DOWNSTREAM_TLS_HANDSHAKE"
+
 
 class TcpProxyStats:
     """Everything under ``tcp.<stat_prefix>.``."""
@@ -33,6 +38,7 @@ class TcpProxyStats:
         "downstream_cx_tx_bytes_total",
         "downstream_flow_control_paused_reading_total",
         "downstream_flow_control_resumed_reading_total",
+        "early_data_received_count_total",
         "idle_timeout",
         "max_downstream_connection_duration",
         "upstream_flush_active",
@@ -51,15 +57,12 @@ class TcpProxyStats:
         self.downstream_flow_control_resumed_reading_total = scope.counter(
             "downstream_flow_control_resumed_reading_total"
         )
+        self.early_data_received_count_total = scope.counter("early_data_received_count_total")
         self.idle_timeout = scope.counter("idle_timeout")
         self.max_downstream_connection_duration = scope.counter("max_downstream_connection_duration")
         self.upstream_flush_total = scope.counter("upstream_flush_total")
         self.upstream_flush_active = scope.gauge("upstream_flush_active", follows=self.upstream_flush_total)
-        for name in (
-            "downstream_cx_overload_close",
-            "early_data_received_count_total",
-            "route_delayed_total",
-        ):
+        for name in ("downstream_cx_overload_close", "route_delayed_total"):
             scope.counter(name)  # what they count is not built
         for name in ("downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"):
             scope.gauge(name)
@@ -74,6 +77,8 @@ class TcpProxy:
     log_interval_s: of TcpPeriodic lines, inf for none; logs_start, logs_connected: lines for these moments as well
     tunnels: make the request that carries the bytes (tunneling_config), None: they go as they are
     drain_close: connections end with the next bytes; closes_on_drain: that is so once the listener drains
+    connects_on: when a host is connected to (upstream_connect_mode)
+    early_bytes: so many of a client's bytes are read before there is a host's connection; -1: not said, one read is
     """
 
     __slots__ = (
@@ -84,8 +89,10 @@ class TcpProxy:
         "closes_on_drain",
         "cluster",
         "clusters",
+        "connects_on",
         "drain_close",
         "duration_jitter",
+        "early_bytes",
         "idle_timeout_s",
         "ids",
         "log_interval_s",
@@ -114,6 +121,8 @@ class TcpProxy:
         self.log_interval_s = inf
         self.logs_start = self.logs_connected = False
         self.closes_on_drain = self.drain_close = False
+        self.connects_on = AT_ONCE
+        self.early_bytes = -1
         self.tunnels: Tunnels | None = None
 
     def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:

@@ -2,8 +2,9 @@
 
 Its life, and what ends it:
 
-1. accepted -> connecting: a cluster and a host are chosen, a connection is asked of the host's pool; another attempt
-   follows a failure, as many as configured. Then the client is closed without an answer.
+1. accepted -> connecting, at once or with the first bytes or the TLS handshake: a cluster and a host are chosen, a
+   connection is asked of the host's pool; another attempt follows a failure, as many as configured. Then the client is
+   closed without an answer.
 2. connecting -> joined: bytes go both ways through a ``network.joint.Joint``.
 3. joined -> over. The last half ends: whoever ended it has closed, the other is closed once all is written. One side is
    reset: so is the other. Idle for too long, or there for too long: both are closed at once.
@@ -13,17 +14,21 @@ Its life, and what ends it:
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from proxy.base.errors import CONNECTION_TIMEOUT, REMOTE_CONNECTION_FAILURE, ResetReason, ResponseFlag
 from proxy.network.joint import Joint
+from proxy.network.layer import TransportLayer
 from proxy.network.raw_connection import RawConnection
+from proxy.network.tcp_proxy import AT_ONCE, WITH_DATA, WITH_TLS
 from proxy.network.tcp_upstream import TcpFarEnd, TcpUpstreamConnection, TcpUpstreamOwner, TunnelEnd
+from proxy.network.tls_transport import TlsTransport
 from proxy.upstream.pool import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
 if TYPE_CHECKING:
     from proxy.base.stream_info import ConnectionInfo
+    from proxy.base.tls_info import TlsInfo
     from proxy.listener.listener import Listener
     from proxy.network.dispatcher import Dispatcher
     from proxy.network.tcp_proxy import TcpProxy
@@ -38,12 +43,14 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
     upstream: the host's end
     backoff_s: the last interval from which chance has drawn how long to wait for another attempt
     active_at: when bytes last moved; unwritten: what both sides had not taken at the last look
+    awaits: what must come before a host is connected to, as ``TcpProxy.connects_on``; "" once it has
     """
 
     __slots__ = (
         "active_at",
         "asked_at",
         "asking",
+        "awaits",
         "backoff_s",
         "joint",
         "log_deadline",
@@ -69,6 +76,7 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         self.log_deadline = self.retry_deadline = inf
         self.backoff_s = 0.0
         self.unwritten = 0
+        self.awaits = ""
 
     @property
     def protocol(self) -> bytes:
@@ -93,11 +101,42 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             self.watch(first)
 
     def on_new_connection(self) -> None:
-        """Choose a cluster, and connect to one of its hosts."""
+        """It is tcp_proxy's turn: connect, or wait for what has to come before."""
         proxy = self.proxy
         self.stream.name(proxy.ids)
         if proxy.logs_start:
             proxy.log(self.stream, b"TcpConnectionStart", self.info.started_at)
+        self.active_at = self.dispatcher.clock.monotonic()
+        if proxy.idle_timeout_s < inf:
+            self.watch(self.active_at + proxy.idle_timeout_s)
+        if proxy.early_bytes > 0:
+            self.joint.early_bytes = proxy.early_bytes
+        mode = proxy.connects_on
+        if mode != AT_ONCE and (mode == WITH_DATA or self._awaits_handshake()):
+            self.awaits = mode
+        else:
+            self._choose()
+
+    def _awaits_handshake(self) -> bool:
+        """Whether it is behind TLS whose handshake is not over."""
+        layer: Any = self.transport
+        while isinstance(layer, TransportLayer) and not isinstance(layer, TlsTransport):
+            layer = layer.transport
+        return self.info.tls is None and isinstance(layer, TlsTransport)
+
+    def on_secure(self, info: TlsInfo) -> None:
+        RawConnection.on_secure(self, info)
+        if self.awaits != WITH_TLS:
+            return
+        self.awaits = ""
+        try:
+            self._choose()
+            self.dispatcher.flush()
+        except Exception as error:
+            self.fence(error)
+
+    def _choose(self) -> None:
+        """Choose a cluster, and connect to one of its hosts."""
         cluster = self.proxy.choose_cluster(self.info)
         if cluster is None:
             self.proxy.stats.downstream_cx_no_route.value += 1
@@ -105,7 +144,6 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             return
         self.stream.cluster = cluster
         self.stream.cluster_name = cluster.name_bytes
-        self.stream.upstream_pool_wait_s = 0.0
         self._connect(cluster)
 
     def _connect(self, cluster: Cluster) -> None:
@@ -185,8 +223,6 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         stream.upstream_connect_start_at = upstream.created_at
         stream.upstream_connected_at = upstream.connected_at
         proxy = self.proxy
-        if proxy.idle_timeout_s < inf:
-            self.watch(now + proxy.idle_timeout_s)
         if proxy.logs_connected:
             proxy.log(stream, b"TcpUpstreamConnected", now)
         waiting = len(self.joint.waiting)
@@ -196,8 +232,14 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
 
     def _give_up(self, flag: int, why: int) -> None:
         """There is no host for it. why: as Envoy numbers (and spells) the reasons"""
-        self.stream.flags |= flag
-        self.info.local_close_reason = b"tcp_initializion_failure:%d" % why
+        stream = self.stream
+        stream.flags |= flag
+        if stream.cluster is not None and stream.upstream_pool_wait_s < 0.0:
+            stream.upstream_pool_wait_s = 0.0
+        self.close_for(b"tcp_initializion_failure:%d" % why)
+
+    def close_for(self, reason: bytes) -> None:
+        self.info.local_close_reason = reason
         if self.joint.waiting:
             self.reset()  # so that the client knows that nobody has got its bytes
         else:
@@ -207,11 +249,25 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
 
     def on_data(self, data: bytes) -> None:
         """Hot."""
-        if self.upstream is not None:
-            self._count_received(len(data))
-            self.active_at = self.dispatcher.clock.monotonic()
+        if self.upstream is None:
+            self._on_early(data)
+            return
+        self._count_received(len(data))
+        self.active_at = self.dispatcher.clock.monotonic()
         self.joint.from_near(data)
         if self.proxy.drain_close:
+            self._close_draining()
+
+    def _on_early(self, data: bytes) -> None:
+        """Bytes before there is a host's end."""
+        self.joint.from_near(data)
+        proxy = self.proxy
+        if proxy.early_bytes >= 0:
+            proxy.stats.early_data_received_count_total.value += 1
+        if self.awaits == WITH_DATA:
+            self.awaits = ""
+            self._choose()
+        if proxy.drain_close:
             self._close_draining()
 
     def _count_received(self, count: int) -> None:
@@ -253,6 +309,8 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
     # -- the end -------------------------------------------------------------------------------------------------
 
     def on_end(self) -> None:
+        if self.upstream is None and self.proxy.early_bytes >= 0:
+            self.proxy.stats.early_data_received_count_total.value += 1
         self.joint.end_near()
         if self.joint.is_over:  # the host had ended before: this is the client's close
             self.left = True
@@ -298,8 +356,9 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
 
     def end_both(self, reason: bytes) -> None:
         """Close both sides at once."""
-        upstream = self._let_go()
-        if upstream is not None:
+        if self.upstream is not None:
+            upstream = self._let_go()
+            assert upstream is not None
             self.stream.upstream_reason = reason
             upstream.close_now()
         self.close_for(reason)
@@ -315,8 +374,10 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         if self.tunnel is not None:
             self.tunnel.close_now()
             self.tunnel = None
+            self.stream.flags |= ResponseFlag.UF  # as Envoy, which has failed to get it
         elif pool is not None:
             pool.cancel(self)
+            self.stream.upstream_host = None  # there was none yet
         if self.upstream is None:
             return
         if isinstance(exc, ConnectionResetError):
@@ -363,10 +424,12 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
         idleness."""
         upstream = self.upstream
         idle_s = self.proxy.idle_timeout_s
-        if upstream is None or idle_s == inf:
+        if idle_s == inf:
             return inf
         if now >= self.active_at + idle_s:
-            unwritten = self.transport.get_write_buffer_size() + upstream.unwritten
+            unwritten = self.transport.get_write_buffer_size()
+            if upstream is not None:
+                unwritten += upstream.unwritten
             if unwritten == self.unwritten:
                 self.proxy.stats.idle_timeout.value += 1
                 self.end_both(b"tcp_session_idle_timeout")

@@ -22,12 +22,16 @@ CONNECTED = Send(b"HTTP/1.1 200 OK\r\nX-Host: 1\r\n\r\n")
 WHO_ENDS = (r"upstream_cx_destroy_(local|remote)",)
 
 
-def tunnelled(http2: bool = False, attempts: int = 1, **fields: object) -> Callable[[World], Config]:
+def tunnelled(
+    http2: bool = False, attempts: int = 1, more: Config | None = None, **fields: object
+) -> Callable[[World], Config]:
+    """more: joins tcp_proxy, ``fields`` its tunneling_config"""
+
     def config(world: World) -> Config:
         log = file_log(str(world.log), SEPARATOR.join(f"{each}=%{each}%" for each in LOGGED) + "\n")
         tunneling = {"hostname": "t.example:443", **fields}
         terminal = tcp_proxy(
-            "up", access_log=[log], tunneling_config=tunneling, max_connect_attempts=attempts
+            "up", access_log=[log], tunneling_config=tunneling, max_connect_attempts=attempts, **(more or {})
         )
         port = world.upstreams["up"].port
         to = http2_cluster("up", port) if http2 else cluster("up", port)

@@ -33,7 +33,7 @@ COMPARED = re.compile(
     r"|vhost\.[^.]+\.(vcluster\.(?!other\.)[^.]+|route\.[^.]+)\.upstream_rq_(?!time|body_size)"
     r"|cluster\.[^.]+\.upstream_internal_redirect|http\.front\.passthrough_internal_redirect"
     r"|cluster\.[^.]+\.grpc(-web)?\."
-    r"|tcp\.raw\.(downstream_cx_(total|no_route|drain_close|[rt]x_bytes_total)|idle_timeout|max_downstream)"
+    r"|tcp\.raw\.(downstream_cx_(total|no_route|drain_close|[rt]x_bytes_total)|idle_timeout|max_downstream|early_data)"
     r"|cluster\.[^.]+\.upstream_cx_(connect_attempts_exceeded|idle_timeout)|connection_limit\.[^.]+\.limited"
     r"|proxy_proto\.|downstream_cx_proxy_proto_error"
     r"|tracing\.(zipkin|opentelemetry)\.spans_(sent|dropped))"

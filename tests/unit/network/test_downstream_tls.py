@@ -14,8 +14,9 @@ from proxy.network.tls_transport import TlsTransport
 from proxy.stats.store import Store
 from proxy.stats.tls import TlsStats
 from tests.support.certs import Authority
+from tests.support.config import tcp_proxy
 from tests.support.memory_loop import Pipe
-from tests.support.transcript import Transcript
+from tests.support.transcript import RawTranscript, Transcript
 
 CA = Authority()
 SERVER = CA.signs("server")
@@ -133,3 +134,25 @@ def test_who_may_still_be_sending_is_waited_for(talk: Transcript, client: Secure
     assert client.reads().endswith(b"\r\n\r\nok") and not client.pipe.at_end
     talk.waits(2)
     assert client.pipe.reset
+
+
+def test_a_host_is_connected_to_with_the_end_of_the_handshake() -> None:
+    mode = {"upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE", "max_early_data_bytes": 0}
+    talk = RawTranscript(tcp_proxy("a", **mode))
+    assert talk.stats["cluster.a.upstream_cx_total"] == 1, "there is no TLS to wait for"
+    stats = TlsStats(Store().scope("listener.l"), True)
+    side = TlsSide(
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), True, PeerRules((), frozenset(), frozenset()), stats
+    )
+    session = cast(Any, talk.listener.filter.new_connection(talk.listener, talk.dispatcher))
+    layer = TlsTransport(session, side)
+    pipe = Pipe(talk.loop, layer, talk.peer, ("127.0.0.1", 10000))
+    layer.connection_made(cast(Any, pipe))
+    talk.loop.run()
+    assert talk.stats["cluster.a.upstream_cx_total"] == 1
+    session.on_secure(cast(Any, object()))
+    talk.loop.run()
+    assert talk.stats["cluster.a.upstream_cx_total"] == 2
+    session.abort()
+    talk.loop.run()
+    pipe.set_protocol(None)  # else a cycle

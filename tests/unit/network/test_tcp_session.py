@@ -89,6 +89,27 @@ def test_early_bytes_wait_and_the_client_is_held_meanwhile() -> None:
     assert talk.stats[A + "upstream_cx_connect_attempts_exceeded"] == 1
 
 
+def test_a_host_is_connected_to_with_the_first_bytes() -> None:
+    mode = {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": 8}
+    talk = talking(outcome="hang", idle_timeout="60s", **mode)
+    assert talk.stats[A + "upstream_cx_total"] == 0
+    talk.client(b"early")
+    assert talk.stats[A + "upstream_cx_total"] == 1 and talk.client.pipe.reading
+    talk.client(b" bird")
+    assert not talk.client.pipe.reading, "more than 8 bytes wait"
+    assert talk.stats[RAW + "early_data_received_count_total"] == 2
+
+
+def test_idleness_before_there_is_a_host() -> None:
+    mode = {"upstream_connect_mode": "ON_DOWNSTREAM_DATA", "max_early_data_bytes": 0}
+    talk = talking(idle_timeout="10s", **mode)
+    talk.client.closes()
+    talk.waits(9.9)
+    assert not talk.client.is_closed
+    talk.waits(0.2)
+    assert talk.client.is_closed and talk.stats[A + "upstream_cx_total"] == 0
+
+
 def test_a_client_that_leaves_takes_the_connection_along_that_is_being_made() -> None:
     talk = talking(outcome="hang")
     assert talk.stats[A + "upstream_rq_pending_active"] == 1

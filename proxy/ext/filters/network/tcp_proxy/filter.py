@@ -11,7 +11,7 @@ from proxy.base.headers import REQUEST_JOINED
 from proxy.ext.filters.network.tcp_proxy.tunnel import HttpTunnels
 from proxy.formatter import Formatter, compile_header_value
 from proxy.http.context import FactoryContext
-from proxy.network.tcp_proxy import TcpProxy
+from proxy.network.tcp_proxy import AT_ONCE, TcpProxy
 from proxy.network.tcp_session import TcpProxyConnection
 from proxy.router.header_ops import HeaderOps, compile_addition
 
@@ -94,6 +94,13 @@ def _compile_times(config: Reader, proxy: TcpProxy) -> None:
     if backoff is not None:
         _compile_backoff(backoff, proxy)
     proxy.closes_on_drain = config.wrapped("check_drain_close", False)
+    proxy.connects_on = config.enum("upstream_connect_mode")
+    proxy.early_bytes = config.wrapped("max_early_data_bytes", -1)
+    if proxy.connects_on != AT_ONCE and proxy.early_bytes < 0:
+        config.fail(
+            "max_early_data_bytes",
+            "must be set where hosts are not connected to at once (upstream_connect_mode)",
+        )
 
 
 @reads("envoy.config.core.v3.BackoffStrategy")
@@ -161,11 +168,6 @@ def _compile_tunnels(reader: Reader) -> HttpTunnels:
 @reads(TCP_PROXY)
 def _refuse(config: Reader) -> None:
     config.unsupported("on_demand", "clusters on demand need xDS, which is not supported yet")
-    if config.enum("upstream_connect_mode") != "IMMEDIATE":
-        config.unsupported(
-            "upstream_connect_mode", "only IMMEDIATE is supported: hosts are connected to at once"
-        )
-    config.unsupported("max_early_data_bytes", "needs an upstream_connect_mode that is not supported")
     config.unsupported("proxy_protocol_tlvs", "TLVs of one's own are not supported yet")
     config.ignore("proxy_protocol_tlv_merge_policy", why="there are no proxy_protocol_tlvs to merge")
     config.ignore(
