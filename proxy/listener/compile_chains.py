@@ -70,6 +70,7 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
             )
     default = reader.sub("default_filter_chain")
     if default is not None:
+        _pass_over_match(default)
         chain = _compile_chain(default, context)
         listener.chains.default = chain
         if chain is not None:
@@ -81,6 +82,16 @@ def compile_chains(reader: Reader, context: FactoryContext, listener: Listener) 
         if metadata or chain.metadata is not None:
             chain.metadata = (metadata, chain.metadata[1] if chain.metadata is not None else {})
     return chains
+
+
+@reads("envoy.config.listener.v3.FilterChain")
+def _pass_over_match(reader: Reader) -> None:
+    """Of a default chain: Istio writes an empty one."""
+    match = reader.message.filter_chain_match  # type: ignore[attr-defined]
+    if match.ByteSize():
+        reader.ignore("filter_chain_match", why="the default chain takes what no other chain matches")
+    else:
+        reader.sub("filter_chain_match")
 
 
 @reads("envoy.config.listener.v3.Listener")

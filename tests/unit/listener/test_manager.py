@@ -115,6 +115,15 @@ def test_two_listeners_of_one_address_are_refused_as_by_envoy():
     assert 'listeners[1].address: is the address of listener "127.0.0.1:10000" as well' in findings
 
 
+@pytest.mark.parametrize("match", [{}, {"destination_port": 1}])
+def test_a_default_chain_is_not_asked_whether_it_matches(match: dict[str, Any]):
+    listener = listening()
+    listener["default_filter_chain"] = {**listener["filter_chains"][0], "filter_chain_match": match}
+    parts, findings = compiled(listener)
+    assert findings == ""
+    assert parts.listeners.listeners[0].chains.default is not None
+
+
 def test_a_filter_chain_without_filters_is_taken_as_by_envoy():
     listener = listening()
     listener["filter_chains"] = [{}]
