@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from proxy.access_log.access_log import AccessLog
     from proxy.base.clock import Clock
     from proxy.base.ids import Ids
-    from proxy.base.stream_info import ConnectionInfo
+    from proxy.base.stream_info import ConnectionInfo, StreamInfo
     from proxy.network.tcp_upstream import Tunnels
     from proxy.stats.store import Scope
     from proxy.upstream.cluster import Cluster
@@ -68,6 +68,16 @@ class TcpProxyStats:
             scope.gauge(name)
 
 
+class Tlvs:
+    """What a header of the PROXY protocol says of a client beyond its addresses."""
+
+    __slots__ = ()
+
+    def of(self, stream: StreamInfo) -> tuple[tuple[int, bytes], ...]:
+        """(type, value) of a client, in order."""
+        raise NotImplementedError
+
+
 class TcpProxy:
     """cluster: the only one, "" where ``weighted`` is: [(sum of the weights so far, name)]
     clusters: all of the process, by name
@@ -78,6 +88,7 @@ class TcpProxy:
     tunnels: make the request that carries the bytes (tunneling_config), None: they go as they are
     drain_close: connections end with the next bytes; closes_on_drain: that is so once the listener drains
     connects_on: when a host is connected to (upstream_connect_mode)
+    tlvs: of ours, None: those of the client's own header alone
     early_bytes: so many of a client's bytes are read before there is a host's connection; -1: not said, one read is
     """
 
@@ -101,6 +112,7 @@ class TcpProxy:
         "max_connect_attempts",
         "max_duration_s",
         "stats",
+        "tlvs",
         "tunnels",
         "weighted",
     )
@@ -124,6 +136,7 @@ class TcpProxy:
         self.connects_on = AT_ONCE
         self.early_bytes = -1
         self.tunnels: Tunnels | None = None
+        self.tlvs: Tlvs | None = None
 
     def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
         """Where a connection goes: what a filter before has said, or as configured. None: there is no such cluster."""

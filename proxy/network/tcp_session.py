@@ -144,6 +144,9 @@ class TcpProxyConnection(RawConnection, PoolRequest, TcpUpstreamOwner):
             return
         self.stream.cluster = cluster
         self.stream.cluster_name = cluster.name_bytes
+        tlvs = self.proxy.tlvs
+        if tlvs is not None:
+            self.info.tlvs = tlvs.of(self.stream)
         self._connect(cluster)
 
     def _connect(self, cluster: Cluster) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.access_log.access_log import compile_access_logs
 from proxy.api.reader import Reader, reads
 from proxy.base.headers import REQUEST_JOINED
+from proxy.ext.filters.network.tcp_proxy.tlvs import compile_tlvs
 from proxy.ext.filters.network.tcp_proxy.tunnel import HttpTunnels
 from proxy.formatter import Formatter, compile_header_value
 from proxy.http.context import FactoryContext
@@ -36,6 +37,7 @@ class TcpProxyFilter:
         _compile_clusters(config, proxy)
         _compile_times(config, proxy)
         _compile_logs(config, proxy, context)
+        proxy.tlvs = compile_tlvs(config, context)
         tunnel = config.sub("tunneling_config")
         if tunnel is not None:
             proxy.tunnels = _compile_tunnels(tunnel)
@@ -168,8 +170,6 @@ def _compile_tunnels(reader: Reader) -> HttpTunnels:
 @reads(TCP_PROXY)
 def _refuse(config: Reader) -> None:
     config.unsupported("on_demand", "clusters on demand need xDS, which is not supported yet")
-    config.unsupported("proxy_protocol_tlvs", "TLVs of one's own are not supported yet")
-    config.ignore("proxy_protocol_tlv_merge_policy", why="there are no proxy_protocol_tlvs to merge")
     config.ignore(
         "downstream_idle_timeout",
         "upstream_idle_timeout",
