@@ -20,6 +20,17 @@ if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what 
 NO_FINGERPRINTS: Final = ("", "")
 
 
+class FilterStateObject:
+    """What a filter leaves for those behind it and for logs. plain: its text, "" for none; typed: what JSON shows of it,
+    None for nothing"""
+
+    __slots__ = ("plain", "typed")
+
+    def __init__(self, plain: str = "", typed: dict[str, Any] | None = None) -> None:
+        self.plain = plain
+        self.typed = typed
+
+
 class ConnectionInfo:
     """The facts of a downstream connection, shared by its streams. Addresses are "ip:port" text (v6 in brackets).
 
@@ -32,7 +43,7 @@ class ConnectionInfo:
     local_close_reason: why we ended it, where that has a name; close_type: how it ended, as Envoy detects it
     direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on; metadata: of listener
     filters, for logs of connections, None while there is none
-    filter_state: what network filters leave for those behind them, by Envoy's keys; None while there is none
+    filter_state: what listener and network filters leave for those behind them, by Envoy's keys; None while there is none
     configured_metadata: of its listener and its filter chain, None where neither has any
     fingerprints: JA3 and JA4 of its client's hello, "" where they are not taken
     """
@@ -84,11 +95,17 @@ class ConnectionInfo:
         self.protocol = b""
         self.local_close_reason = b""
         self.close_type = b"Normal"
-        self.filter_state: dict[str, str] | None = None
+        self.filter_state: dict[str, FilterStateObject] | None = None
         self.metadata: dict[str, Any] | None = None
         self.configured_metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.fingerprints: tuple[str, str] = NO_FINGERPRINTS
         self.tlvs: tuple[tuple[int, bytes], ...] = ()
+
+    def leave(self, key: str, state: FilterStateObject) -> None:
+        """Put something into ``filter_state``."""
+        if self.filter_state is None:
+            self.filter_state = {}
+        self.filter_state[key] = state
 
 
 class UpstreamBytes:

@@ -140,7 +140,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "CLUSTER_METADATA": Operator(metadata_of("CLUSTER"), "required"),
     "UPSTREAM_METADATA": Operator(metadata_of("UPSTREAM_HOST"), "required"),
     "METADATA": _with_length(metadata_operator),
-    "FILTER_STATE": Operator(facts.no_filter_state, "optional", takes_length=True),
+    "FILTER_STATE": Operator(facts.filter_state, "optional", takes_length=True),
     "UPSTREAM_FILTER_STATE": Operator(facts.no_filter_state, "optional", takes_length=True),
     "COALESCE": _with_length(coalesce_operator(compile_command)),
 }

@@ -21,7 +21,7 @@ def compile_extensions(reader: Reader, hcm: ConnectionManager, context: FactoryC
     """Set what is configured; findings go to the reader. After forwarding and tracing."""
     request_id = reader.sub("request_id_extension")
     if request_id is not None:
-        _compile_request_id(request_id, hcm.tracing.sampler if hcm.tracing is not None else None)
+        compile_request_id(request_id, hcm.tracing.sampler if hcm.tracing is not None else None)
     status = reader.sub("proxy_status_config")
     if status is not None:
         hcm.proxy_status = compile_proxy_status(status, hcm.forwarding.server_name, context.node)
@@ -32,13 +32,15 @@ def compile_extensions(reader: Reader, hcm: ConnectionManager, context: FactoryC
 
 
 @reads("envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension")
-def _compile_request_id(reader: Reader, sampler: Sampler | None) -> None:
+def compile_request_id(reader: Reader, sampler: Sampler | None = None) -> bool:
+    """Whether one is configured. sampler: what decides by ids, and writes into them"""
     config = reader.any("typed_config")
     if config is not None and config.type_name == UUID:
         _compile_uuid(config, sampler)
     elif config is not None:
         words = f"the request id extension {config.type_name} is not supported; {UUID} is"
         reader.unsupported("typed_config", words)
+    return config is not None
 
 
 @reads(UUID)

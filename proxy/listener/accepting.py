@@ -155,6 +155,7 @@ class Accepting(Timed):
         if facts.metadata:
             info.metadata = facts.metadata
         info.fingerprints = facts.fingerprints
+        info.filter_state = facts.filter_state
         return info
 
     def _log(self) -> None:

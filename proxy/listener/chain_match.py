@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
-from proxy.base.stream_info import NO_FINGERPRINTS
+from proxy.base.stream_info import NO_FINGERPRINTS, FilterStateObject
 from proxy.upstream.host import format_address
 
 Address = IPv4Address | IPv6Address
@@ -43,6 +43,7 @@ class Facts:
     is_proxied: the source is the one that a proxy before us has told of, whose TLVs to pass on are ``tlvs``
     metadata: dynamic metadata of the connection; consumed: how many of its first bytes a listener filter has taken for
     itself; is_counted: the listener filter that closes it has counted that itself
+    filter_state: of the connection, None while there is none
     fingerprints: JA3 and JA4 of its client, "" where they are not taken
     """
 
@@ -53,6 +54,7 @@ class Facts:
             "destination",
             "destination_port",
             "direct_source",
+            "filter_state",
             "fingerprints",
             "is_counted",
         ),
@@ -77,6 +79,7 @@ class Facts:
         self.consumed = 0
         self.is_counted = False
         self.fingerprints = NO_FINGERPRINTS
+        self.filter_state: dict[str, FilterStateObject] | None = None
 
     def restore(self, ip: str, port: int) -> None:
         """Where the connection was going."""

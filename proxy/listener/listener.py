@@ -299,6 +299,7 @@ class Listener:
         if facts.metadata:
             info.metadata = facts.metadata
         info.fingerprints = facts.fingerprints
+        info.filter_state = facts.filter_state
 
     def replace(self, connection: AcceptedConnection, successor: AcceptedConnection) -> None:
         """Another object goes on with the same connection."""

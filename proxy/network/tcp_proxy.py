@@ -141,8 +141,9 @@ class TcpProxy:
     def choose_cluster(self, info: ConnectionInfo) -> Cluster | None:
         """Where a connection goes: what a filter before has said, or as configured. None: there is no such cluster."""
         state = info.filter_state
-        name = state.get(CLUSTER_KEY, "") if state is not None else ""
-        return self.clusters.get(name or self.cluster or self._draw())
+        named = state.get(CLUSTER_KEY) if state is not None else None
+        name = named.plain if named is not None else self.cluster or self._draw()
+        return self.clusters.get(name)
 
     def _draw(self) -> str:
         if not self.weighted:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.parity.scenarios.tcp import (
+    INSPECTORS,
     SAYS_HELLO,
     V1,
     V2,
@@ -17,8 +18,17 @@ from tests.parity.scenarios.tcp import (
     tells_hosts,
     up,
 )
-from tests.support.config import Config
-from tests.support.parity.scenario import Scenario, World
+from tests.support.config import (
+    Config,
+    bootstrap,
+    cluster,
+    file_log,
+    network_filter,
+    raw_listener,
+    tcp_proxy,
+)
+from tests.support.hellos import HELLOS
+from tests.support.parity.scenario import SEPARATOR, Scenario, World
 
 OWN: list[Config] = [
     {"type": 0xE1, "value": b64encode(b"own").decode()},
@@ -58,7 +68,50 @@ def scenario(name: str, policy: str) -> Scenario:
     )
 
 
+STATE = "envoy.network.proxy_protocol.tlv"
+SHOWN = (
+    *(f"FILTER_STATE({STATE})", f"FILTER_STATE({STATE}:FIELD:other)", f"FILTER_STATE({STATE}:PLAIN):4"),
+    *("FILTER_STATE(envoy.tcp_proxy.cluster:PLAIN)", "FILTER_STATE(envoy.tcp_proxy.cluster)"),
+    *("DYNAMIC_METADATA(envoy.filters.listener.proxy_protocol)", "DYNAMIC_METADATA(space)"),
+)
+#: one type twice, and one that is no text
+MANY = b"\xea\0\5first\xea\0\6second\xeb\0\3\xff\xfea"
+HEADER = V2[:14] + (12 + len(MANY)).to_bytes(2, "big") + V2[16:28] + MANY
+RULES = [
+    {"tlv_type": 0xEA, "on_tlv_present": {"key": "first rule"}},
+    {"tlv_type": 0xEA, "on_tlv_present": {"key": "other", "metadata_namespace": "space"}},
+]
+
+
+def kept(location: str) -> Scenario:
+    """sni_cluster's choice and the header's TLVs, as logs of both kinds and of the listener show them."""
+    text = SEPARATOR.join(f"{each}=%{each}%" for each in SHOWN) + "\n"
+
+    def config(world: World) -> Config:
+        log, sni = str(world.log), network_filter("sni_cluster", "sni_cluster.v3.SniCluster")
+        logs = [file_log(log, text), file_log(log, json={each: f"%{each}%" for each in SHOWN})]
+        header = proxy_protocol(rules=RULES, tlv_location=location)["listener_filters"]
+        listener = raw_listener(
+            world.front,
+            sni,
+            tcp_proxy("nowhere", access_log=logs),
+            listener_filters=[*header, *INSPECTORS["listener_filters"]],
+        )
+        return bootstrap(world.admin, [listener], [cluster("front.example", world.upstreams["up"].port)])
+
+    return Scenario(
+        name=f"filter_state_{location.lower()}",
+        title=f"proxy_protocol: tlv_location {location}, several rules and TLVs of a type; FILTER_STATE",
+        config=config,
+        drive=client(HEADER + HELLOS["plain"], "read 5", "end", "listen"),
+        upstreams={"up": SAYS_HELLO},
+        lines=2,
+    )
+
+
 SCENARIOS = [
+    kept("FILTER_STATE"),
+    kept("DYNAMIC_METADATA"),
     scenario("kept", "ADD_IF_ABSENT"),
     scenario("overwritten", "OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD"),
     scenario("appended", "APPEND_IF_EXISTS_OR_ADD"),

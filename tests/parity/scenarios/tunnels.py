@@ -16,6 +16,9 @@ LOGGED = (
     *("RESPONSE_CODE", "RESPONSE_FLAGS", "BYTES_RECEIVED", "BYTES_SENT", "UPSTREAM_HOST", "UPSTREAM_CLUSTER"),
     *("UPSTREAM_TRANSPORT_FAILURE_REASON", "UPSTREAM_REQUEST_ATTEMPT_COUNT", "UPSTREAM_PROTOCOL"),
     *("DOWNSTREAM_LOCAL_CLOSE_REASON", "CONNECTION_TERMINATION_DETAILS", "UPSTREAM_REMOTE_ADDRESS"),
+    "DYNAMIC_METADATA(envoy.filters.network.tcp_proxy:tunnel_request_id)",
+    "FILTER_STATE(envoy.tcp_proxy.propagate_response_headers)",
+    "FILTER_STATE(envoy.tcp_proxy.propagate_response_trailers)",
 )
 CONNECTED = Send(b"HTTP/1.1 200 OK\r\nX-Host: 1\r\n\r\n")
 #: Envoy closes HTTP/1 connections of tunnels itself, also those that the host has closed
@@ -65,6 +68,21 @@ def takes_posts(peer: TcpPeer) -> None:
         body += piece
 
 
+def grants_with_trailers(request: H2Request, answer: H2Reply) -> None:
+    answer.headers(200, [("x-host", "1")])
+    answer.data(b"last words")
+    answer.trailers([("x-end", "1")])
+
+
+NAMED: Config = {
+    "request_id_extension": {
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
+        }
+    },
+    "propagate_response_headers": True,
+    "propagate_response_trailers": True,
+}
 ADDED = [{"header": {"key": "x-client", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}]
 
 SCENARIOS: list[Scenario] = [
@@ -92,6 +110,15 @@ SCENARIOS: list[Scenario] = [
         name="tunnel_refused",
         title="tunneling_config: a host that does not grant it is a failed attempt",
         config=tunnelled(attempts=2),
+        drive=client("listen"),
+        upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
+        lines=1,
+        expect=told("end"),
+    ),
+    Scenario(
+        name="tunnel_named",
+        title="tunneling_config: a request id for each attempt; a refusal's head is left for logs",
+        config=tunnelled(attempts=2, **NAMED),
         drive=client("listen"),
         upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
         lines=1,

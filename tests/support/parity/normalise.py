@@ -65,7 +65,7 @@ class Names:
             return PORT.sub(":<port>", value)
         if "CONNECTION_ID" in operator and value.isdigit() and value != "0":
             return self.ids.setdefault(f"connection {value}", f"<connection {len(self.ids) + 1}>")
-        if operator == "STREAM_ID":
+        if operator == "STREAM_ID" or operator.endswith(":tunnel_request_id)"):
             return self.request_id(value)
         return self.value(operator, value)
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy.base.stream_info import StreamInfo
+from proxy.base.stream_info import FilterStateObject, StreamInfo
 from proxy.formatter import FormatContext, compile_format, compile_json_format
 from proxy.formatter.facts import split_address
 
@@ -94,3 +94,27 @@ def test_what_plain_connections_do_not_have(stream: StreamInfo) -> None:
     assert shown(text, stream) == "- - - - -"
     assert compile_json_format({"s": "%DOWNSTREAM_PEER_SUBJECT%"}).format(stream) == '{"s":null}\n'
     assert shown("%CUSTOM_FLAGS%|%LOCAL_REPLY_BODY%|", stream) == "||"
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("k:PLAIN", "text"),
+        ("k:PLAIN):2", "te"),
+        ("k", '{"f":"x","n":1}'),
+        ("k:TYPED", '{"f":"x","n":1}'),
+        ("k:FIELD:f", "x"),
+        ("k:FIELD:n", "-"),
+        ("k:FIELD:none", "-"),
+        ("bare:PLAIN", "name"),
+        ("bare", "-"),
+        ("bare:FIELD:f", "-"),
+        ("none", "-"),
+    ],
+)
+def test_filter_state(stream: StreamInfo, argument: str, expected: str) -> None:
+    text = f"%FILTER_STATE({argument})%" if ")" not in argument else f"%FILTER_STATE({argument}%"
+    assert shown(text, stream) == "-"
+    stream.info.leave("k", FilterStateObject("text", {"f": "x", "n": 1.0}))
+    stream.info.leave("bare", FilterStateObject("name"))
+    assert shown(text, stream) == expected

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from dataclasses import dataclass
 
 from proxy.api.reader import Reader, reads
+from proxy.base.stream_info import FilterStateObject
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Facts
@@ -15,6 +17,7 @@ from proxy.upstream.proxy_protocol import compile_passed
 
 PROXY_PROTOCOL = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
 NAME = "envoy.filters.listener.proxy_protocol"
+TLVS_KEY = "envoy.network.proxy_protocol.tlv"
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,12 +43,13 @@ class VersionStats:
 
 class ProxyProtocol(Inspector):
     """allows_none: a connection without a header is let in as it is; passes: TLVs that an upstream_proxy_protocol may
-    send on, None for none of them and empty for all"""
+    send on, None for none of them and empty for all; leaves_state: others become filter state, not dynamic metadata"""
 
     __slots__ = (
         "allows_none",
         "disallowed",
         "error",
+        "leaves_state",
         "not_found_allowed",
         "not_found_disallowed",
         "passes",
@@ -55,15 +59,16 @@ class ProxyProtocol(Inspector):
     )
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
-        self.rules = [rule for each in config.each("rules") for rule in _compile_rule(each)]
+        rules = [rule for each in config.each("rules") for rule in _compile_rule(each)]
+        #: of several for one type the last counts, as in Envoy
+        self.rules = {rule.tlv_type: rule for rule in rules}
         self.allows_none = config.flag("allow_requests_without_proxy_protocol")
         passed = config.sub("pass_through_tlvs")
         self.passes = None if passed is None else compile_passed(passed)
         self.disallowed = frozenset({"V1": 1, "V2": 2}[name] for name in config.values("disallowed_versions"))
         #: Where a header is not needed, what looks like one of a version that is not wanted is the client's bytes.
         self.wanted = frozenset((1, 2)) - (self.disallowed if self.allows_none else frozenset())
-        if config.enum("tlv_location") != "DYNAMIC_METADATA":
-            config.unsupported("tlv_location", "TLVs are only put into dynamic metadata")
+        self.leaves_state = config.enum("tlv_location") == "FILTER_STATE"
         prefix = config.text("stat_prefix")
         scope = context.stats.scope("proxy_proto")
         if prefix:
@@ -112,11 +117,19 @@ class ProxyProtocol(Inspector):
             facts.tlvs = tuple(
                 (kind, value) for kind, value in header.tlvs if not self.passes or kind in self.passes
             )
-        for rule in self.rules:
-            value = next((value for kind, value in header.tlvs if kind == rule.tlv_type), None)
-            if value is not None:
-                text = b64encode(value).decode() if rule.is_base64 else sanitised(value)
-                facts.metadata.setdefault(rule.namespace, {})[rule.key] = text
+        found: dict[str, str] = {}
+        for kind, value in header.tlvs:
+            rule = self.rules.get(kind)
+            if rule is None:
+                continue
+            text = b64encode(value).decode() if rule.is_base64 else sanitised(value)
+            if self.leaves_state:
+                found[rule.key] = text
+            else:
+                facts.metadata.setdefault(rule.namespace, {}).setdefault(rule.key, text)
+        if found:
+            plain = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            facts.filter_state = {TLVS_KEY: FilterStateObject(plain, dict(found))}
 
 
 @reads(f"{PROXY_PROTOCOL}.Rule")

@@ -12,6 +12,7 @@ from proxy.ext.filters.network.tcp_proxy.tlvs import compile_tlvs
 from proxy.ext.filters.network.tcp_proxy.tunnel import HttpTunnels
 from proxy.formatter import Formatter, compile_header_value
 from proxy.http.context import FactoryContext
+from proxy.http.hcm_extensions import compile_request_id
 from proxy.network.tcp_proxy import AT_ONCE, TcpProxy
 from proxy.network.tcp_session import TcpProxyConnection
 from proxy.router.header_ops import HeaderOps, compile_addition
@@ -40,7 +41,7 @@ class TcpProxyFilter:
         proxy.tlvs = compile_tlvs(config, context)
         tunnel = config.sub("tunneling_config")
         if tunnel is not None:
-            proxy.tunnels = _compile_tunnels(tunnel)
+            proxy.tunnels = _compile_tunnels(tunnel, context)
         _refuse(config)
 
     def new_connection(self, listener: Listener, dispatcher: Dispatcher) -> AcceptedConnection:
@@ -143,7 +144,7 @@ def _compile_log_options(reader: Reader, proxy: TcpProxy) -> None:
 
 
 @reads(f"{TCP_PROXY}.TunnelingConfig")
-def _compile_tunnels(reader: Reader) -> HttpTunnels:
+def _compile_tunnels(reader: Reader, context: FactoryContext) -> HttpTunnels:
     hostname: bytes | Formatter = b""
     try:
         hostname = compile_header_value(reader.text("hostname"))
@@ -157,14 +158,28 @@ def _compile_tunnels(reader: Reader) -> HttpTunnels:
     elif path:
         reader.fail("post_path", "can't be set where POST is not used")
     additions = [compile_addition(one) for one in reader.each("headers_to_add")]
-    for field in ("propagate_response_headers", "propagate_response_trailers"):
-        if reader.flag(field):
-            reader.unsupported(field, "nothing reads what the host's response would leave behind")
     reader.unsupported("formatters", "is not supported here")
-    for field in ("request_id_extension", "request_id_header", "request_id_metadata_key"):
-        reader.unsupported(field, "tunnels have no request id yet")
     ops = HeaderOps(frozenset(), [one for one in additions if one is not None], REQUEST_JOINED)
-    return HttpTunnels(hostname, path, ops)
+    tunnels = HttpTunnels(hostname, path, ops)
+    tunnels.leaves_headers = reader.flag("propagate_response_headers")
+    tunnels.leaves_trailers = reader.flag("propagate_response_trailers")
+    _compile_ids(reader, tunnels, context)
+    return tunnels
+
+
+@reads(f"{TCP_PROXY}.TunnelingConfig")
+def _compile_ids(reader: Reader, tunnels: HttpTunnels, context: FactoryContext) -> None:
+    extension = reader.sub("request_id_extension")
+    if extension is None or not compile_request_id(extension):
+        reader.ignore(
+            "request_id_header",
+            "request_id_metadata_key",
+            why="without a request_id_extension there is no id",
+        )
+        return
+    tunnels.ids = context.ids
+    tunnels.id_header = reader.text("request_id_header").lower().encode() or tunnels.id_header
+    tunnels.id_key = reader.text("request_id_metadata_key") or tunnels.id_key
 
 
 @reads(TCP_PROXY)

@@ -6,17 +6,18 @@ speak. Nothing of the client leaves before the host has answered 2xx; any other 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import REMOTE_CONNECT_ERROR, REMOTE_CONNECTION_FAILURE, REMOTE_RESET, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
-from proxy.base.stream_info import StreamInfo, UpstreamBytes
+from proxy.base.stream_info import FilterStateObject, StreamInfo, UpstreamBytes
 from proxy.network.tcp_upstream import TunnelEnd, Tunnels
 from proxy.router.header_ops import HeaderOps, evaluate
 from proxy.router.upgrade_request import TunnelRequest
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
 if TYPE_CHECKING:
+    from proxy.base.ids import Ids
     from proxy.formatter import Formatter
     from proxy.network.tcp_session import TcpProxyConnection
     from proxy.stats.store import Gauge
@@ -24,19 +25,32 @@ if TYPE_CHECKING:
     from proxy.upstream.host import Host
 
 
-class HttpTunnels(Tunnels):
-    """What is asked of the host. path: of a POST, b"" for CONNECT"""
+HEADERS_KEY: Final = "envoy.tcp_proxy.propagate_response_headers"
+TRAILERS_KEY: Final = "envoy.tcp_proxy.propagate_response_trailers"
+_NAMESPACE: Final = "envoy.filters.network.tcp_proxy"
 
-    __slots__ = ("hostname", "ops", "path")
+
+class HttpTunnels(Tunnels):
+    """What is asked of the host. path: of a POST, b"" for CONNECT
+
+    ids: of requests, None for requests without; id_header: the field that has it, id_key: of dynamic metadata
+    leaves_headers, leaves_trailers: what the host answers becomes filter state
+    """
+
+    __slots__ = ("hostname", "id_header", "id_key", "ids", "leaves_headers", "leaves_trailers", "ops", "path")
 
     def __init__(self, hostname: bytes | Formatter, path: bytes, ops: HeaderOps) -> None:
         self.hostname = hostname
         self.path = path
         self.ops = ops
+        self.ids: Ids | None = None
+        self.id_header = b"x-request-id"
+        self.id_key = "tunnel_request_id"
+        self.leaves_headers = self.leaves_trailers = False
 
     def make(self, session: TcpProxyConnection, host: Host, stream: StreamInfo) -> HttpTunnel:
         """See Tunnels."""
-        return HttpTunnel(session, host, self.head(stream))
+        return HttpTunnel(self, session, host, self.head(stream))
 
     def head(self, stream: StreamInfo) -> RequestHeaders:
         """The head for one connection."""
@@ -44,8 +58,19 @@ class HttpTunnels(Tunnels):
         headers = RequestHeaders(b"POST" if self.path else b"CONNECT", self.path, authority)
         if not self.path:
             headers.upgrade = b"CONNECT"
+        if self.ids is not None:
+            self._name(headers, stream, self.ids.request_id())
         self.ops.apply(headers, stream)
         return headers
+
+    def _name(self, headers: RequestHeaders, stream: StreamInfo, name: bytes) -> None:
+        """Each attempt has an id of its own."""
+        headers.add(self.id_header, name)
+        info = stream.info
+        if info.metadata is None:
+            info.metadata = {}
+        stream.metadata = info.metadata
+        info.metadata.setdefault(_NAMESPACE, {})[self.id_key] = name.decode()
 
 
 class HttpTunnel(Owner, TunnelEnd):
@@ -53,9 +78,12 @@ class HttpTunnel(Owner, TunnelEnd):
     request: None once it is over, so that no cycle is left
     """
 
-    __slots__ = ("blocked", "connection", "joined", "request", "session")
+    __slots__ = ("blocked", "connection", "joined", "request", "session", "tunnels")
 
-    def __init__(self, session: TcpProxyConnection, host: Host, headers: RequestHeaders) -> None:
+    def __init__(
+        self, tunnels: HttpTunnels, session: TcpProxyConnection, host: Host, headers: RequestHeaders
+    ) -> None:
+        self.tunnels = tunnels
         self.session: TcpProxyConnection | None = session
         self.connection: UpstreamStream | None = None
         self.joined = self.blocked = False
@@ -135,6 +163,9 @@ class HttpTunnel(Owner, TunnelEnd):
         upstream = self.connection
         if session is None or upstream is None:
             return
+        if self.tunnels.leaves_headers:
+            status = [{"key": ":status", "value": str(headers.status)}]
+            session.info.leave(HEADERS_KEY, FilterStateObject("", {"headers": status + _shown(headers)}))
         if granted:
             self.joined = True
             session.on_joined(self, upstream)
@@ -152,8 +183,12 @@ class HttpTunnel(Owner, TunnelEnd):
             self.session.on_upstream_end()
 
     def on_upstream_trailers(self, request: UpstreamRequest, trailers: HeaderMap) -> None:
-        if self.session is not None:
-            self.session.on_upstream_end()
+        session = self.session
+        if session is None:
+            return
+        if self.tunnels.leaves_trailers:
+            session.info.leave(TRAILERS_KEY, FilterStateObject("", {"headers": _shown(trailers)}))
+        session.on_upstream_end()
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
         session, self.session = self.session, None
@@ -169,3 +204,7 @@ class HttpTunnel(Owner, TunnelEnd):
         if self.session is not None and self.joined and blocked != self.blocked:
             self.blocked = blocked
             self.session.on_upstream_blocked(blocked)
+
+
+def _shown(headers: HeaderMap) -> list[dict[str, str]]:
+    return [{"key": name.decode("latin-1"), "value": value.decode("latin-1")} for name, value in headers]

@@ -117,7 +117,7 @@ def test_who_does_not_read_stops_who_sends() -> None:
         {"post_path": "/p"},
         {"use_post": True, "post_path": "p"},
         {"hostname": "%NONE_SUCH%"},
-        {"propagate_response_headers": True},
+        {"request_id_extension": {"typed_config": {"@type": "type.googleapis.com/google.protobuf.Empty"}}},
     ],
 )
 def test_what_is_refused(fields: dict[str, Any]) -> None:
