@@ -46,9 +46,18 @@ if TYPE_CHECKING:
 
 
 class Http2ClientStream(Http2Stream):
-    """The codec of one try: its request out, its response in."""
+    """The codec of one try: its request out, its response in. halves: the end of the latter is not that of the former"""
 
-    __slots__ = ()
+    __slots__ = ("halves",)
+
+    def __init__(self, conn: Http2Codec) -> None:
+        Http2Stream.__init__(self, conn)
+        self.halves = False
+
+    def keep_halves(self) -> bool:
+        """See ClientCodec."""
+        self.halves = True
+        return True
 
     def headers(self, stream: StreamDecoder, headers: HeaderMap, end: bool) -> None:
         """The request head; the stream gets its id here."""
@@ -200,11 +209,19 @@ class Http2ClientCodec(Http2Codec):
     def _read_done(self, stream: Http2Stream) -> None:
         """The response is whole: the stream's message hears no more. A request that is not whole is given up."""
         stream.read_done = True
-        stream.decoder = None
         stream.held = False
+        if not stream.write_done and isinstance(stream, Http2ClientStream) and stream.halves:
+            return
+        stream.decoder = None
         self.on_response_done(stream, None if stream.write_done else LOCAL_RESET)
         if not stream.write_done:
             self.reset_stream(stream, INTERNAL_ERROR_CODE)  # as Envoy
+
+    def left(self, stream: Http2Stream) -> None:
+        Http2Codec.left(self, stream)
+        if stream.read_done and stream.write_done and stream.decoder is not None:  # a half went on
+            stream.decoder = None
+            self.on_response_done(stream)
 
     @staticmethod
     def on_response_done(stream: Http2Stream, reason: ResetReason | None = None) -> None:

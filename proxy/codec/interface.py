@@ -158,3 +158,7 @@ class ClientCodec(ServerCodec):
 
     def lost(self) -> None:
         """The connection broke: nothing ends cleanly."""
+
+    def keep_halves(self) -> bool:
+        """The request may go on when the response is whole (HTTP/2, in a tunnel); False where it cannot."""
+        return False

@@ -117,9 +117,47 @@ class UpgradeRequest(UpstreamRequest):
 
 
 class TunnelRequest(UpgradeRequest):
-    """A tunnel that begins here: bytes of a client that speaks no HTTP, inside a CONNECT or a POST."""
+    """A tunnel that begins here: bytes of a client that speaks no HTTP, inside a CONNECT or a POST.
 
-    __slots__ = ()
+    halves: one half may go on when the other has ended; host_ended: the host's has
+    """
+
+    __slots__ = ("halves", "host_ended")
+
+    halves: bool
+    host_ended: bool
+
+    def begin(self, limit_bytes: int) -> UpgradeRequest:
+        self.halves = self.host_ended = False
+        return UpgradeRequest.begin(self, limit_bytes)
+
+    def on_pool_ready(self, connection: PoolConnection) -> None:
+        upstream: UpstreamStream = connection  # type: ignore[assignment]  # as UpstreamRequest
+        self.halves = upstream.codec.keep_halves()
+        UpgradeRequest.on_pool_ready(self, connection)
+
+    def encode_data(self, data: bytes, end: bool) -> None:
+        UpgradeRequest.encode_data(self, data, end)
+        if end and self.host_ended:
+            self.done = True
+            self.connection = None
+
+    def decode_data(self, data: bytes, end: bool) -> None:
+        if end and self._goes_on():
+            self.owner.on_upstream_data(self, data, True)
+        else:
+            UpgradeRequest.decode_data(self, data, end)
+
+    def decode_trailers(self, trailers: HeaderMap) -> None:
+        if self._goes_on():
+            self.owner.on_upstream_trailers(self, trailers)
+        else:
+            UpgradeRequest.decode_trailers(self, trailers)
+
+    def _goes_on(self) -> bool:
+        """The host's half ends: whether the client's goes on."""
+        self.host_ended = self.halves and not self.ended and not self.done
+        return self.host_ended
 
     def is_granted(self, status: int) -> bool:
         """Whether the host takes them."""

@@ -68,6 +68,11 @@ def takes_posts(peer: TcpPeer) -> None:
         body += piece
 
 
+def ends_half(request: H2Request, answer: H2Reply) -> None:
+    answer.headers(200)
+    answer.data(b"banner", end=True)
+
+
 def grants_with_trailers(request: H2Request, answer: H2Reply) -> None:
     answer.headers(200, [("x-host", "1")])
     answer.data(b"last words")
@@ -123,6 +128,25 @@ SCENARIOS: list[Scenario] = [
         upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
         lines=1,
         expect=told("end"),
+    ),
+    Scenario(
+        name="tunnel_http2_trailers",
+        title="tunneling_config: head and trailers of the host are left for logs",
+        config=tunnelled(http2=True, **NAMED),
+        drive=client("listen"),
+        upstreams={"up": Http2(ok, grants_with_trailers)},
+        lines=1,
+        expect=told("b'last words' end"),
+        ignore_stats=WHO_ENDS,
+    ),
+    Scenario(
+        name="tunnel_http2_host_ends_half",
+        title="tunneling_config: over HTTP/2 the host says no more, and is still spoken to",
+        config=tunnelled(http2=True),
+        drive=client("read 6", "listen", b"still here", "end"),
+        upstreams={"up": Http2(ok, ends_half)},
+        lines=1,
+        expect=told("b'banner' end"),
     ),
     Scenario(
         name="tunnel_host_ends",

@@ -194,3 +194,35 @@ def test_a_held_stream_stops_the_host() -> None:
     stream.release()
     client.exchange()
     assert client.peer.local_flow_control_window(1) > 0
+
+
+def test_halves_of_a_tunnel_end_one_by_one() -> None:
+    client = Client()
+    stream, seen, watcher = client.stream()
+    assert stream.keep_halves()
+    stream.headers(seen, head(), False)
+    client.exchange()
+    client.peer.send_headers(1, OK)
+    client.peer.send_data(1, b"all", end_stream=True)
+    client.exchange()
+    assert seen.ended and not watcher.over and client.codec.streams
+    stream.data(seen, b"still here", False)
+    stream.data(seen, b"", True)
+    client.exchange()
+    assert b"".join(each.data for each in client.events if isinstance(each, ev.DataReceived)) == b"still here"
+    assert any(isinstance(each, ev.StreamEnded) for each in client.events)
+    assert not any(isinstance(each, ev.StreamReset) for each in client.events)
+    assert watcher.over == [None] and not client.codec.streams
+
+
+def test_a_host_resets_a_tunnel_whose_half_has_ended() -> None:
+    client = Client()
+    stream, seen, watcher = client.stream()
+    stream.keep_halves()
+    stream.headers(seen, head(), False)
+    client.exchange()
+    client.peer.send_headers(1, OK, end_stream=True)
+    client.exchange()
+    client.peer.reset_stream(1, 2)
+    client.exchange()
+    assert watcher.over == [REMOTE_RESET] and not client.codec.streams
