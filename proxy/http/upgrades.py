@@ -26,7 +26,10 @@ def tunnel_request(
     request: UpgradeRequest
     if action.ends_tunnels and headers.method == b"CONNECT":
         pool = tunnel_pool(host, action.priority)
-        request = ConnectRequest(owner, stream, headers, host.cluster, host, pool)
+        ends = ConnectRequest(owner, stream, headers, host.cluster, host, pool)
+        tells = action.tells_hosts
+        ends.preface = b"" if tells is None else tells.header(stream.info)
+        request = ends
     else:
         pool = host.pools[action.priority]
         request = UpgradeRequest(owner, stream, headers, host.cluster, host, pool)

@@ -25,6 +25,7 @@ from proxy.router.timeouts import unsigned
 from proxy.runtime.runtime import Runtime
 from proxy.runtime.slots import Watch
 from proxy.runtime.snapshot import Snapshot
+from proxy.upstream.proxy_protocol import ProxyProtocol
 
 _NOT_FOUND_STATUS: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _MAX_TOTAL_WEIGHT: Final = (1 << 32) - 1
@@ -105,13 +106,21 @@ def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool], action: RouteA
         if name != b"connect":
             reader.fail("connect_config", "Non-CONNECT upgrade type has ConnectConfig")
         action.ends_tunnels = True
-        _compile_connect(connect)
+        action.tells_hosts = _compile_connect(connect)
 
 
 @reads("envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig")
-def _compile_connect(reader: Reader) -> None:
-    reader.unsupported("proxy_protocol_config", "is not supported in tunnels yet")
+def _compile_connect(reader: Reader) -> ProxyProtocol | None:
     reader.unsupported("allow_post", "only CONNECT is ended here, in TCP")
+    header = reader.sub("proxy_protocol_config")
+    return None if header is None else _compile_header(header)
+
+
+@reads("envoy.config.core.v3.ProxyProtocolConfig")
+def _compile_header(reader: Reader) -> ProxyProtocol:
+    """Of a tunnel: it says who the client is, and no more, as in Envoy."""
+    reader.ignore("pass_through_tlvs", "added_tlvs", why="a tunnel's header has no TLVs")
+    return ProxyProtocol(2 if reader.enum("version") == "V2" else 1, None, {})
 
 
 @reads("envoy.config.route.v3.RouteAction")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from proxy.router.internal_redirect import InternalRedirectPolicy
     from proxy.router.mirror_policy import MirrorPolicy
     from proxy.router.virtual_cluster import VirtualClusters
+    from proxy.upstream.proxy_protocol import ProxyProtocol
 
 DEFAULT_TIMEOUT_S: Final = 15.0
 NO_LIMIT: Final = (1 << 32) - 1
@@ -96,6 +97,7 @@ _ACTION_FIELDS: Final = (
     "request_ops",
     "retry",
     "rewrites",
+    "tells_hosts",
     "timeout_s",
     "upgrades",
     "without_policy",
@@ -112,7 +114,8 @@ class RouteAction:
     without_policy: the tries of a request that asks for some itself, while ``retry`` is None
     hedges: a try that takes too long goes on beside the next one (where there is one): see http.hedging
     upgrades: by lower-case protocol (``connect`` is a tunnel) whether it is taken; None: nothing is said
-    ends_tunnels: what a CONNECT carries goes to the host as it is (connect_config)
+    ends_tunnels: what a CONNECT carries goes to the host as it is (connect_config); tells_hosts: behind a header that says
+    who the client is, None: behind none
     auto_host_rewrite: the caller does it with ``rewrite_auto_host`` once a host is chosen
     """
 
@@ -142,6 +145,7 @@ class RouteAction:
         self.rewrites = False
         self.upgrades: dict[bytes, bool] | None = None
         self.ends_tunnels = False
+        self.tells_hosts: ProxyProtocol | None = None
 
     def settle(self) -> None:
         """At configuration time, last: what every request would otherwise compute anew.

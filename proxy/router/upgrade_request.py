@@ -165,11 +165,18 @@ class TunnelRequest(UpgradeRequest):
 
 
 class ConnectRequest(UpgradeRequest):
-    """A tunnel that ends here: its host speaks whatever the client speaks. Connected, it is granted."""
+    """A tunnel that ends here: its host speaks whatever the client speaks. Connected, it is granted.
 
-    __slots__ = ()
+    preface: what the host hears before the client's bytes
+    """
+
+    __slots__ = ("preface",)
+
+    preface: bytes
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
         UpgradeRequest.on_pool_ready(self, connection)
         if not self.done:
+            if self.preface and self.connection is not None:
+                self.connection.codec.data(self, self.preface, False)
             self.decode_headers(ResponseHeaders(200), False)

@@ -25,16 +25,6 @@ SCENARIOS = [
         expect=told("b'hello again' end", "end", "end"),
     ),
     Scenario(
-        name="tcp_with_data_and_end",
-        title="upstream_connect_mode: the client's only bytes are its last",
-        config=proxied(**WITH_DATA),
-        drive=client(b"question", "end", "listen"),
-        upstreams={"up": Raw(host("listen", b"answer"))},
-        lines=1,
-        expect=told("b'answer' end"),
-        ignore_stats=(r"early_data",),  # once or twice, as they come
-    ),
-    Scenario(
         name="tcp_with_tls",
         title="upstream_connect_mode: with the end of the client's TLS handshake",
         config=proxied(chain={"transport_socket": DOWNSTREAM_TLS}, **WITH_TLS),
@@ -42,15 +32,6 @@ SCENARIOS = [
         upstreams={"up": SAYS_HELLO},
         lines=1,
         expect=told("b'in TLS' end"),
-    ),
-    Scenario(
-        name="tcp_with_no_tls",
-        title="upstream_connect_mode: where there is no TLS to wait for",
-        config=proxied(**WITH_TLS),
-        drive=client("read 6", b"answer", "end", "listen"),
-        upstreams={"up": Raw(host(b"banner", "listen"))},
-        lines=1,
-        expect=told("b'banner' end"),
     ),
     Scenario(
         name="tunnel_idle",

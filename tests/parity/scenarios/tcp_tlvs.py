@@ -13,6 +13,7 @@ from tests.parity.scenarios.tcp import (
     V2,
     client,
     clients,
+    host,
     proxied,
     proxy_protocol,
     tells_hosts,
@@ -23,12 +24,16 @@ from tests.support.config import (
     bootstrap,
     cluster,
     file_log,
+    http_listener,
     network_filter,
     raw_listener,
+    route_to,
     tcp_proxy,
+    virtual_host,
 )
 from tests.support.hellos import HELLOS
-from tests.support.parity.scenario import SEPARATOR, Scenario, World
+from tests.support.parity.scenario import SEPARATOR, Raw, Scenario, World, told
+from tests.support.tcp_peer import TcpPeer
 
 OWN: list[Config] = [
     {"type": 0xE1, "value": b64encode(b"own").decode()},
@@ -55,13 +60,14 @@ def telling(**fields: Any) -> Callable[[World], Config]:
     )
 
 
-def scenario(name: str, policy: str) -> Scenario:
-    """Clients whose header has TLVs, whose header has none; the port of one without a header is another each time."""
+def overwritten() -> Scenario:
+    """Clients whose header has TLVs, whose header has none; the port of one without a header is another each time. Other
+    policies: tests/unit/ext/filters/network/test_tcp_tlvs.py."""
     said = [client(header + b"hello", "read 5", "end", "listen") for header in (V2, V1)]
     return Scenario(
-        name=f"tcp_tlvs_{name}",
-        title=f"proxy_protocol_tlvs: {policy}",
-        config=telling(proxy_protocol_tlv_merge_policy=policy),
+        name="tcp_tlvs",
+        title="proxy_protocol_tlvs take the place of a client's of the same type, and give way to the socket's",
+        config=telling(proxy_protocol_tlv_merge_policy="OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD"),
         drive=clients(*said),
         upstreams={"up": SAYS_HELLO},
         lines=2,
@@ -109,10 +115,44 @@ def kept(location: str) -> Scenario:
     )
 
 
+def connect_told() -> Scenario:
+    """connect_config.proxy_protocol_config: a CONNECT that ends here, its client known by a header of its own."""
+    heard = len(b"hello") + 28  # the header has no TLVs
+
+    def config(world: World) -> Config:
+        connect = {"proxy_protocol_config": {"version": "V2", "pass_through_tlvs": ALL}}
+        ends = [{"upgrade_type": "CONNECT", "connect_config": connect}]
+        route = route_to("up", match={"connect_matcher": {}}, upgrade_configs=ends)
+        hcm = {"access_log": [file_log(str(world.log), "BYTES_SENT=%BYTES_SENT%\n")]}
+        header = proxy_protocol(pass_through_tlvs=ALL)
+        return bootstrap(
+            world.admin, [http_listener(world.front, [virtual_host([route])], hcm=hcm, **header)], [up(world)]
+        )
+
+    def drive(world: World) -> None:
+        with TcpPeer.connect(world.front) as peer:
+            peer.send(V2 + b"CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n")
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += peer.read(1)
+            peer.heard.clear()
+            peer.send(b"hello").read(4)
+            world.said.append(peer.story)
+
+    return Scenario(
+        name="connect_told",
+        title="connect_config: proxy_protocol_config",
+        config=config,
+        drive=drive,
+        upstreams={"up": Raw(host(f"read {heard}", b"seen", "listen"))},
+        lines=1,
+        expect=told("b'seen'"),
+    )
+
+
 SCENARIOS = [
+    connect_told(),
     kept("FILTER_STATE"),
     kept("DYNAMIC_METADATA"),
-    scenario("kept", "ADD_IF_ABSENT"),
-    scenario("overwritten", "OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD"),
-    scenario("appended", "APPEND_IF_EXISTS_OR_ADD"),
+    overwritten(),
 ]
