@@ -125,3 +125,13 @@ def test_an_option_that_is_none(kind: Any, tmp_path: Path) -> None:
     listener = echoing(free_port(), socket_options=[{"level": 1, "name": 9999, "int_value": 1}])
     with pytest.raises(ProxyFailed, match="socket option"):
         kind(bootstrap(free_port(), [listener], []), folder=tmp_path).start()
+
+
+def test_an_option_that_a_listening_socket_does_not_take(tmp_path: Path) -> None:
+    """docs/differences.md: listening-options."""
+    option = {"level": 1, "name": 9999, "int_value": 1, "state": "STATE_LISTENING"}
+    port = free_port()
+    with pytest.raises(ProxyFailed, match=f"cannot listen on 127.0.0.1:{port}: socket option 1/9999"):
+        Outrider(
+            bootstrap(free_port(), [echoing(port, socket_options=[option])], []), folder=tmp_path
+        ).start()
