@@ -95,7 +95,8 @@ def test_what_listeners_do(kind: Any, tmp_path: Path) -> None:
         for count, (port, data, story) in enumerate(((told, b"x", "b'x' end"), (bare, b"", "end"))):
             with TcpPeer.connect(port) as peer:
                 if data:
-                    peer.send(data).end()
+                    peer.send(data).read(1)  # Envoy's echo loses what comes with the end
+                    peer.end()
                 assert peer.listen().story == story
             until(lambda: log.exists() and len(log.read_text().splitlines()) > count, "the line")  # noqa: B023
         stats = proxy.stats()
