@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from proxy.api.reader import Reader, reads
 from proxy.network.keepalive import keepalive_options
-from proxy.upstream.options import TcpKeepalive
+from proxy.upstream.options import TcpKeepalive, c_int
 
 PREBIND: Final = "STATE_PREBIND"
 BOUND: Final = "STATE_BOUND"
@@ -48,10 +48,10 @@ def compile_socket_options(readers: list[Reader]) -> Options:
     for reader in readers:
         reader.text("description")
         kind = reader.sub("type")
-        value = reader.blob("buf_value") or _as_int(reader.number("int_value"))
+        value = reader.blob("buf_value") or c_int(reader.number("int_value"))
         option = SocketOption(
-            reader.number("level"),
-            reader.number("name"),
+            c_int(reader.number("level")),
+            c_int(reader.number("name")),
             value,
             reader.enum("state"),
             _VERSIONS.get(reader.enum("ip_version"), 0),
@@ -68,11 +68,6 @@ def _is_of_streams(reader: Reader) -> bool:
         reader.ignore("datagram", why="a listener's sockets are TCP sockets")
         return False
     return True
-
-
-def _as_int(value: int) -> int:
-    """What C makes of it: marks may be written without a sign."""
-    return (value + 2**31) % 2**32 - 2**31
 
 
 @reads("envoy.config.core.v3.TcpKeepalive")

@@ -266,9 +266,14 @@ def _compile_socket_option(reader: Reader) -> SocketOption | None:
     reader.unsupported("type", "is not supported: upstream sockets are TCP sockets")
     reader.unsupported("ip_version", "is not supported: an option is set for both IP versions")
     state = reader.enum("state")
-    value = reader.blob("buf_value") or reader.number("int_value")
-    level, name = reader.number("level"), reader.number("name")
+    value = reader.blob("buf_value") or c_int(reader.number("int_value"))
+    level, name = c_int(reader.number("level")), c_int(reader.number("name"))
     if state == "STATE_LISTENING":
         reader.warn("state", "has no effect here: upstream sockets never listen")
         return None
     return SocketOption(level, name, value, state == "STATE_BOUND")
+
+
+def c_int(value: int) -> int:
+    """What C makes of a number of 64 bits, for setsockopt: marks may be written without a sign."""
+    return (value + 2**31) % 2**32 - 2**31

@@ -568,6 +568,12 @@ def test_a_unix_socket() -> None:
     assert found == [("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.pipe", "unsupported")]
 
 
+def test_a_mark_without_a_sign() -> None:
+    option = {"level": 1, "name": 36, "int_value": "4294967295"}
+    config = accepted(upstream_bind_config={"socket_options": [option]})
+    assert config.bind_config is not None and config.bind_config.options == (SocketOption(1, 36, -1),)
+
+
 def test_where_connections_come_from() -> None:
     config = accepted(
         upstream_bind_config={
