@@ -151,7 +151,9 @@ class HttpTunnel(Owner, TunnelEnd):
     # -- what the request says (router.upstream_request.Owner) ---------------------------------------------------
 
     def on_upstream_ready(self, request: UpstreamRequest) -> None:
-        self.connection = request.connection
+        upstream = self.connection = request.connection
+        if self.session is not None and upstream is not None:
+            self.session.stream.upstream_connection_id = upstream.connection_id
 
     def on_upstream_informational(self, request: UpstreamRequest, headers: ResponseHeaders) -> None:
         """1xx means nothing to a client that speaks no HTTP."""
