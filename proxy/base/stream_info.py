@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what it holds
+    from proxy.base.filter_state import FilterState
     from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
     from proxy.base.tls_info import TlsInfo
     from proxy.router.route import Route, VirtualHost
@@ -157,6 +158,7 @@ class StreamInfo(UpstreamBytes):
         "span",  # tracing.span.Span or None; has .trace_id_hex and .span_id_hex (bytes)
         "trace",  # tracing.context.TraceContext or None: the ids that travel on, sampled or not
         "metadata",  # dict of dynamic metadata or None
+        "filter_state",  # what HTTP filters leave, by Envoy's keys, or None
         "log_type",  # %ACCESS_LOG_TYPE%
         "upstream_protocol",  # b"HTTP/1.1" once an upstream connection was used, else b""
         # read once, by finish()
@@ -211,6 +213,7 @@ class StreamInfo(UpstreamBytes):
         self.span: Span | None = None
         self.trace: TraceContext | None = None
         self.metadata: dict[str, Any] | None = None
+        self.filter_state: dict[str, FilterState] | None = None
         self.log_type = b"DownstreamEnd"
         self.upstream_protocol = b""
         self.status = 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proxy.base.stream_info import StreamInfo
 from proxy.formatter.header_values import cut
-from proxy.formatter.slot import COUNT, DYNAMIC, NUMBER, TEXT, FormatContext, Make, Slot
+from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Make, Slot
 from proxy.formatter.syntax import Command
 
 _NOT_IN_A_HOSTNAME: Final = r"[^A-Za-z0-9_.-]"
@@ -76,48 +76,8 @@ def spaceless(attribute: str) -> Make:
 
 
 def nothing(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """What a plain HTTP/1 connection never has (TLS facts, filter state, the kernel's timestamps)."""
+    """What a plain HTTP/1 connection never has (TLS facts, the kernel's timestamps)."""
     return Slot(TEXT, lambda stream: absent)
-
-
-def no_filter_state(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """UPSTREAM_FILTER_STATE: no upstream filter sets any; the argument is checked all the same."""
-    _read_state_argument(command)
-    return nothing(command, context, absent)
-
-
-def filter_state(command: Command, context: FormatContext, absent: Any) -> Slot:
-    """FILTER_STATE(key:PLAIN|TYPED|FIELD:field)"""
-    key, form, field = _read_state_argument(command)
-    length = command.max_length
-
-    def get(stream: StreamInfo) -> Any:
-        kept = stream.info.filter_state
-        state = kept.get(key) if kept is not None else None
-        if state is None:
-            return absent
-        value: Any = state.plain or None if form == "PLAIN" else state.typed
-        if field:
-            value = state.typed.get(field) if state.typed is not None else None
-            value = value if isinstance(value, str) else None
-        if value is None:
-            return absent
-        return value[:length] if isinstance(value, str) else value
-
-    return Slot(DYNAMIC, get)
-
-
-def _read_state_argument(command: Command) -> tuple[str, str, str]:
-    """(key, form, field). Raises ValueError with Envoy's words."""
-    key, _, rest = command.argument.partition(":")
-    form, _, field = rest.partition(":")
-    if not key:
-        raise ValueError("Invalid filter state configuration, key cannot be empty.")
-    if form not in ("", "PLAIN", "TYPED", "FIELD"):
-        raise ValueError("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.")
-    if (form == "FIELD") != bool(field):
-        raise ValueError("Invalid filter state serialize type, FIELD should be used with the field name.")
-    return key, form, field
 
 
 # Addresses are "ip:port" text, "[v6]:port", or the path of a unix socket.

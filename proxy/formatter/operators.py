@@ -11,6 +11,7 @@ from typing import Any, Final
 from proxy.formatter import facts, grpc_status, timing
 from proxy.formatter import header_values as headers
 from proxy.formatter.coalesce import coalesce_operator
+from proxy.formatter.filter_state import filter_state, no_filter_state
 from proxy.formatter.flags import FlagNames
 from proxy.formatter.metadata import metadata_of, metadata_operator
 from proxy.formatter.slot import TEXT, FormatContext, Make, Operator, Slot
@@ -140,8 +141,8 @@ OPERATORS: Final[dict[str, Operator]] = {
     "CLUSTER_METADATA": Operator(metadata_of("CLUSTER"), "required"),
     "UPSTREAM_METADATA": Operator(metadata_of("UPSTREAM_HOST"), "required"),
     "METADATA": _with_length(metadata_operator),
-    "FILTER_STATE": Operator(facts.filter_state, "optional", takes_length=True),
-    "UPSTREAM_FILTER_STATE": Operator(facts.no_filter_state, "optional", takes_length=True),
+    "FILTER_STATE": Operator(filter_state, "optional", takes_length=True),
+    "UPSTREAM_FILTER_STATE": Operator(no_filter_state, "optional", takes_length=True),
     "COALESCE": _with_length(coalesce_operator(compile_command)),
 }
 

@@ -1,9 +1,10 @@
-"""Values of DYNAMIC slots (metadata, COALESCE) as text and as JSON."""
+"""Values of DYNAMIC slots (metadata, filter state, COALESCE) as text and as JSON."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from proxy.base.filter_state import FilterState
 from proxy.formatter.escape import PLAIN_JSON, decode_json, escape_json
 
 
@@ -20,6 +21,8 @@ def text_of(value: Any) -> bytes:
         return value
     if isinstance(value, str):
         return value.encode()
+    if isinstance(value, FilterState):  # proto3's names
+        return dumps({_camel(name): each for name, each in value.message().items()})
     return dumps(value)
 
 
@@ -31,7 +34,14 @@ def json_of(value: Any) -> bytes:
         value = decode_json(value)
     if isinstance(value, str):
         return b'"%b"' % escape_json(value.encode())
+    if isinstance(value, FilterState):  # protobuf's own names
+        return dumps(value.message())
     return b"%d" % value if type(value) is int else dumps(value)
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def plain(value: Any) -> Any:

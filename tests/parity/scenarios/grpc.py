@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from tests.parity.scenarios.http2 import http2_cluster, say
 from tests.support.client import Client
-from tests.support.config import TYPES, Config, route_to, virtual_host
+from tests.support.config import TYPES, Config, file_log, route_to, virtual_host
 from tests.support.h2_client import Fields, H2Client, H2Response
 from tests.support.h2_upstream import H2Reply, H2Request
-from tests.support.parity.scenario import Http2, Scenario, World
+from tests.support.parity.scenario import LOG_FORMAT, SEPARATOR, Http2, Scenario, World
 
 GRPC = [("content-type", "application/grpc")]
 WEB = "application/grpc-web"
@@ -52,6 +52,12 @@ def answer(request: H2Request, reply: H2Reply) -> None:
         reply.trailers([*tail, ("grpc-message", said[1])] if said[1] else tail)
 
 
+STATE = "envoy.filters.http.grpc_stats"
+#: what of the filter state a line has
+STATES = (STATE, f"{STATE}:PLAIN", f"{STATE}:TYPED", f"{STATE}:FIELD:request_message_count")
+LOG = LOG_FORMAT.strip() + "".join(f"{SEPARATOR}{form}=%FILTER_STATE({form})%" for form in STATES) + "\n"
+
+
 def filtered(*filters: tuple[str, str, Config]) -> Callable[[World], Config]:
     """A gRPC host behind these filters (name, message, configuration)."""
 
@@ -72,7 +78,8 @@ def filtered(*filters: tuple[str, str, Config]) -> Callable[[World], Config]:
             http2_cluster("svc", world.upstreams["svc"].port),
             http2_cluster("nobody", world.nobody),
         ]
-        return world.bootstrap([hosts], hcm={"http_filters": chain}, clusters=clusters)
+        hcm = {"http_filters": chain, "access_log": [file_log(str(world.log), LOG)]}
+        return world.bootstrap([hosts], hcm=hcm, clusters=clusters)
 
     return config
 
@@ -192,9 +199,9 @@ SCENARIOS = [
     ),
     scenario(
         "grpc-stats-unnamed",
-        "gRPC statistics without names",
+        "gRPC statistics without names, and filter state, as Istio has them",
         calls,
-        [(*STATS, {})],
+        [(*STATS, {"emit_filter_state": True, "stats_for_all_methods": False})],
         19,
     ),
     scenario(

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.api.reader import reads
+from proxy.base.filter_state import FilterState
 from proxy.codec.grpc import FrameCounter
 from proxy.formatter.grpc_status import wants_grpc
 from proxy.http.filter import Filter
@@ -18,15 +19,37 @@ if TYPE_CHECKING:
     from proxy.http.stream import ActiveStream
     from proxy.stats.grpc import MethodStats
 
+STATE_KEY: Final = "envoy.filters.http.grpc_stats"
+
+
+class Messages(FilterState):
+    """How many messages a call has had (emit_filter_state)."""
+
+    __slots__ = ("requests", "responses")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.responses = 0
+
+    def plain(self) -> bytes:
+        return b"%d,%d" % (self.requests, self.responses)
+
+    def message(self) -> dict[str, Any]:
+        """envoy.extensions.filters.http.grpc_stats.v3.FilterObject"""
+        counts = {"request_message_count": self.requests, "response_message_count": self.responses}
+        return {name: str(count) for name, count in counts.items() if count}
+
 
 class Call:
-    """One gRPC call. stats: where it is counted, once its cluster is known; waiting: messages that came before"""
+    """One gRPC call. is_counted: it is one of a method; stats: where it is counted, once its cluster is known; waiting:
+    messages that came before"""
 
-    __slots__ = ("method", "requests", "responses", "service", "stats", "waiting")
+    __slots__ = ("is_counted", "method", "requests", "responses", "service", "stats", "waiting")
 
-    def __init__(self, service: str, method: str) -> None:
+    def __init__(self, service: str, method: str, is_counted: bool = True) -> None:
         self.service = service
         self.method = method
+        self.is_counted = is_counted
         self.stats: MethodStats | None = None
         self.requests = FrameCounter()
         self.responses: FrameCounter | None = None  # None: the response is not gRPC
@@ -34,12 +57,13 @@ class Call:
 
 
 class GrpcStats(Filter):
-    """names: of the methods that are counted by name; None: every one. dotless: dots in services become underscores"""
+    """names: of the methods that are counted by name; None: every one. dotless: dots in services become underscores;
+    emits: how many messages there were is filter state"""
 
-    __slots__ = ("dotless", "names", "table", "times")
+    __slots__ = ("dotless", "emits", "names", "table", "times")
 
     def __init__(self, reader: Reader, context: FactoryContext) -> None:
-        reader.unsupported("emit_filter_state", "there is no filter state here; access logs have GRPC_STATUS")
+        self.emits = reader.flag("emit_filter_state")
         allowed = reader.sub("individual_method_stats_allowlist")
         counts_all: bool = reader.wrapped("stats_for_all_methods", False)
         self.names: frozenset[tuple[str, str]] | None = None
@@ -58,15 +82,20 @@ class GrpcStats(Filter):
             return
         found = split_method(headers.path)
         if found is None:
+            if self.emits:
+                self._begin(stream, Call("", "", is_counted=False))
             return
         service, method = found
         if self.names is not None and found not in self.names:
             service = method = ""
         elif self.dotless:
             service = service.replace(".", "_")
+        self._begin(stream, Call(service, method))
+
+    def _begin(self, stream: ActiveStream, call: Call) -> None:
         if stream.state is None:
             stream.state = {}
-        stream.state[self] = Call(service, method)
+        stream.state[self] = call
 
     def decode_data(self, stream: ActiveStream, data: bytes, end: bool) -> None:
         call = self._call(stream)
@@ -74,6 +103,10 @@ class GrpcStats(Filter):
             return
         before = call.requests.count
         call.requests.feed(data)
+        if call.requests.count > before and self.emits:
+            self._emit(stream).requests = call.requests.count
+        if not call.is_counted:
+            return
         call.waiting += call.requests.count - before
         if call.waiting:
             self._find(stream, call)
@@ -81,25 +114,45 @@ class GrpcStats(Filter):
     def encode_headers(self, stream: ActiveStream) -> None:
         call = self._call(stream)
         headers = stream.response_headers
-        if call is None or headers is None:
+        if headers is None:
             return
-        stats = self._find(stream, call)
-        if stats is None:
-            return
+        if call is None:
+            if not self.emits or not wants_grpc(headers):
+                return
+            call = Call("", "", is_counted=False)  # what is asked otherwise may be answered in gRPC
+            self._begin(stream, call)
         if wants_grpc(headers):
             call.responses = FrameCounter()
+        stats = self._find(stream, call) if call.is_counted else None
+        if stats is None:
+            return
         self._charge(stats, headers)
         if stream.encode_ended:
             self._record(stream, stats)
 
     def encode_data(self, stream: ActiveStream, data: bytes, end: bool) -> None:
         call = self._call(stream)
-        if call is None or call.responses is None or call.stats is None:
+        if call is None or call.responses is None:
             return
         before = call.responses.count
         call.responses.feed(data)
-        if call.responses.count > before:
+        if call.responses.count == before:
+            return
+        if call.stats is not None:
             call.stats.count_responses(call.responses.count - before)
+        if self.emits:
+            self._emit(stream).responses = call.responses.count
+
+    @staticmethod
+    def _emit(stream: ActiveStream) -> Messages:
+        """What the stream tells of its messages."""
+        states = stream.filter_state
+        if states is None:
+            states = stream.filter_state = {}
+        found = states.get(STATE_KEY)
+        if not isinstance(found, Messages):
+            found = states[STATE_KEY] = Messages()
+        return found
 
     def encode_trailers(self, stream: ActiveStream, trailers: HeaderMap) -> None:
         call = self._call(stream)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+from proxy.access_log.access_log import AccessLog
 from proxy.codec.grpc import frame
 from tests.support.transcript import Transcript, ends_clean  # noqa: F401
 from tests.unit.ext.filters.http.grpc_filters import post, talk_through
@@ -47,6 +48,40 @@ def test_other_requests_cost_and_count_nothing() -> None:
     assert not [name for name in talk.store.counters if ".grpc." in name]
 
 
-def test_filter_state_is_refused() -> None:
-    with pytest.raises(Exception, match="there is no filter state here"):
-        talk_through("grpc_stats", emit_filter_state=True)
+def test_messages_are_filter_state() -> None:
+    """As Istio configures every connection manager. What its forms are: test_filter_state.py of the formatter."""
+    talk = talk_through("grpc_stats", emit_filter_state=True)
+    seen = states_of(talk)
+    call(talk)
+    call(talk, path="/of/no/method")
+    assert [state.plain() for state in seen] == [b"2,2", b"2,2"]
+    assert seen[0].message() == {"request_message_count": "2", "response_message_count": "2"}
+    assert talk.stats["cluster.a.grpc.request_message_count"] == 2  # of the first alone
+
+
+def test_an_answer_in_grpc_to_what_is_none() -> None:
+    talk = talk_through("grpc_stats", emit_filter_state=True)
+    seen = states_of(talk)
+    body = frame(b"one")
+    talk.client(post(b"x", "content-type: text/plain"))
+    talk.upstream(0).replies(200, body, [("content-type", "application/grpc")])
+    talk.client(post(b"x", "content-type: text/plain"))
+    talk.upstream(0).replies(200, body)
+    assert [state and (state.plain(), state.message()) for state in seen] == [
+        (b"0,1", {"response_message_count": "1"}),
+        None,
+    ]
+    assert not [name for name in talk.store.counters if ".grpc." in name]
+
+
+def states_of(talk: Transcript) -> list[Any]:
+    """What the streams to come have in their filter state when they end."""
+    seen: list[Any] = []
+
+    class Logger:
+        def log(self, stream: Any) -> None:
+            states = stream.filter_state or {}
+            seen.append(states.get("envoy.filters.http.grpc_stats"))
+
+    talk.hcm.access_logs = (AccessLog(None, Logger()),)
+    return seen
