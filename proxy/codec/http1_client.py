@@ -24,6 +24,7 @@ from proxy.base.headers import (
 )
 from proxy.codec.http1_body import ChunkedReader
 from proxy.codec.http1_head import HeadBuffer, read_response
+from proxy.codec.http1_options import without_length
 from proxy.codec.http1_request import CHUNKED, CLOSE, HEAD, LENGTH, TUNNEL, RequestWriter
 from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
 from proxy.codec.http1_weigh import (
@@ -129,7 +130,14 @@ class Http1ClientCodec(RequestWriter):
         count = len(lines) - 3
         if count > settings.max_headers_count:
             raise too_large(b"http1.too_many_headers")
-        headers, is_http11 = read_response(head, lines)
+        try:
+            headers, is_http11 = read_response(head, lines)
+        except CodecError:
+            framed = without_length(head) if settings.allow_chunked_length else None
+            if framed is None:
+                raise
+            headers, _ = read_response(framed, framed.split(b"\r\n"))
+            is_http11 = False  # so that no other request follows on the connection
         if settings.memory is not None:
             headers.case = settings.memory.of(head)
             headers.known |= CASED

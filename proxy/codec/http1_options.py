@@ -1,9 +1,10 @@
 """What both HTTP/1 codecs do for the few configurations that ask for it: names with underscores, upgrades to ignore,
-spelled names, absolute targets. Nobody else comes here.
+spelled names, absolute targets, lengths beside chunks. Nobody else comes here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ from proxy.base.errors import CodecError
 from proxy.base.headers import HeaderMap, RequestHeaders
 from proxy.base.spelling import Speller
 
+_LENGTH: Final = re.compile(rb"[ \t]*[0-9]+[ \t]*")
 UNEXPECTED_UNDERSCORE: Final = b"http1.unexpected_underscore"
 
 
@@ -61,3 +63,17 @@ def absolute_target(headers: RequestHeaders) -> bytes:
     if headers.path[:1] != b"/":
         return headers.path or headers.authority
     return (headers.scheme or b"http") + b"://" + headers.authority + headers.path
+
+
+def without_length(head: bytes) -> bytes | None:
+    """A head that has one Content-Length, a number, beside ``chunked`` without it (allow_chunked_length); None for any
+    other. What else may be wrong with it is for whoever reads it next."""
+    lines = head.split(b"\r\n")
+    lengths = [line for line in lines if line[:15].lower() == b"content-length:"]
+    codings = [line for line in lines if line[:18].lower() == b"transfer-encoding:"]
+    if len(lengths) != 1 or not codings or not _LENGTH.fullmatch(lengths[0], 15):
+        return None
+    if any(line[18:].strip(b" \t").lower() != b"chunked" for line in codings):
+        return None
+    lines.remove(lengths[0])
+    return b"\r\n".join(lines)

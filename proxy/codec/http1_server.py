@@ -24,6 +24,7 @@ from proxy.base.errors import REMOTE_RESET, CodecError, ResetReason
 from proxy.base.headers import CASED, CONTENT_LENGTH, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE
 from proxy.codec.http1_body import ChunkedReader
 from proxy.codec.http1_head import HeadBuffer, read_request
+from proxy.codec.http1_options import without_length
 from proxy.codec.http1_response import ASKED, CHUNKED, DEAD, HEAD, LENGTH, WAIT, ResponseWriter
 from proxy.codec.http1_weigh import CHUNKED as CHUNKED_LENGTH
 from proxy.codec.http1_weigh import Http1Settings, Steering, bad_request, too_large, weigh_request
@@ -165,7 +166,14 @@ class Http1ServerCodec(ResponseWriter):
                 raise too_large()
             if count > settings.max_headers_count:
                 raise too_large(b"http1.too_many_headers")
-            headers, version = read_request(head, lines, settings.allow_absolute_url)
+            try:
+                headers, version = read_request(head, lines, settings.allow_absolute_url)
+            except CodecError:
+                framed = without_length(head) if settings.allow_chunked_length else None
+                if framed is None:
+                    raise
+                headers, version = read_request(framed, framed.split(b"\r\n"), settings.allow_absolute_url)
+                self.keep_alive = False  # RFC 9112 section 6.1
             self.field_bytes_in = size - count - len(lines[0]) - 4
             if headers.scheme == b"https" and settings.refuse_https_targets:
                 raise CodecError(403, b"Forbidden", b"http1.https_url_on_plaintext_connection")
@@ -191,7 +199,8 @@ class Http1ServerCodec(ResponseWriter):
         stream.decode_headers(headers, self._state == WAIT)
 
     def _steer(self, steering: Steering) -> None:
-        self.keep_alive = steering.keep_alive
+        if not steering.keep_alive:
+            self.keep_alive = False
         self._http10 = steering.http10
         if steering.switches:
             self._state = ASKED

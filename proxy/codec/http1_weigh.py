@@ -23,6 +23,7 @@ from proxy.base.headers import (
 from proxy.base.spelling import Memory, Speller
 from proxy.codec.http1_options import Underscores, wanted_upgrade
 
+LENGTH_AND_CHUNKED: Final = b"http1.content_length_and_chunked_not_allowed"
 CHUNKED: Final = -1  # message_length: the length is told by the chunks
 UNKNOWN: Final = -2  # message_length: the head says nothing
 
@@ -46,6 +47,7 @@ class Http1Settings:
     refuse_https_targets: answer 403 to absolute-form https on this connection without TLS
     allow_absolute_url: read absolute-form targets; else they stay the path, which nobody takes
     send_fully_qualified_url: write them
+    allow_chunked_length: pass over a Content-Length beside ``chunked``; no message follows on the connection
     ignored_upgrades: protocols in Upgrade that are passed over
     underscores: what becomes of names with underscores, None: nothing
     speller: how names are written, None: in lower case; memory: what to remember of heads that come
@@ -54,6 +56,7 @@ class Http1Settings:
     __slots__ = (
         "accept_http_10",
         "allow_absolute_url",
+        "allow_chunked_length",
         "default_host",
         "enable_trailers",
         "ignored_upgrades",
@@ -78,6 +81,7 @@ class Http1Settings:
         enable_trailers: bool = False,
         refuse_https_targets: bool = False,
         allow_absolute_url: bool = True,
+        allow_chunked_length: bool = False,
         send_fully_qualified_url: bool = False,
         ignored_upgrades: tuple[Callable[[bytes], bool], ...] = (),
         underscores: Underscores | None = None,
@@ -92,6 +96,7 @@ class Http1Settings:
         self.enable_trailers = enable_trailers
         self.refuse_https_targets = refuse_https_targets
         self.allow_absolute_url = allow_absolute_url
+        self.allow_chunked_length = allow_chunked_length
         self.send_fully_qualified_url = send_fully_qualified_url
         self.ignored_upgrades = ignored_upgrades
         self.underscores = underscores
@@ -109,6 +114,7 @@ class Http1Settings:
             enable_trailers=self.enable_trailers,
             refuse_https_targets=self.refuse_https_targets,
             allow_absolute_url=self.allow_absolute_url,
+            allow_chunked_length=self.allow_chunked_length,
             send_fully_qualified_url=self.send_fully_qualified_url,
             ignored_upgrades=self.ignored_upgrades,
             underscores=self.underscores,
@@ -148,7 +154,7 @@ def message_length(method: bytes, fields: list[Field]) -> int:
             coding = value if coding is None else coding + b"," + value
     if coding is not None:
         if length is not None:
-            raise bad_request(b"http1.content_length_and_chunked_not_allowed")
+            raise bad_request(LENGTH_AND_CHUNKED)
         if coding.lower() != b"chunked" or method == b"CONNECT":
             raise CodecError(501, b"Not Implemented", b"http1.invalid_transfer_encoding")
         return CHUNKED

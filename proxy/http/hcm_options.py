@@ -102,14 +102,11 @@ def _compile_underscores(reader: Reader, scope: Scope) -> Underscores | None:
 
 @reads("envoy.config.core.v3.Http1ProtocolOptions")
 def _compile_http1(reader: Reader, settings: Http1Settings) -> Http1Settings:
-    reader.unsupported(
-        "allow_chunked_length",
-        "a message with both Content-Length and Transfer-Encoding is always refused (RFC 9112 section 6.3)",
-    )
     reader.ignore("send_fully_qualified_url", why="it is about what hosts are asked, and this is for clients")
     settings = compile_spelling(reader, settings)
     settings = settings.copy()
     settings.default_host = reader.text("default_host_for_http_10").encode()
+    settings.allow_chunked_length = reader.flag("allow_chunked_length")
     settings.allow_absolute_url = reader.wrapped("allow_absolute_url", True)
     settings.ignored_upgrades = tuple(
         compile_string_matcher(each) for each in reader.each("ignore_http_11_upgrade")

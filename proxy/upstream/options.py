@@ -162,8 +162,10 @@ def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
     reader.ignore("allow_absolute_url", why="it is about what clients ask, and this is for hosts")
     settings = compile_spelling(reader, options.http1)
     absolute = reader.flag("send_fully_qualified_url")
+    chunked_length = reader.flag("allow_chunked_length")
     settings = settings.copy()
     settings.send_fully_qualified_url = absolute
+    settings.allow_chunked_length = chunked_length
     return options._replace(http1=settings)
 
 

@@ -76,9 +76,55 @@ def test_underscores_in_trailers():
     assert it.client_saw.status == 400
 
 
-def test_a_length_beside_chunks_cannot_be_allowed():
-    with pytest.raises(Exception, match="allow_chunked_length"):
-        talk(allow_chunked_length=True)
+BOTH = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\nTransfer-Encoding: chunked \r\n\r\n"
+CHUNKS = b"2\r\nhi\r\n0\r\n\r\n"
+
+
+def test_a_length_beside_chunks_may_be_allowed_and_nothing_follows():
+    it = talk(allow_chunked_length=True)
+    it.client(BOTH + CHUNKS + b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")
+    got = it.upstream(0).got
+    assert b"content-length" not in got and got.endswith(b"transfer-encoding: chunked\r\n\r\n" + CHUNKS)
+    it.upstream(0).replies()
+    assert it.client_saw.status == 200 and it.client_saw.one("connection") == "close" and it.client.is_closed
+    assert b"smuggled" not in it.upstream(0).got
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "details"),
+    [
+        (b"content-length: 5\r\ncontent-length: 5\r\ntransfer-encoding: chunked", 400, b"http1.codec_error"),
+        (b"content-length: x\r\ntransfer-encoding: chunked", 400, b"http1.codec_error"),
+        (
+            b"content-length: 5\r\ntransfer-encoding: gzip, chunked",
+            400,
+            b"http1.content_length_and_chunked_not_allowed",
+        ),
+        (
+            b"content-length: 5\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked",
+            501,
+            b"http1.invalid_transfer_encoding",
+        ),
+    ],
+)
+def test_other_framing_is_refused_as_ever(fields, status, details):
+    it = talk(allow_chunked_length=True)
+    it.client(b"POST / HTTP/1.1\r\nhost: a\r\n" + fields + b"\r\n\r\n" + CHUNKS)
+    assert it.client_saw.status == status and it.finished.streams[0]["details"] == details
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_length_beside_chunks_of_a_host(allowed):
+    options = {"http_protocol_options": {"allow_chunked_length": allowed}}
+    it = Transcript(to("a"), a=options)
+    it.client(GET)
+    host = it.upstream(0)
+    host.sends(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\ntransfer-encoding: chunked\r\n\r\n" + CHUNKS)
+    assert it.client_saw.status == (200 if allowed else 502)
+    if allowed:
+        assert it.client_saw.body == b"hi" and it.client_saw.one("content-length") is None
+    it.client(GET)
+    assert it.upstream(1).got  # the first connection serves no other
 
 
 def test_names_in_proper_case():

@@ -86,7 +86,6 @@ def test_only_an_edge_knows_that_https_did_not_come(hcm, refuses):
         ("codec_type", "HTTP3"),
         ("upgrade_configs", [{"upgrade_type": "connect-udp"}]),
         ("path_normalization_options", {}),
-        ("http_protocol_options", {"allow_chunked_length": True}),
         ("common_http_protocol_options", {"max_response_headers_kb": 5}),
     ],
 )
