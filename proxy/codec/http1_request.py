@@ -192,6 +192,7 @@ class RequestWriter(ClientCodec):
         """HTTP/1 holds nothing back."""
         return 0
 
-    def goaway(self) -> None:
+    def goaway(self) -> bool:
         """The response being waited for is the last."""
         self._goaway = True
+        return True

@@ -268,9 +268,10 @@ class ResponseWriter(ServerCodec):
         """HTTP/1 holds nothing back."""
         return 0
 
-    def goaway(self) -> None:
+    def goaway(self) -> bool:
         """The response being or next written is the last and says so."""
         self._goaway = True
+        return True
 
     def _adopt(self, stream: StreamDecoder) -> bool:
         """A stream that the codec has not begun wants to answer; whether it may."""

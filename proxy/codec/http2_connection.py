@@ -380,10 +380,10 @@ class Http2Codec(Codec):
             except NGH2Error:  # both have said GOAWAY: nobody would answer
                 return
 
-    def goaway(self) -> None:
+    def goaway(self) -> bool:
         """No new streams from now on; those that run go on."""
         if self.goaway_sent or self.dead:
-            return
+            return False
         self.goaway_sent = True
         self.watch.is_strict = False  # streams that we do not see any more are not over for the client
         self.stats.goaway_sent.value += 1
@@ -391,6 +391,7 @@ class Http2Codec(Codec):
             self.h2.send_goaway(0)
         except NGH2Error:
             self._die()
+        return True
 
     def shutdown_notice(self) -> None:
         """GOAWAY that refuses nothing yet: the peer opens no more streams, those on the way are still served."""

@@ -43,6 +43,7 @@ STATUSES[101] = STATUSES[200]
 #: What an upgrade says of itself and its body in HTTP/1, and must not say in HTTP/2.
 UPGRADE_ONLY: Final = CONNECTION_SPECIFIC | {b"content-length"}
 
+SCHEMES: Final = frozenset((b"http", b"https"))
 _BREAKS: Final = re.compile(rb"[\x00\r\n]")
 _COLON: Final = 58
 
@@ -60,7 +61,7 @@ def too_large(fields: Sequence[Field], max_bytes: int, max_count: int) -> bytes:
 def read_request(received: Sequence[Field]) -> RequestHeaders:
     """A request head. An extended CONNECT is told as the upgrade that it stands for (as Envoy). Raises CodecError.
 
-    The scheme is kept as the client said it.
+    A scheme that is neither http nor https is left out (b""): the connection or x-forwarded-proto will tell (as Envoy).
     """
     method = path = authority = scheme = b""
     protocol: bytes | None = None
@@ -81,6 +82,9 @@ def read_request(received: Sequence[Field]) -> RequestHeaders:
             scheme = value
         elif name == b":protocol":
             protocol = value
+    if scheme not in SCHEMES:
+        scheme = scheme.lower()
+        scheme = scheme if scheme in SCHEMES else b""
     if not path.isascii():
         raise CodecError(400, b"Bad Request", b"http2.invalid.header.field")  # HTTP/1 could not carry it
     fields, known = _fields(received, at, known, REQUEST_JOINED)

@@ -195,8 +195,9 @@ class Http2Stream(ClientCodec):
         """Body bytes that wait for the peer's window."""
         return 0 if self.gone else self.conn.h2.queued_body_size(self.stream_id)
 
-    def goaway(self) -> None:
+    def goaway(self) -> bool:
         """HTTP/1's "close after this response" means nothing to a stream among others."""
+        return False
 
     # -- what the connection calls -------------------------------------------------------------------------------
 

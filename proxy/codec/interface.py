@@ -106,8 +106,10 @@ class Codec:
         """Body bytes of the stream that wait in the codec for the peer's window (HTTP/1: 0)."""
         return 0
 
-    def goaway(self) -> None:
-        """No new streams: HTTP/2 GOAWAY; HTTP/1 ``connection: close`` on the response being or next written."""
+    def goaway(self) -> bool:
+        """No new streams: HTTP/2 GOAWAY; HTTP/1 ``connection: close`` on the response being or next written. Whether no
+        other stream of the connection has been told so."""
+        return False
 
 
 class ServerCodec(Codec):

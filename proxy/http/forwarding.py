@@ -196,9 +196,9 @@ class Forwarding:
 
     @staticmethod
     def _scheme_of(headers: RequestHeaders, transport: bytes) -> bytes:
-        """The scheme of an origin-form request is the one that x-forwarded-proto vouches for (as Envoy)."""
+        """The scheme of a request that tells none is the one that x-forwarded-proto vouches for, in its spelling (as Envoy)."""
         value = headers.get(b"x-forwarded-proto")
-        return value if value in (b"http", b"https") else transport
+        return value if value is not None and value.lower() in (b"http", b"https") else transport
 
     def _strip_named(self, headers: RequestHeaders) -> None:
         if is_upgrade(headers):

@@ -67,7 +67,7 @@ def grpc_response(
     ]
     if body:
         fields.append((b"grpc-message", encode_grpc_message(body)))
-    return ResponseHeaders(200, [*fields, *(field for field in extra if field[0] not in BODY_FIELDS)])
+    return ResponseHeaders(200, [*(field for field in extra if field[0] not in BODY_FIELDS), *fields])
 
 
 def compose(

@@ -230,8 +230,7 @@ class ActiveStream(StreamState, StreamDecoder):
             hcm.tracing.respond(self, headers)
         if hcm.proxy_status is not None:
             hcm.proxy_status.apply(self, headers)
-        if hcm.draining:
-            self.codec.goaway()
+        if hcm.draining and self.codec.goaway():
             hcm.stats.downstream_cx_drain_close.value += 1
         if not self.decode_ended:
             hcm.stats.downstream_rq_response_before_rq_complete.value += 1

@@ -38,7 +38,8 @@ log = logging.getLogger("connection")
 class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
     """One accepted connection. Its codec is ``http2``; each stream has its own ``codec``, as streams see it.
 
-    active: streams whose request is not finished, or None; draining: no further streams are wanted
+    active: streams whose request is not finished, or None; draining: no further streams are wanted;
+    told_of_drain: a response has begun since the listener drains
     """
 
     __slots__ = (
@@ -52,13 +53,14 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         "premature",
         "rest",
         "resuming",
+        "told_of_drain",
     )
 
     def __init__(self, listener: Listener, hcm: ConnectionManager, dispatcher: Dispatcher) -> None:
         HttpConnection.__init__(self, listener, hcm, dispatcher)
         self.http2 = Http2ServerCodec(self, hcm.http2_settings, hcm.http2_stats())
         self.active: set[ActiveStream] | None = None
-        self.draining = self.resuming = False
+        self.draining = self.resuming = self.told_of_drain = False
         self.premature = self.closed_streams = 0
         self.rest = b""  # of a read, for a later turn
         self.drain_deadline = self.ping_deadline = self.pong_deadline = inf

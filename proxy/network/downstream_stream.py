@@ -24,10 +24,15 @@ class DownstreamCodec(Http2ServerStream):
         Http2ServerStream.__init__(self, connection.http2)
         self.connection = connection
 
-    def goaway(self) -> None:
+    def goaway(self) -> bool:
         """Only a drain concerns the connection."""
-        if self.connection.hcm.draining:
-            self.connection.start_drain()
+        connection = self.connection
+        if not connection.hcm.draining:
+            return False
+        is_news = not connection.told_of_drain
+        connection.told_of_drain = True
+        connection.start_drain()
+        return is_news
 
 
 class DownstreamStream(StreamConnection, StreamWatcher):

@@ -171,7 +171,54 @@ def details(*wanted: str) -> Callable[[World], None]:
     return check
 
 
+def schemes(world: World) -> None:
+    """What is neither http nor https is left to x-forwarded-proto, then to the connection."""
+    with H2Client(world.front) as client:
+        for scheme in ("https", "HTTP", "ftp"):
+            for proto in ((), ("https",), ("HTTPS",), ("ftp",)):
+                fields = [("x-forwarded-proto", value) for value in proto]
+                say(world, client.wait(client.start("/x", headers=fields, scheme=scheme)))
+
+
+def drained(world: World) -> None:
+    """A connection whose server is to receive no more goes once, whatever its streams; a reply of the proxy's own."""
+    with H2Client(world.front) as client:
+        held = client.start("/h1/held", "POST", end=False)
+        say(world, client.get("/x"))
+        world.ask_admin("/healthcheck/fail", "POST")
+        say(world, client.get("/x"))
+        say(world, client.get("/overloaded", "POST", GRPC))
+        client.data(held, b"x", end=True)
+        say(world, client.wait(held))
+        world.note("closed", str(client.is_closed()))
+        world.note("goaways", str(client.goaways))
+        world.note("drained", world.ask_admin("/stats?filter=^http.front.downstream_cx_drain_close"))
+        world.ask_admin("/healthcheck/ok", "POST")
+
+
+def drains(world: World) -> Config:
+    made = config(drain_timeout="0.3s")(world)
+    full = {
+        "thresholds": [{"max_requests": 0, "max_pending_requests": 0}],
+    }
+    two = http2_cluster("full", world.upstreams["two"].port)
+    made["static_resources"]["clusters"].append({**two, "circuit_breakers": full})
+    manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"].insert(0, route_to("full", prefix="/overloaded"))
+    return made
+
+
 SCENARIOS: list[Scenario] = [
+    Scenario("http2_schemes", "schemes of clients", config(), schemes, UPSTREAMS, lines=12),
+    Scenario(
+        "http2_drained",
+        "a server that fails its health checks: GOAWAY, and what still runs",
+        drains,
+        drained,
+        UPSTREAMS,
+        lines=4,
+        expect=told(200, 200, 200, 200),
+    ),
     Scenario(
         "http2_host_codes",
         "a host resets with every code",
