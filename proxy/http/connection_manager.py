@@ -183,8 +183,6 @@ class ConnectionManager:
         return False
 
     def _reject(self, stream: ActiveStream, details: bytes) -> None:
-        if self.closes_on_invalid:
-            stream.codec.goaway()
         stream.local_reply(400, b"", details)
 
     def admit_upgrade(self, stream: ActiveStream) -> bool:

@@ -276,7 +276,8 @@ class ActiveStream(StreamState, StreamDecoder):
         grpc_status: int | None = None,
     ) -> None:
         """Answer in our own words, through the response's filters. As in Envoy: where they have begun to see another
-        response already, the reply takes its place and goes past them; once a head has left, the stream is reset.
+        response already, the reply takes its place and goes past them; once a head has left, the stream is reset. 400 ends
+        an HTTP/1 connection, unless stream_error_on_invalid_http_message keeps it.
 
         Raises ValueError for a status that is none (filters are users' code).
         """
@@ -291,6 +292,8 @@ class ActiveStream(StreamState, StreamDecoder):
             self.reset(details)
             return
         self._drop_upstream()
+        if status == 400 and self.hcm.closes_on_invalid:
+            self.codec.goaway()
         headers, body = compose(self, status, body, extra, grpc_status)
         if self.encode_started:
             self._write_past_filters(headers, body)
@@ -371,7 +374,7 @@ class ActiveStream(StreamState, StreamDecoder):
         elif now >= self.idle_deadline:
             self._on_idle_timeout()
         elif self.timer_owner is not None and now >= min(
-            self.route_deadline, self.try_deadline, self.retry_deadline
+            self.route_deadline, self.try_deadline, self.host_deadline, self.retry_deadline
         ):
             self.timer_owner.on_deadline(self, now)
         if self.done:
@@ -382,6 +385,7 @@ class ActiveStream(StreamState, StreamDecoder):
             self.duration_deadline,
             self.route_deadline,
             self.try_deadline,
+            self.host_deadline,
             self.retry_deadline,
             self.log_deadline,
         )

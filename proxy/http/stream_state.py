@@ -112,6 +112,7 @@ class StreamState(StreamInfo):
         "duration_deadline",
         "route_deadline",
         "try_deadline",
+        "host_deadline",
         "retry_deadline",
         "log_deadline",
         "timer_owner",
@@ -158,6 +159,7 @@ class StreamState(StreamInfo):
         self.duration_deadline = inf
         self.route_deadline = inf
         self.try_deadline = inf
+        self.host_deadline = inf  # the try's, by its cluster's max_stream_duration
         self.retry_deadline = inf
         self.log_deadline = inf
         self.timer_owner: Tries | None = None  # the filter that owns the route, try and retry deadlines

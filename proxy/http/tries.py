@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import ResetReason, ResponseFlag
+from proxy.base.errors import LOCAL_RESET, ResetReason, ResponseFlag
 from proxy.base.headers import Field, RequestHeaders, ResponseHeaders
 from proxy.http.budgets import count_try
 from proxy.http.filter import Filter
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: RFC 9110 section 9.2.2
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
+DURATION_BODY: Final = b"upstream max stream duration reached"
+DURATION_REACHED: Final = b"upstream_max_stream_duration_reached"
 BODY_TOO_LARGE: Final = b"exceeded request buffer limit while retrying upstream"
 
 
@@ -168,6 +170,7 @@ class Tries(Filter):
         """Another try begins: what is told of the upstream is told of the last one, as in Envoy. The bytes stay."""
         if stream.retry is not None and not stream.upstream_tx_start_at:
             stream.retry.unsent += 1
+        stream.host_deadline = inf
         stream.upstream_local_address = stream.upstream_remote_address = ""
         stream.upstream_connection_id = 0
         stream.upstream_tls = None
@@ -316,13 +319,16 @@ class Tries(Filter):
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def on_deadline(self, stream: ActiveStream, now: float) -> None:
-        """One of the stream's route, try and retry deadlines has passed."""
+        """One of the stream's route, try, host and retry deadlines has passed."""
         if now >= stream.route_deadline:
             stream.route_deadline = stream.retry_deadline = inf
             self._on_timeout(stream, b"response_timeout")
         elif now >= stream.try_deadline:
             stream.try_deadline = inf
             self._on_try_timeout(stream, now)
+        elif now >= stream.host_deadline:
+            stream.host_deadline = inf
+            self._on_stream_duration(stream)
         elif now >= stream.retry_deadline:
             self._retry_now(stream, now)
 
@@ -342,6 +348,31 @@ class Tries(Filter):
                 return
             self._count_no_retry(stream, retry)
         self._time_out(stream, b"upstream_per_try_idle_timeout" if is_idle else b"upstream_per_try_timeout")
+
+    def _on_stream_duration(self, stream: ActiveStream) -> None:
+        """The try has lasted for its cluster's max_stream_duration: it is reset, whatever has come of it."""
+        request, stream.upstream = stream.upstream, None
+        if request is None:
+            return
+        stream.try_deadline = inf
+        request.cluster.stats.upstream_rq_max_duration_reached.value += 1
+        if stream.try_span is not None:
+            self._end_try_span(stream, 0, ResponseFlag.UMSDR, LOCAL_RESET.text)
+        request.host.rq_error += 1
+        request.cancel()
+        if stream.retry is not None and not stream.encode_started:
+            delay_s = stream.retry.should_retry_reset(LOCAL_RESET, True)
+            if delay_s is not None:
+                self._schedule_retry(stream, delay_s)
+                return
+            self._count_no_retry(stream, stream.retry)
+        self._end_retries(stream)
+        if stream.tx_start_at:
+            stream.flags |= ResponseFlag.UMSDR
+            stream.reset(DURATION_REACHED)
+            return
+        status = 504 if stream.decode_ended else 408
+        self._reply(stream, status, DURATION_BODY, DURATION_REACHED, ResponseFlag.UMSDR)
 
     def _on_timeout(self, stream: ActiveStream, details: bytes) -> None:
         self._cluster(stream).stats.upstream_rq_timeout.value += 1

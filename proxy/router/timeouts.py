@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.router.route import RouteAction
 
 GLOBAL_TIMEOUT: Final = b"x-envoy-upstream-rq-timeout-ms"
+EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 PER_TRY_TIMEOUT: Final = b"x-envoy-upstream-rq-per-try-timeout-ms"
 # absl::SimpleAtoi for an unsigned number; longer ones would not fit 64 bits.
 _UNSIGNED: Final = re.compile(rb"[ \t\n\v\f\r]*\+?([0-9]{1,19})[ \t\n\v\f\r]*")
@@ -28,18 +29,40 @@ def unsigned(value: bytes) -> int | None:
 
 
 def final_timeout(
-    route: RouteAction, headers: RequestHeaders, internal: bool, total_s: float | None = None
+    route: RouteAction,
+    headers: RequestHeaders,
+    internal: bool,
+    total_s: float | None = None,
+    respects_expected: bool = False,
 ) -> tuple[float, float]:
     """(whole request, one try) in seconds, 0.0 for none; consumes the two headers that may change them.
 
-    A per-try timeout that is not shorter than the whole one is dropped, as in Envoy. total_s: in place of the route's.
+    A per-try timeout that is not shorter than the whole one is dropped, as in Envoy. total_s: in place of the route's;
+    respects_expected: what the proxy before us expects goes first (respect_expected_rq_timeout).
     """
     total = route.timeout_s if total_s is None else total_s
     one_try = route.per_try_timeout_s
     if internal and headers.known & X_ENVOY:
-        total, one_try = _from_headers(headers, total, one_try)
+        if respects_expected and EXPECTED_TIMEOUT in headers:
+            total, one_try = _from_expected(headers, total, one_try)
+        else:
+            total, one_try = _from_headers(headers, total, one_try)
     if one_try >= total and total > 0.0:
         one_try = 0.0
+    return total, one_try
+
+
+def _from_expected(headers: RequestHeaders, total: float, one_try: float) -> tuple[float, float]:
+    """As _from_headers, where what is expected stands in the other header's place, which then is not looked at."""
+    value = headers.get(EXPECTED_TIMEOUT)
+    milliseconds = unsigned(value) if value is not None else None
+    if milliseconds is not None:
+        total = milliseconds / 1000.0
+    value = headers.get(PER_TRY_TIMEOUT)
+    if value is not None:
+        headers.remove(PER_TRY_TIMEOUT)
+        milliseconds = unsigned(value)
+        one_try = milliseconds / 1000.0 if milliseconds is not None else one_try
     return total, one_try
 
 

@@ -80,7 +80,7 @@ class Cluster:
     time, it changes with the hosts
     codes: responses by code; resources: circuit breakers by routing priority (0 DEFAULT, 1 HIGH)
     idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
-    keepalive: None is off; bind_config: where connections come from, None for anywhere
+    max_stream_duration_s: of a try, 0.0 is no limit; keepalive: None is off; bind_config: where connections come from, None for anywhere
     hosts: all of them, of every priority, healthy or not; initialized: they are known (STRICT_DNS: after the first
     answer or failure) and so is all else that ``init`` waits for; on_ready: called then; on_updated: called when they change later
     added_via_api: it came while we run, in that version, at updated_at (wall-clock seconds)
@@ -109,6 +109,7 @@ class Cluster:
         "maintenance",
         "max_connection_duration_s",
         "max_requests_per_connection",
+        "max_stream_duration_s",
         "name",
         "name_bytes",
         "observability_bytes",
@@ -155,6 +156,7 @@ class Cluster:
         self.idle_timeout_s = config.http.idle_timeout_s
         self.max_requests_per_connection = config.http.max_requests_per_connection
         self.max_connection_duration_s = config.http.max_connection_duration_s
+        self.max_stream_duration_s = config.http.max_stream_duration_s
         self.keepalive = config.keepalive
         self.bind_config = config.bind_config
         self.http2_stats = Http2StatsOnDemand(scope)

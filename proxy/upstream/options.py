@@ -21,7 +21,8 @@ _PLAIN_HTTP1: Final = Http1Settings()
 
 
 class HttpOptions(NamedTuple):
-    """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection: 0 is no limit;
+    """idle_timeout_s, max_connection_duration_s: None is no limit; max_requests_per_connection, max_stream_duration_s
+    (of a try): 0 is no limit;
     http1: the codec's settings; http2: the codec's settings, None where HTTP/2 is not spoken; follows_downstream: the
     client's protocol is spoken (HTTP/1 where http2 is None); negotiates: what handshakes agree on is spoken; auto_sni, auto_san: a request's host is the server name of
     its connection, has to be in the host's certificate; sni_header: where that host stands, b"" for :authority."""
@@ -29,6 +30,7 @@ class HttpOptions(NamedTuple):
     idle_timeout_s: float | None = _DEFAULT_IDLE_TIMEOUT_S
     max_requests_per_connection: int = 0
     max_connection_duration_s: float | None = None
+    max_stream_duration_s: float = 0.0
     http1: Http1Settings = _PLAIN_HTTP1
     http2: Http2Settings | None = None
     follows_downstream: bool = False
@@ -191,7 +193,12 @@ def _compile_common(reader: Reader | None, max_requests: int) -> HttpOptions:
     settings = Http1Settings(max_response_headers_bytes=most_bytes, max_headers_count=most_fields)
     most = reader.wrapped("max_requests_per_connection", max_requests)
     duration_s = reader.seconds("max_connection_duration") or None
-    return HttpOptions(idle_timeout_s or None, most, duration_s, http1=settings)
+    stream_s = reader.seconds("max_stream_duration", 0.0) or 0.0
+    if reader.enum("headers_with_underscores_action") != "ALLOW":
+        reader.ignore(
+            "headers_with_underscores_action", why="it is about what clients send, and this is for hosts"
+        )
+    return HttpOptions(idle_timeout_s or None, most, duration_s, stream_s, http1=settings)
 
 
 @reads("envoy.config.cluster.v3.Cluster")

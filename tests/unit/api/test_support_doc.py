@@ -45,7 +45,7 @@ def test_check_says_so() -> None:
         ),
         (
             f"{_CORE}.HttpProtocolOptions",
-            "| `max_stream_duration` | in part | refused in Cluster.common_http_",
+            "| `max_response_headers_kb` | in part | refused in HttpConnectionManager.common_http_",
         ),
         (f"{_CORE}.RuntimeDouble", "| `runtime_key` | yes | "),
         (f"{_CORE}.RuntimeFractionalPercent", "| `runtime_key` | yes | "),

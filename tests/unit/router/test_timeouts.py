@@ -8,6 +8,7 @@ from proxy.router.route import RouteAction
 from proxy.router.timeouts import expected_timeout_ms, final_timeout, unsigned
 from tests.unit.router.tables import request
 
+EXPECTED = "x-envoy-expected-rq-timeout-ms"
 WHOLE, ONE_TRY = "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms"
 
 
@@ -63,3 +64,22 @@ def test_expected_timeout(times: tuple[float, float, float], milliseconds: int) 
 )
 def test_unsigned(text: bytes, number: int | None) -> None:
     assert unsigned(text) == number
+
+
+@pytest.mark.parametrize(
+    ("fields", "internal", "result", "left"),
+    [
+        ([(EXPECTED, "200"), (WHOLE, "300")], True, (0.2, 0.0), [EXPECTED, WHOLE]),
+        ([(EXPECTED, "200"), (ONE_TRY, "100")], True, (0.2, 0.1), [EXPECTED]),
+        ([(EXPECTED, "bad")], True, (15.0, 0.0), [EXPECTED]),
+        ([(EXPECTED, "0")], True, (0.0, 0.0), [EXPECTED]),
+        ([(WHOLE, "300")], True, (0.3, 0.0), []),
+        ([(EXPECTED, "200")], False, (15.0, 0.0), [EXPECTED]),
+    ],
+)
+def test_what_the_proxy_before_us_expects(
+    fields: list[tuple[str, str]], internal: bool, result: tuple[float, float], left: list[str]
+) -> None:
+    headers = request(fields=fields)
+    assert final_timeout(action(), headers, internal, None, True) == result
+    assert [name.decode() for name, _ in headers.fields] == left

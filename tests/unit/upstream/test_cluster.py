@@ -305,7 +305,7 @@ def test_http_options() -> None:
     [
         {"explicit_http_config": {"http3_protocol_options": {}}},
         {"use_downstream_protocol_config": {"http_protocol_options": {"accept_http_10": True}}},
-        {"common_http_protocol_options": {"max_stream_duration": "1s"}},
+        {"common_http_protocol_options": {"max_connection_duration_jitter": {"value": 5}}},
         {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
     ],
 )

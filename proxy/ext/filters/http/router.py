@@ -25,6 +25,7 @@ from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake, tunnel_request
 from proxy.router.retry import RetryState
+from proxy.router.strict_headers import invalid_header
 from proxy.router.timeouts import final_timeout
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
@@ -40,9 +41,18 @@ OVERLOADED: Final = ((b"x-envoy-overloaded", b"true"),)
 
 class Router(Hedging, Owner):
     """Envoy's router filter. ``suppress_envoy_headers``: add no x-envoy-* of our own, but for the attempt counts that
-    the virtual host asks for; ``start_child_span``: each try of a traced request has a span."""
+    the virtual host asks for; ``start_child_span``: each try of a traced request has a span; ``respects_expected``: an
+    internal request's x-envoy-expected-rq-timeout-ms is its timeout; ``strict_headers``: names of those that are checked."""
 
-    __slots__ = ("find_cluster", "http_client", "ids", "start_child_span", "suppress_envoy_headers")
+    __slots__ = (
+        "find_cluster",
+        "http_client",
+        "ids",
+        "respects_expected",
+        "start_child_span",
+        "strict_headers",
+        "suppress_envoy_headers",
+    )
 
     def __init__(self, config: Reader, context: FactoryContext) -> None:
         self.find_cluster = context.clusters.clusters.get
@@ -50,6 +60,8 @@ class Router(Hedging, Owner):
         self.http_client = context.http_client
         self.suppress_envoy_headers = config.flag("suppress_envoy_headers")
         self.start_child_span = config.flag("start_child_span")
+        self.respects_expected = config.flag("respect_expected_rq_timeout")
+        self.strict_headers = tuple(name.encode() for name in config.values("strict_check_headers"))
         if not config.wrapped("dynamic_stats", True):
             config.ignore("dynamic_stats", why="responses are counted by code whatever it says")
 
@@ -85,6 +97,8 @@ class Router(Hedging, Owner):
             return
         stream.cluster = cluster
         stream.cluster_name = cluster.name_bytes
+        if self.strict_headers and self._refuse_headers(stream, headers):
+            return
         if cluster.maintenance and self.ids.random() < cluster.maintenance:
             self._refuse_in_maintenance(stream, cluster)
             return
@@ -96,7 +110,8 @@ class Router(Hedging, Owner):
         if action.limits is not None:
             self._limit(stream, headers, action, action.limits)
         elif asked and stream.internal:
-            stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, True)
+            respects = self.respects_expected
+            stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, True, None, respects)
             stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
             self._expect_timeout(stream, headers, 0.0)
         elif not self.suppress_envoy_headers:
@@ -140,6 +155,16 @@ class Router(Hedging, Owner):
         mirrors: Mirrors | None = stream.state.get(self) if stream.state is not None else None
         return mirrors
 
+    def _refuse_headers(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
+        """strict_check_headers: whether the request is refused for one of them."""
+        found = invalid_header(self.strict_headers, headers)
+        if found is None:
+            return False
+        body = b"invalid header '%b' with value '%b'" % found
+        details = b"request_headers_failed_strict_check{%b}" % found[0]
+        stream.local_reply(400, body, details, ResponseFlag.IH)
+        return True
+
     def _refuse_in_maintenance(self, stream: ActiveStream, cluster: Cluster) -> None:
         """runtime upstream.maintenance_mode.<cluster>."""
         cluster.stats.upstream_rq_maintenance_mode.value += 1
@@ -153,7 +178,9 @@ class Router(Hedging, Owner):
         """Timeouts of a route that has more of them than most."""
         limits.apply(stream, headers)
         total_s = limits.timeout_s(headers, action.timeout_s)
-        stream.timeout_s, stream.per_try_timeout_s = final_timeout(action, headers, stream.internal, total_s)
+        stream.timeout_s, stream.per_try_timeout_s = final_timeout(
+            action, headers, stream.internal, total_s, self.respects_expected
+        )
         if stream.internal:
             stream.alt_response = headers.remove(b"x-envoy-upstream-rq-timeout-alt-response")
         self._expect_timeout(stream, headers, 0.0)
@@ -274,6 +301,9 @@ class Router(Hedging, Owner):
         stream.upstream_connected_at = connection.connected_at
         if stream.decode_ended:
             stream.upstream_tx_end_at = now
+        if request.cluster.max_stream_duration_s:
+            stream.host_deadline = now + request.cluster.max_stream_duration_s
+            stream.connection.watch(stream.host_deadline)
         if stream.connection.write_blocked:
             connection.hold_reading()  # an earlier, pipelined response still waits to be read
         if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
