@@ -33,12 +33,14 @@ class Mirrors:
         self._body: list[bytes] = []
         self._size = 0
 
-    def add(self, policy: MirrorPolicy, headers: RequestHeaders) -> None:
-        """One more of them; ``headers`` are the request's as they go upstream."""
+    def add(self, policy: MirrorPolicy, headers: RequestHeaders, stream: ActiveStream) -> None:
+        """One more of them; ``headers`` are the stream's request's as they go upstream."""
         name = policy.target(headers)
         if not name:
             return
         mirrored = headers.copy()
+        if stream.hcm.tracing is not None:
+            stream.hcm.tracing.inject_mirror(stream, mirrored, policy.traced)
         if policy.suffix:
             mirrored.authority = mark_authority(mirrored.authority)
         self._requests.append((name, mirrored))
@@ -77,7 +79,7 @@ def start_mirrors(
     mirrors = Mirrors(client, limit, stream.timeout_s)
     for policy in policies:
         if policy.wants(random):
-            mirrors.add(policy, headers)
+            mirrors.add(policy, headers, stream)
     if stream.is_request_whole():
         mirrors.send(stream.request_trailers)
         return None

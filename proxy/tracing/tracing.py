@@ -220,6 +220,18 @@ class HttpTracing:
         if trace is not None and self.propagates and not self.spawns:
             self.propagation.inject(trace, headers)
 
+    def inject_mirror(self, stream: StreamInfo, headers: RequestHeaders, traced: bool) -> None:
+        """The context of a mirrored request, which has no span: the request's own, or (not traced) an id below it that
+        nobody keeps."""
+        trace = stream.trace
+        if trace is None or not self.propagates:
+            return
+        if not traced:
+            trace = trace.child(self._new_span_id())
+            trace.sampled = False
+            trace.flags &= ~DEBUG
+        self.propagation.inject(trace, headers)
+
     def respond(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
         """The response head goes downstream: the operation's name is passed on (ingress) or taken (egress)."""
         if stream.trace is None or self.operation is not None:

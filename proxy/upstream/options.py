@@ -161,7 +161,8 @@ def _compile_codec(reader: Reader | None, options: HttpOptions) -> HttpOptions:
     """What the codec is told besides the trailers."""
     if reader is None:
         return options
-    reader.ignore("allow_absolute_url", why="it is about what clients ask, and this is for hosts")
+    of_clients = ("allow_absolute_url", "accept_http_10", "default_host_for_http_10")
+    reader.ignore(*of_clients, why="it is about what clients ask, and this is for hosts")
     settings = compile_spelling(reader, options.http1)
     absolute = reader.flag("send_fully_qualified_url")
     chunked_length = reader.flag("allow_chunked_length")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.router.mirror_policy import mark_authority
-from tests.support.config import cluster
+from tests.support.config import cluster, zipkin
 from tests.support.transcript import GET, Transcript, to
 
 COPY = cluster("copy", 9101)
@@ -99,6 +99,24 @@ def test_the_most_specific_level_with_policies_holds():
     assert talk.stats["cluster.other.upstream_rq_total"] == 0
     talk.client(GET)
     assert talk.stats["cluster.other.upstream_rq_total"] == 1
+
+
+@pytest.mark.parametrize("spawns", [False, True])
+@pytest.mark.parametrize("sampled", [None, False])
+def test_the_trace_of_a_copy(spawns, sampled):
+    """A copy is in the request's trace; with trace_sampled: false, as Istio writes it, what it causes is not kept."""
+    policy = {"cluster": "copy", **({"trace_sampled": sampled} if sampled is not None else {})}
+    tracing = {"tracing": zipkin("copy", {"spawn_upstream_span": spawns})}
+    talk = Transcript(to("a", request_mirror_policies=[policy]), clusters=[COPY], hcm=tracing)
+    talk.client(GET)
+    copy, original = (peer.request for peer in two(talk))
+    root = original.one("x-b3-parentspanid") if spawns else original.one("x-b3-spanid")
+    assert copy.one("x-b3-traceid") == original.one("x-b3-traceid") and original.one("x-b3-sampled") == "1"
+    if sampled is None:
+        assert (copy.one("x-b3-spanid"), copy.one("x-b3-sampled")) == (root, "1")
+    else:
+        assert (copy.one("x-b3-parentspanid"), copy.one("x-b3-sampled")) == (root, "0")
+    talk.client.resets()
 
 
 def test_an_empty_mirror_cluster_is_no_matter():

@@ -304,9 +304,13 @@ def test_http_options() -> None:
     "fields",
     [
         {"explicit_http_config": {"http3_protocol_options": {}}},
-        {"use_downstream_protocol_config": {"http_protocol_options": {"accept_http_10": True}}},
+        {
+            "use_downstream_protocol_config": {
+                "http_protocol_options": {"ignore_http_11_upgrade": [{"exact": "x"}]}
+            }
+        },
         {"common_http_protocol_options": {"max_connection_duration_jitter": {"value": 5}}},
-        {"explicit_http_config": {"http_protocol_options": {"accept_http_10": True}}},
+        {"explicit_http_config": {"http_protocol_options": {"ignore_http_11_upgrade": [{"exact": "x"}]}}},
     ],
 )
 def test_other_protocols_and_options_are_refused_by_name(fields: dict[str, Any]) -> None:
