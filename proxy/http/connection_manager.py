@@ -91,6 +91,7 @@ class ConnectionManager:
         "stream_idle_timeout_s",
         "tracing",
         "upgraded",
+        "upgrade_chains",
         "upgrades",
         "wall",
     )
@@ -142,6 +143,7 @@ class ConnectionManager:
         self.upgrades: dict[
             bytes, bool
         ] = {}  # by lower-case protocol: whether it is taken where a route does not say
+        self.upgrade_chains: dict[bytes, FilterChain] = {}  # of those that have filters of their own
         self.upgraded: set[ActiveStream] = set()  # whose upgrade was taken
         self.rds: RouteDiscovery | None = None  # what brings the route table, where it does not stand there
         self.proxy_status: ProxyStatus | None = None
@@ -199,6 +201,9 @@ class ConnectionManager:
             if taken is None:
                 taken = self.upgrades.get(wanted, False)
         if taken:
+            if wanted in self.upgrade_chains:
+                chains = route.upgrade_chains if route is not None else None
+                stream.chain = (chains or self.upgrade_chains)[wanted]
             self.stats.downstream_cx_upgrades_total.value += 1
             self.stats.downstream_cx_upgrades_active.value += 1
             self.upgraded.add(stream)

@@ -34,13 +34,20 @@ HTTP_FILTERS = "envoy.filters.http."
 
 def put_first(hcm: ConnectionManager, filters: Sequence[Filter]) -> None:
     """Filters of somebody who looks on, before those of every chain."""
-    hcm.chain = FilterChain([*filters, *hcm.chain.filters])
     chains: dict[FilterChain, FilterChain] = {}
+
+    def behind(chain: FilterChain) -> FilterChain:
+        if chain not in chains:
+            chains[chain] = FilterChain([*filters, *chain.filters])
+        return chains[chain]
+
+    hcm.chain = behind(hcm.chain)
+    hcm.upgrade_chains = {name: behind(chain) for name, chain in hcm.upgrade_chains.items()}
     for route in hcm.route_table.configured:
         if route.chain is not None:
-            if route.chain not in chains:
-                chains[route.chain] = FilterChain([*filters, *route.chain.filters])
-            route.chain = chains[route.chain]
+            route.chain = behind(route.chain)
+        if route.upgrade_chains is not None:
+            route.upgrade_chains = {name: behind(chain) for name, chain in route.upgrade_chains.items()}
 
 
 class NamedFilter:
@@ -125,12 +132,15 @@ def _unknown(config: Reader, place: Reader, said: str, optional: bool) -> Filter
 
 
 class ChainTable:
-    """The chains of one connection manager: one per set of filters that some route asks for."""
+    """The chains of one connection manager: one per set of filters that some route asks for. upgrades: the same of those
+    upgrades that have filters of their own, by protocol"""
 
-    __slots__ = ("_chains", "named", "own")
+    __slots__ = ("_chains", "_every", "named", "own", "upgrades")
 
-    def __init__(self, named: list[NamedFilter]) -> None:
+    def __init__(self, named: list[NamedFilter], upgrades: dict[bytes, ChainTable] | None = None) -> None:
         self.named = named
+        self.upgrades = upgrades or {}
+        self._every = [*named, *(one for table in self.upgrades.values() for one in table.named)]
         self._chains: dict[tuple[Filter, ...], FilterChain] = {}
         #: where no route says otherwise
         self.own = self._chain(tuple(one.filter for one in named if not one.disabled))
@@ -146,21 +156,29 @@ class ChainTable:
         warned: set[int] = set()
         for route in table.configured:
             self._check(route, warned)
-            filters: list[Filter] = []
             configs: dict[Filter, tuple[Any, ...]] = {}
-            for one in self.named:
-                if not _runs(one, route):
-                    continue
-                given = _configs(one, route)
-                if given and isinstance(given[0], Filter):
-                    filters.append(given[0])
-                    continue
-                filters.append(one.filter)
-                if given:
-                    configs[one.filter] = given
-            chain = self._chain(tuple(filters))
+            chain = self._chain_of(route, configs)
             route.chain = chain if chain is not self.own else None
+            if self.upgrades:
+                route.upgrade_chains = {
+                    name: upgrade._chain_of(route, configs) for name, upgrade in self.upgrades.items()
+                }
             route.filter_configs = configs or None
+
+    def _chain_of(self, route: Route, configs: dict[Filter, tuple[Any, ...]]) -> FilterChain:
+        """The chain of the filters that run on a route; what it gives them is added to ``configs``."""
+        filters: list[Filter] = []
+        for one in self.named:
+            if not _runs(one, route):
+                continue
+            given = _configs(one, route)
+            if given and isinstance(given[0], Filter):
+                filters.append(given[0])
+                continue
+            filters.append(one.filter)
+            if given:
+                configs[one.filter] = given
+        return self._chain(tuple(filters))
 
     def _check(self, route: Route, checked: set[int]) -> None:
         """What has no effect, or would leave requests without an answer, is said once, at its place."""
@@ -172,7 +190,7 @@ class ChainTable:
                 self._check_setting(name, setting)
 
     def _check_setting(self, name: str, setting: FilterSetting) -> None:
-        of_name = [one for one in self.named if one.name == name]
+        of_name = [one for one in self._every if one.name == name]
         if not of_name:
             setting.reader.warn("", f'has no effect: no filter in http_filters is named "{name}"')
         elif setting.extension and all(one.extension != setting.extension for one in of_name):

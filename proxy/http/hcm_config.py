@@ -5,6 +5,7 @@ Every field read here is honoured; what is not read is refused by the reader, by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
@@ -72,15 +73,17 @@ def compile_connection_manager(
         make_table_stats(hcm.route_table, context.stats.scope("vhost"))
     elif reader.which("route_specifier") is None:
         reader.fail("route_config", "is missing: a connection manager needs its routes")
-    hcm.upgrades = _compile_upgrades(reader)
+    upgrades: dict[bytes, ChainTable] = {}
+    hcm.upgrades = _compile_upgrades(reader, context, upgrades)
     rds = reader.sub("rds")
     hcm.rds = compile_rds(rds, hcm, context, scope) if rds is not None else None
     reader.unsupported("scoped_routes", "scoped routes are not supported; write route_config or rds")
     hcm.tracing = compile_tracing(reader.sub("tracing"), context, context.direction, scope)
     compile_extensions(reader, hcm, context)
     hcm.access_logs = compile_access_logs(reader.each("access_log"), context)
-    chains = ChainTable(_compile_filters(reader, context))
+    chains = ChainTable(_compile_filters(reader, context), upgrades)
     hcm.chain = chains.own
+    hcm.upgrade_chains = {name: table.own for name, table in upgrades.items()}
     if routes is not None and chains.named:
         chains.bind(hcm.route_table)
     if hcm.rds is not None:
@@ -89,27 +92,33 @@ def compile_connection_manager(
 
 
 @reads(HCM)
-def _compile_upgrades(reader: Reader) -> dict[bytes, bool]:
+def _compile_upgrades(
+    reader: Reader, context: FactoryContext, chains: dict[bytes, ChainTable]
+) -> dict[bytes, bool]:
+    """By protocol, whether it is taken. Those with filters of their own are added to ``chains``."""
     upgrades: dict[bytes, bool] = {}
     for one in reader.each("upgrade_configs"):
-        _compile_upgrade(one, upgrades)
+        _compile_upgrade(one, context, upgrades, chains)
     return upgrades
 
 
 @reads(f"{HCM}.UpgradeConfig")
-def _compile_upgrade(reader: Reader, upgrades: dict[bytes, bool]) -> None:
+def _compile_upgrade(
+    reader: Reader, context: FactoryContext, upgrades: dict[bytes, bool], chains: dict[bytes, ChainTable]
+) -> None:
     name = reader.text("upgrade_type").lower().encode()
     if name in upgrades:
         reader.fail("upgrade_type", f"duplicate upgrade_type {reader.text('upgrade_type')}")
     upgrades[name] = reader.wrapped("enabled", True)
     if name == b"connect-udp":
         reader.unsupported("upgrade_type", "CONNECT-UDP is not supported; CONNECT is")
-    reader.unsupported("filters", "upgraded streams run through the http_filters of all others")
+    filters = _compile_chain(reader.each("filters"), context)
+    if filters:
+        chains[name] = ChainTable(filters)
 
 
 @reads(HCM)
 def _compile_filters(reader: Reader, context: FactoryContext) -> list[NamedFilter]:
-    filters: list[NamedFilter] = []
     readers = reader.each("http_filters")
     if not readers:
         reader.unsupported(
@@ -117,30 +126,38 @@ def _compile_filters(reader: Reader, context: FactoryContext) -> list[NamedFilte
             "without http_filters no request is answered; the last one is envoy.filters.http.router",
             whole=False,
         )
-    for at, each in enumerate(readers):
-        name = each.text("name")  # Envoy chooses by the type alone; the name is for people
-        config = each.any("typed_config")
-        if config is None:
-            if each.which("config_type") is None:
-                each.fail("typed_config", context.registry.untyped("a filter", name))
-            continue
-        disabled = each.flag("disabled")
-        if not context.registry.has(config.type_name, HTTP_FILTERS):
-            _unknown_filter(each, context.registry.unknown("HTTP filter", config.type_name, HTTP_FILTERS))
-            continue
-        last = at == len(readers) - 1
-        if (config.type_name == ROUTER) != last:
-            each.fail("", "the router must be the last filter, and the last filter must be the router")
-        context.filter_name = name
-        target: Any = context.registry.resolve(config.type_name)
-        if issubclass(target, PerRouteConfig):
-            each.fail("", f"{config.type_name} configures a filter for a route; it is no filter")
-            continue
-        built: Any = target(config, context)
-        if disabled and last:
-            each.fail("disabled", "the terminal filter cannot be disabled")
-        filters.append(NamedFilter(name, context.registry.name(config.type_name), built, disabled, last))
-    return filters
+    return _compile_chain(readers, context)
+
+
+def _compile_chain(readers: Sequence[Reader], context: FactoryContext) -> list[NamedFilter]:
+    """Readers: of HttpFilter messages, in their order."""
+    filters = [_compile_filter(each, context, each is readers[-1]) for each in readers]
+    return [one for one in filters if one is not None]
+
+
+@reads("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")
+def _compile_filter(reader: Reader, context: FactoryContext, last: bool) -> NamedFilter | None:
+    name = reader.text("name")  # Envoy chooses by the type alone; the name is for people
+    config = reader.any("typed_config")
+    if config is None:
+        if reader.which("config_type") is None:
+            reader.fail("typed_config", context.registry.untyped("a filter", name))
+        return None
+    disabled = reader.flag("disabled")
+    if not context.registry.has(config.type_name, HTTP_FILTERS):
+        _unknown_filter(reader, context.registry.unknown("HTTP filter", config.type_name, HTTP_FILTERS))
+        return None
+    if (config.type_name == ROUTER) != last:
+        reader.fail("", "the router must be the last filter, and the last filter must be the router")
+    context.filter_name = name
+    target: Any = context.registry.resolve(config.type_name)
+    if issubclass(target, PerRouteConfig):
+        reader.fail("", f"{config.type_name} configures a filter for a route; it is no filter")
+        return None
+    built: Any = target(config, context)
+    if disabled and last:
+        reader.fail("disabled", "the terminal filter cannot be disabled")
+    return NamedFilter(name, context.registry.name(config.type_name), built, disabled, last)
 
 
 @reads("envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter")

@@ -256,6 +256,7 @@ _ROUTE_FIELDS: Final = (
     "stat_prefix",
     "stats",
     "tracing",
+    "upgrade_chains",
     "virtual_host",
 )
 
@@ -268,7 +269,8 @@ class Route:
     retry_buffer_bytes: how much of a body is kept for retries and mirrors, besides what the listener allows
     request_ops: for looking at; ``forward.finalize_request`` applies them
     filter_levels: typed_per_filter_config, the most specific level first; whoever serves the table makes of them
-    chain: the filters that run on this route, None when they are the connection manager's own
+    chain: the filters that run on this route, None when they are the connection manager's own; upgrade_chains: the same by
+    protocol, for upgrades that have filters of their own
     filter_configs: what each filter was given for this route, the most specific first; None when nothing was
     has_special_stats: its requests are counted beside, or apart from, those of the virtual host as a whole
     """
@@ -286,6 +288,7 @@ class Route:
         self.tracing: RouteTracing | None = None
         self.filter_levels: tuple[Level, ...] = ()
         self.chain: FilterChain | None = None
+        self.upgrade_chains: dict[bytes, FilterChain] | None = None
         self.filter_configs: dict[Filter, tuple[Any, ...]] | None = None
         self.metadata: dict[str, Any] = {}
         self.retry_buffer_bytes = NO_LIMIT

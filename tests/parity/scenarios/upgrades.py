@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.client import Client, request
-from tests.support.config import Config, cluster, route_to, virtual_host
+from tests.support.config import TYPES, Config, cluster, route_to, virtual_host
 from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
 from tests.support.parity.scenario import Scenario, World, statuses, told
@@ -235,6 +235,21 @@ def tunnelled(world: World) -> None:
     assert "echo b'EARLY'" in world.said
 
 
+def filtered(world: World) -> Config:
+    """A protocol whose filters are its own."""
+    made = config(world)
+    manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    typed = {"@type": f"{TYPES}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    own = {"upgrade_type": "foo", "filters": [{"name": "router", "typed_config": typed}]}
+    manager["upgrade_configs"] = [own, *(one for one in ALL if one["upgrade_type"] != "foo")]
+    return made
+
+
+def of_filters(world: World) -> None:
+    tunnel(world, asks("/echo", upgrade="foo"), b"one")
+    tunnel(world, asks("/echo"), b"one")
+
+
 UP = {"up": by_path}
 #: Envoy reads on when the host of a CONNECT has ended its side, finds nothing to do, and closes
 WHO_ENDS = (r"upstream_cx_destroy_(local|remote)",)
@@ -248,6 +263,14 @@ SCENARIOS: list[Scenario] = [
         upstreams=UP,
         lines=10,
         expect=granted,
+    ),
+    Scenario(
+        name="upgrades_filters",
+        title="filters of an upgrade",
+        config=filtered,
+        drive=of_filters,
+        upstreams=UP,
+        lines=2,
     ),
     Scenario(
         name="upgrades_refused",

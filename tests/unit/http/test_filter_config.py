@@ -133,6 +133,29 @@ def test_without_a_route_the_connection_managers_own_filters_run() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "route, seen",
+    [
+        ({}, {"x-u": "-"}),
+        ({"u": OFF}, {}),
+        ({"u": gives(7), "a": gives(8)}, {"x-u": "7"}),
+        ({"b": ON}, {"x-u": "-", "x-b": "-"}),
+    ],
+)
+def test_filters_of_an_upgrade_are_given_what_the_route_has_for_them(
+    route: Config, seen: dict[str, str]
+) -> None:
+    upgrade = {"upgrade_type": "websocket", "filters": [stamp("u"), stamp("b", disabled=True), ROUTER]}
+    one: Config = {"match": {"prefix": "/"}, "route": {"cluster": "a"}, "typed_per_filter_config": route}
+    routes = {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [one]}]}
+    chosen = [stamp("a"), ROUTER]
+    talk = Transcript(hcm={"http_filters": chosen, "route_config": routes, "upgrade_configs": [upgrade]})
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    talk.upstream().replies(404)
+    names = ("x-a", "x-b", "x-u")
+    assert {name: value for name, value in talk.client_saw.headers if name in names} == seen
+
+
 def test_routes_with_the_same_filters_share_a_chain() -> None:
     talk = talk_of(route={"a": OFF}, cluster={"b": ON})
     chains = {route.chain for route in talk.hcm.route_table.configured}

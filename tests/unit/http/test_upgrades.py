@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.base.errors import ConfigRefused, ResponseFlag
-from tests.support.transcript import REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
+from tests.support.config import TYPES
+from tests.support.transcript import GET, REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
 
 ASKS = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\r\n"
 GRANTS = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -396,3 +397,33 @@ def test_only_connect_ends_here_and_options_that_are_not_built_are_refused():
         config = [{"upgrade_type": name, "connect_config": more}]
         with pytest.raises(ConfigRefused):
             Transcript({**ENDS, "route": {"cluster": "a", "upgrade_configs": config}})
+
+
+# -- filters of their own ------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_may_have_filters_of_its_own():
+    """The router of the others says what it expects; that of the upgrade does not."""
+    typed = {"@type": f"{TYPES}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    quiet = {"upgrade_type": "websocket", "filters": [{"name": "router", "typed_config": typed}]}
+    talk = Transcript(hcm={"upgrade_configs": [quiet, {"upgrade_type": "other"}]})
+    expected = "x-envoy-expected-rq-timeout-ms"
+    talk.client(ASKS)
+    assert talk.upstream().head.one(expected) is None
+    talk.upstream().sends(GRANTS + b"hello")
+    assert talk.client.got.endswith(b"hello")
+    talk.client.closes()
+    for head in (ASKS.replace(b"WebSocket", b"other"), GET):
+        other = talk.connects()
+        other(head)
+        assert talk.upstream(talk.upstreams - 1).head.one(expected) == "15000"
+        other.closes()
+
+
+def test_the_last_filter_of_an_upgrade_is_the_router():
+    typed = {"@type": f"{TYPES}.filters.http.grpc_web.v3.GrpcWeb"}
+    upgrade = {"upgrade_type": "websocket", "filters": [{"name": "web", "typed_config": typed}]}
+    with pytest.raises(
+        ConfigRefused, match=r"upgrade_configs\[0\].filters\[0\]: the router must be the last"
+    ):
+        Transcript(hcm={"upgrade_configs": [upgrade]})
