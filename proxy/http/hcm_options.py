@@ -79,11 +79,26 @@ def compile_codec_options(reader: Reader, settings: Http1Settings, scope: Scope)
 @reads(HCM)
 def compile_http2_options(reader: Reader, settings: Http2Settings, scope: Scope) -> Http2Settings:
     """The same for HTTP/2. scope: ``http2.``."""
+    http2 = reader.sub("http2_protocol_options")
+    if http2 is not None:
+        _ignore_idle(http2)
     common = reader.sub("common_http_protocol_options")
     if common is None:
         return settings
     settings.underscores = _compile_underscores(common, scope)
     return settings
+
+
+@reads("envoy.config.core.v3.Http2ProtocolOptions")
+def _ignore_idle(reader: Reader) -> None:
+    keepalive = reader.sub("connection_keepalive")
+    if keepalive is not None:
+        _ignore_idle_interval(keepalive)
+
+
+@reads("envoy.config.core.v3.KeepaliveSettings")
+def _ignore_idle_interval(reader: Reader) -> None:
+    reader.ignore("connection_idle_interval", why="it is about opening streams, and clients open these")
 
 
 @reads("envoy.config.core.v3.HttpProtocolOptions")

@@ -128,6 +128,7 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
     __slots__ = (
         "active",
         "going_told",
+        "heard_at",
         "http2",
         "http2_pool",
         "limit_seen",
@@ -145,6 +146,7 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
         self.http2 = Http2ClientCodec(cluster.config.http.http2, cluster.http2_stats())
         if self.http2.settings.keepalive_interval_s or self.http2.settings.keepalive_idle_s:
             self.http2.on_ping_ack = self.on_pong
+        self.heard_at = 0.0  # the last bytes came; kept where a pause matters (connection_idle_interval)
         self.limit_seen = self.http2.peer_max_streams
         self.ping_deadline = self.pong_deadline = inf
 
@@ -165,7 +167,25 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
 
     def open_stream(self, request: PoolRequest) -> PoolConnection:
         """A stream for one try."""
+        if self.http2.settings.keepalive_idle_s:
+            self._ping_ahead()
         return Http2Try(self, cast("UpstreamRequest", request))
+
+    def _ping_ahead(self) -> None:
+        """After a pause of the host's: is it still there?"""
+        settings = self.http2.settings
+        now = self.dispatcher.clock.monotonic()
+        if now - self.heard_at <= settings.keepalive_idle_s:
+            return
+        self._ping(now)
+        self.dispatcher.timers.watch(self, self.pong_deadline)
+
+    def _ping(self, now: float) -> None:
+        timeout_s = self.http2.settings.keepalive_timeout_s
+        if timeout_s and self.pong_deadline == inf:
+            self.pong_deadline = now + timeout_s
+        self.http2.ping()
+        self.touch()
 
     def on_stream_over(self) -> None:
         """One of the streams is over."""
@@ -178,6 +198,7 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
     def _after_connect(self) -> None:
+        self.heard_at = self.connected_at
         interval_s = self.http2.settings.keepalive_interval_s
         if interval_s:
             self.ping_deadline = self.connected_at + interval_s
@@ -186,6 +207,8 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
 
     def data_received(self, data: bytes) -> None:
         self.pool.stats.upstream_cx_rx_bytes_total.value += len(data)
+        if self.http2.settings.keepalive_idle_s:
+            self.heard_at = self.dispatcher.clock.monotonic()
         if self.closed:
             return
         try:
@@ -355,12 +378,8 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
             self._end(CONNECTION_TERMINATION)
             return inf
         if now >= self.ping_deadline:
-            settings = self.http2.settings
-            self.ping_deadline = now + settings.keepalive_interval_s
-            if settings.keepalive_timeout_s and self.pong_deadline == inf:
-                self.pong_deadline = now + settings.keepalive_timeout_s
-            self.http2.ping()
-            self.touch()
+            self.ping_deadline = now + self.http2.settings.keepalive_interval_s
+            self._ping(now)
         again = min(self._idle_until(now), self._alive_until(now))
         return min(again, self.ping_deadline, self.pong_deadline) if not self.closed else inf
 

@@ -21,7 +21,7 @@ def compile_http2_settings(
     if reader is None:
         return Http2Settings(max_headers_bytes=max_headers_bytes, max_headers_count=max_headers_count)
     default = Http2Settings()
-    interval_s, timeout_s = _compile_keepalive(reader.sub("connection_keepalive"))
+    interval_s, timeout_s, idle_s = _compile_keepalive(reader.sub("connection_keepalive"))
     stream_errors = reader.flag("stream_error_on_invalid_http_messaging")
     _refuse(reader)
     return Http2Settings(
@@ -52,6 +52,7 @@ def compile_http2_settings(
         max_headers_count=max_headers_count,
         keepalive_interval_s=interval_s,
         keepalive_timeout_s=timeout_s,
+        keepalive_idle_s=idle_s,
         reset_burst=reader.wrapped("stream_reset_burst", _MANY),
         reset_rate=reader.wrapped("stream_reset_rate", _MANY),
     )
@@ -76,12 +77,10 @@ def _refuse(reader: Reader) -> None:
 
 
 @reads("envoy.config.core.v3.KeepaliveSettings")
-def _compile_keepalive(reader: Reader | None) -> tuple[float, float]:
-    """(interval, timeout) in seconds; 0: no PING."""
+def _compile_keepalive(reader: Reader | None) -> tuple[float, float, float]:
+    """(interval, timeout, pause before a stream with a PING ahead of it) in seconds; 0: no PING."""
     if reader is None:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     reader.ignore("interval_jitter", why="PINGs are sent at the interval")
-    reader.unsupported(
-        "connection_idle_interval", "a PING before the first request after a pause is not supported"
-    )
-    return reader.seconds("interval", 0.0) or 0.0, reader.seconds("timeout", 0.0) or 0.0
+    idle_s = reader.seconds("connection_idle_interval", 0.0) or 0.0
+    return reader.seconds("interval", 0.0) or 0.0, reader.seconds("timeout", 0.0) or 0.0, idle_s

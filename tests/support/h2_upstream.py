@@ -188,6 +188,8 @@ class _Serving:
                     return
                 self.upstream.record(request)
                 self.upstream.script(request, H2Reply(self, request))
+            case ev.PingReceived():
+                self.upstream.pings += 1
             case ev.StreamReset():
                 self.waiting.pop(event.stream_id, None)
                 if event.stream_id in self.requests:
@@ -199,7 +201,7 @@ class H2Upstream(Closing):
 
     tunnel: answers CONNECT (extended or not) at its head; what then comes is sent back, and its end ends the stream
     settings: its own SETTINGS; early: called at the head of a request, before the script
-    holding: while set, no window is given back; stalled: while set, what comes is thrown away
+    pings: how many have come; holding: while set, no window is given back; stalled: while set, what comes is thrown away
     """
 
     def __init__(
@@ -221,7 +223,7 @@ class H2Upstream(Closing):
         self.stalled = threading.Event()
         self.requests: list[H2Request] = []
         self.resets: list[tuple[H2Request, int]] = []
-        self.connections = 0
+        self.connections = self.pings = 0
         self.errors: list[str] = []
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
@@ -251,6 +253,7 @@ class H2Upstream(Closing):
         """Forget what was recorded and end every connection."""
         with self._changed:
             self.requests, self.resets, self.errors, self.connections = [], [], [], 0
+            self.pings = 0
             if script is not None:
                 self.script = script
             for sock in self._open:

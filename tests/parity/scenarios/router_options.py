@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.parity.scenarios.http2 import GRPC, http2_cluster, say
 from tests.support.client import request
 from tests.support.config import TYPES, Config, route_to, virtual_host
@@ -84,6 +86,32 @@ def streams(world: World) -> None:
         say(world, client.wait(stream))
 
 
+def pinged(world: World) -> Config:
+    """PINGs ahead of what is asked after a pause."""
+    keepalive = {"connection_idle_interval": "0.3s", "timeout": "0.3s"}
+    options: Config = {
+        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}}
+    }
+    up = http2_cluster("up", world.upstreams["up"].port, **options)
+    return world.bootstrap([virtual_host([route_to("up")])], clusters=[up])
+
+
+def pauses(world: World) -> None:
+    """Two requests, a pause, two more; a pause, and a host that is dead."""
+    host = world.upstreams["up"]
+    with H2Client(world.front) as client:
+        for pause in (0.0, 0.5):
+            time.sleep(pause)
+            for _ in range(2):
+                say(world, client.get("/ok"))
+                world.note(f"pings after {len(world.said)}", str(host.pings))
+        time.sleep(0.5)
+        host.stalled.set()
+        say(world, client.get("/ok"))
+        host.stalled.clear()
+        say(world, client.get("/ok"))
+
+
 UP: dict[str, Script | Http2] = {"up": ok}
 SCENARIOS: list[Scenario] = [
     Scenario(
@@ -93,6 +121,15 @@ SCENARIOS: list[Scenario] = [
         headers,
         UP,
         lines=len(ODD) + 6,
+    ),
+    Scenario(
+        "cluster_idle_ping",
+        "connection_idle_interval: a PING ahead of the first stream after a pause",
+        pinged,
+        pauses,
+        {"up": Http2(lasting)},
+        lines=6,
+        expect=told(200, 200, 200, 200, 503, 200),
     ),
     Scenario(
         "cluster_stream_duration",

@@ -679,7 +679,6 @@ def test_http2_by_explicit_and_by_older_fields() -> None:
         {"custom_settings_parameters": [{"identifier": 99, "value": 1}]},
         {"max_header_field_size_kb": 64},
         {"disallow_obs_text": True},
-        {"connection_keepalive": {"timeout": "1s", "connection_idle_interval": "1s"}},
     ],
 )
 def test_http2_options_that_are_not_built_are_refused(options: dict[str, Any]) -> None:
@@ -698,7 +697,7 @@ def test_every_http2_option_that_is_built_is_read() -> None:
         "max_inbound_window_update_frames_per_data_frame_sent": 15,
         "override_stream_error_on_invalid_http_message": True,
         "initial_connection_window_size": 70000,
-        "connection_keepalive": {"interval": "3s", "timeout": "4s"},
+        "connection_keepalive": {"interval": "3s", "timeout": "4s", "connection_idle_interval": "5s"},
         "stream_reset_burst": 16,
         "stream_reset_rate": 17,
     }
@@ -707,7 +706,7 @@ def test_every_http2_option_that_is_built_is_read() -> None:
     assert (http2.max_outbound_frames, http2.max_outbound_control_frames) == (11, 12)
     assert (http2.max_empty_frames, http2.max_priority_frames, http2.max_window_updates) == (13, 14, 15)
     assert http2.stream_errors and http2.initial_connection_window_size == 70000
-    assert (http2.keepalive_interval_s, http2.keepalive_timeout_s) == (3.0, 4.0)
+    assert (http2.keepalive_interval_s, http2.keepalive_timeout_s, http2.keepalive_idle_s) == (3.0, 4.0, 5.0)
     assert (http2.reset_burst, http2.reset_rate) == (16, 17)
 
 
