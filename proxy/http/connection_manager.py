@@ -70,6 +70,7 @@ class ConnectionManager:
         "is_http2",
         "log_interval_s",
         "logs_start",
+        "logs_tunnels",
         "host_rules",
         "local_replies",
         "local_reset",
@@ -148,6 +149,7 @@ class ConnectionManager:
         self.rds: RouteDiscovery | None = None  # what brings the route table, where it does not stand there
         self.proxy_status: ProxyStatus | None = None
         self.logs_start = False  # a line with each request's beginning
+        self.logs_tunnels = False  # one when a host has granted an upgrade or a tunnel
         self.log_interval_s = 0.0  # and one so often while it lasts
 
     def admit(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
@@ -250,6 +252,10 @@ class ConnectionManager:
         if self.log_interval_s:
             stream.log_deadline = stream.started_at + self.log_interval_s
             stream.connection.watch(stream.log_deadline)
+
+    def log_tunnel(self, stream: ActiveStream) -> None:
+        """Its tunnel stands."""
+        self._log(stream, b"DownstreamTunnelSuccessfullyEstablished")
 
     def log_again(self, stream: ActiveStream, now: float) -> None:
         """It lasts."""

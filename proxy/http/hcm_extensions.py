@@ -55,7 +55,7 @@ def _compile_uuid(reader: Reader, sampler: Sampler | None) -> None:
 def _compile_moments(reader: Reader, hcm: ConnectionManager) -> None:
     hcm.log_interval_s = reader.seconds("access_log_flush_interval", 0.0) or 0.0
     hcm.logs_start = reader.flag("flush_access_log_on_new_request")
-    reader.unsupported("flush_log_on_tunnel_successfully_established", "is not supported yet")
+    hcm.logs_tunnels = reader.flag("flush_log_on_tunnel_successfully_established")
 
 
 @reads(HCM)

@@ -72,3 +72,5 @@ def begin_tunnel(stream: ActiveStream) -> None:
     if stream.retry is not None:
         stream.retry.finish()
         stream.retry = None
+    if stream.hcm.logs_tunnels:
+        stream.hcm.log_tunnel(stream)

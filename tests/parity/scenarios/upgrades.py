@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.client import Client, request
-from tests.support.config import TYPES, Config, cluster, route_to, virtual_host
+from tests.support.config import TYPES, Config, cluster, file_log, route_to, virtual_host
 from tests.support.h2_client import H2Client
 from tests.support.messages import Closed
-from tests.support.parity.scenario import Scenario, World, statuses, told
+from tests.support.parity.scenario import LOG_FORMAT, SEPARATOR, Scenario, World, statuses, told
 from tests.support.upstream import Close, Request, Send, Stall, Steps, Tunnel, Wait, chunked, reply
 
 GRANTED = Send(
@@ -236,18 +236,24 @@ def tunnelled(world: World) -> None:
 
 
 def filtered(world: World) -> Config:
-    """A protocol whose filters are its own."""
+    """A protocol whose filters are its own; a line when a tunnel stands."""
     made = config(world)
     manager = made["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     typed = {"@type": f"{TYPES}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     own = {"upgrade_type": "foo", "filters": [{"name": "router", "typed_config": typed}]}
+    manager["access_log_options"] = {"flush_log_on_tunnel_successfully_established": True}
+    logged = f"{LOG_FORMAT.strip()}{SEPARATOR}ACCESS_LOG_TYPE=%ACCESS_LOG_TYPE%\n"
+    manager["access_log"] = [file_log(str(world.log), logged)]
     manager["upgrade_configs"] = [own, *(one for one in ALL if one["upgrade_type"] != "foo")]
     return made
 
 
 def of_filters(world: World) -> None:
     tunnel(world, asks("/echo", upgrade="foo"), b"one")
+    world.wait_for_lines(2)
     tunnel(world, asks("/echo"), b"one")
+    world.wait_for_lines(4)
+    tunnel(world, asks("/404"))
 
 
 UP = {"up": by_path}
@@ -266,11 +272,11 @@ SCENARIOS: list[Scenario] = [
     ),
     Scenario(
         name="upgrades_filters",
-        title="filters of an upgrade",
+        title="filters of an upgrade; flush_log_on_tunnel_successfully_established",
         config=filtered,
         drive=of_filters,
         upstreams=UP,
-        lines=2,
+        lines=5,
     ),
     Scenario(
         name="upgrades_refused",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.access_log.access_log import AccessLog
 from proxy.base.errors import ConfigRefused, ResponseFlag
 from tests.support.config import TYPES
 from tests.support.transcript import GET, REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
@@ -397,6 +398,27 @@ def test_only_connect_ends_here_and_options_that_are_not_built_are_refused():
         config = [{"upgrade_type": name, "connect_config": more}]
         with pytest.raises(ConfigRefused):
             Transcript({**ENDS, "route": {"cluster": "a", "upgrade_configs": config}})
+
+
+def test_a_line_when_a_tunnel_stands():
+    seen = []
+
+    class Logger:
+        def log(self, stream) -> None:
+            seen.append((stream.log_type, stream.status, stream.bytes_sent))
+
+    options = {"access_log_options": {"flush_log_on_tunnel_successfully_established": True}}
+    talk = Transcript(hcm={**BOTH, **options})
+    talk.hcm.access_logs = (AccessLog(None, Logger()),)
+    talk.client(ASKS)
+    assert not seen
+    talk.upstream().sends(GRANTS + b"hello")
+    assert seen == [(b"DownstreamTunnelSuccessfullyEstablished", 101, 0)]
+    talk.client.closes()
+    refused = talk.connects()
+    refused(ASKS)
+    talk.upstream(1).replies(404)
+    assert seen[1:] == [(b"DownstreamEnd", 101, 5), (b"DownstreamEnd", 404, 2)]
 
 
 # -- filters of their own ------------------------------------------------------------------------------------------

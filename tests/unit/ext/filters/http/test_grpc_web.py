@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from typing import Any
 
 import pytest
 
+from proxy.access_log.access_log import AccessLog
 from proxy.codec.grpc import FrameReader, frame
+from proxy.formatter import compile_format
 from tests.support.transcript import Transcript, ends_clean  # noqa: F401
 from tests.unit.ext.filters.http.grpc_filters import post, talk_through
 
@@ -39,6 +42,21 @@ def test_text_in_any_pieces(cut: int) -> None:
     whole = b"".join(b64decode(group) for group in groups)
     last = (0x80, b"grpc-status:0\r\ngrpc-message:fine\r\n")
     assert FrameReader(1000).feed(whole) == [(0, b"m" * 10), (0, b""), last]
+
+
+def test_the_log_tells_the_status_of_the_host() -> None:
+    talk = talk_through("grpc_web")
+    lines: list[str] = []
+    formatter = compile_format("%GRPC_STATUS% %GRPC_STATUS_NUMBER% %TRAILER(GRPC-MESSAGE)%")
+
+    class Logger:
+        def log(self, stream: Any) -> None:
+            lines.append(formatter.format(stream))
+
+    talk.hcm.access_logs = (AccessLog(None, Logger()),)
+    talk.client(post(frame(b"q"), "content-type: application/grpc-web"))
+    talk.upstream(0).sends(HEAD + chunk(frame(b"a")) + END.replace(b"status: 0", b"status: 5"))
+    assert talk.client_saw.status == 200 and lines == ["NotFound 5 fine"]
 
 
 def test_bad_text_over_http1_closes_the_connection() -> None:
