@@ -33,22 +33,25 @@ _GRPC_NAMES: Final[tuple[tuple[bytes, bytes], ...]] = (
 # The status of a response that has no grpc-status (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
 HTTP_TO_GRPC: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 UNKNOWN: Final = 2
+INVALID: Final = -1
 GRPC: Final = b"application/grpc"
 _UNPRINTABLE: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 
 
 def grpc_status(stream: StreamInfo) -> int | None:
-    """The gRPC status of a gRPC exchange: from trailers, else headers, else the HTTP status; None for other traffic."""
+    """The gRPC status of a gRPC exchange: from trailers, else headers, else the HTTP status; None for other traffic, INVALID
+    where it is no number (as Envoy writes it)."""
     headers = stream.request_headers
     if headers is None or not wants_grpc(headers):
         return None
-    return response_grpc_status(stream)
+    return response_grpc_status(stream, INVALID)
 
 
-def response_grpc_status(stream: StreamInfo) -> int | None:
-    """What a gRPC client would make of the response, whatever the request was; None without a response."""
+def response_grpc_status(stream: StreamInfo, invalid: int = UNKNOWN) -> int | None:
+    """What a gRPC client would make of the response, whatever the request was; None without a response. invalid: for a
+    status that is no number."""
     for holder in (stream.response_trailers, stream.response_headers):
-        status = read_grpc_status(holder)
+        status = read_grpc_status(holder, invalid)
         if status is not None:
             return status
     return HTTP_TO_GRPC.get(stream.status, UNKNOWN) if stream.status else None
@@ -69,11 +72,11 @@ def is_grpc(content_type: bytes) -> bool:
     )
 
 
-def read_grpc_status(headers: HeaderMap | None) -> int | None:
-    """What ``grpc-status`` says there; None without it, UNKNOWN when it is no number."""
+def read_grpc_status(headers: HeaderMap | None, invalid: int = UNKNOWN) -> int | None:
+    """What ``grpc-status`` says there; None without it, ``invalid`` when it is no number."""
     value = None if headers is None else headers.get(b"grpc-status")
     if value is None or not value.isdigit() or len(value) > 10:
-        return None if value is None else UNKNOWN
+        return None if value is None else invalid
     return int(value)
 
 
@@ -101,7 +104,7 @@ def grpc_status_operator(command: Command, context: FormatContext, absent: Any) 
         status = grpc_status(stream)
         if status is None:
             return absent
-        return _GRPC_NAMES[status][column] if status < len(_GRPC_NAMES) else b"%d" % status
+        return _GRPC_NAMES[status][column] if 0 <= status < len(_GRPC_NAMES) else b"%d" % status
 
     return Slot(TEXT, get)
 

@@ -24,7 +24,7 @@ def grpc(stream: StreamInfo, content_type: bytes = b"application/grpc") -> Strea
         (b"1", "Canceled CANCELLED 1 1"),
         (b"16", "Unauthenticated UNAUTHENTICATED 16 16"),
         (b"17", "17 17 17 17"),
-        (b"x", "Unknown UNKNOWN 2 2"),
+        (b"x", "-1 -1 -1 -1"),
     ],
 )
 def test_from_trailers_before_headers(stream: StreamInfo, value: bytes, shown: str) -> None:
