@@ -290,8 +290,7 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
         if log.isEnabledFor(logging.DEBUG):
             peer = self.info.direct_remote_address
             log.debug("[C%d] %s: %s", self.info.connection_id, peer, error.details.decode())
-        self.count_leaver()
-        self.left = False
+        self.count_leaver(by_us=True)
         self._reset_all(error.details, True)
         self._close_gently()
 

@@ -102,16 +102,18 @@ class HttpConnection(AcceptedConnection):
         """The client has gone: what runs ends."""
         raise NotImplementedError
 
-    def count_leaver(self) -> None:
+    def count_leaver(self, by_us: bool = False) -> None:
         """The connection ends: count once who ended it, and whether in the middle of a request."""
         if self.left:
             return
-        self.left = not self.closing
+        self.left = not (self.closing or by_us)
         if self.has_request():
             stats = self.hcm.stats
             stats.downstream_cx_destroy_active_rq.value += 1
             if self.left:
                 stats.downstream_cx_destroy_remote_active_rq.value += 1
+            else:
+                stats.downstream_cx_destroy_local_active_rq.value += 1
 
     def on_lost(self, exc: Exception | None) -> None:
         self.count_leaver()

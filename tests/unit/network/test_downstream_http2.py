@@ -101,3 +101,15 @@ def test_a_body_in_one_read_comes_whole(extra: int) -> None:
     assert got.body == body
     talk.upstream().replies(200)
     assert talk.stats["http.front.downstream_rq_2xx"] == 1
+
+
+def test_a_connection_that_breaks_the_protocol_is_ended_by_us() -> None:
+    """In the middle of a request: DATA of a stream that nobody has opened."""
+    talk = Transcript(to("a"))
+    talk.client(BEGIN + head(1, Encoder().encode(POST), end=False))
+    talk.client(DataFrame(99, b"x").serialize())
+    stats = talk.stats
+    assert stats["http.front.downstream_cx_protocol_error"] == 1
+    assert stats["http.front.downstream_cx_destroy_active_rq"] == 1
+    assert stats["http.front.downstream_cx_destroy_local_active_rq"] == 1
+    assert stats["http.front.downstream_cx_destroy_remote_active_rq"] == 0
