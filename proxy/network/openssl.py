@@ -24,6 +24,8 @@ _GROUP: Final = 134
 _SET_TICKET_KEYS: Final = 59
 _MODE: Final = 33  # SSL_CTX_set_mode's
 _NO_AUTO_CHAIN: Final = 8
+_GOOD: Final = 0  # X509_V_OK
+_VERIFIES: Final = 1  # what the callback of chains is told
 _PROBE: Final = 5  # tickets, which no default has
 
 #: OpenSSL's numbers of groups → their names in BoringSSL, which are Envoy's. Those that it has no number for of its own
@@ -72,10 +74,15 @@ class OpenSsl(Protocol):
     set_sessions_of: a new connection's session is resumed where the name (32 bytes) is the same; the keys of tickets may be the
     same elsewhere. Python names all of them alike, some versions by the context, some by the connection
     set_session_timeout: seconds
-    set_ticket_keys: of 80 bytes each; the first seals, all open. Of these six: False where it cannot be said
+    set_ticket_keys: of 80 bytes each; the first seals, all open
+    accept_any_chain: whoever has the key of the certificate that is shown gets through the handshake, and must be looked at
+    afterwards; verifies: ``is_chain_good`` tells then what OpenSSL thinks of the chain. Of these seven: False where it
+    cannot be said
 
     group, peer_signature: what a handshake has agreed on, and what the peer has proved itself with; "" for none. Only of
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
+    is_chain_good: whether the chain is one of our roots, of a handshake that resumes no session; None where that cannot be
+    told
     limit_certificates: a peer may show so many bytes of them, if that can be said; else OpenSSL's 100 KiB
     """
 
@@ -88,6 +95,8 @@ class OpenSsl(Protocol):
     def set_sessions_of(self, tls: ssl.SSLObject, name: bytes) -> bool: ...
     def set_session_timeout(self, context: ssl.SSLContext, seconds: int) -> bool: ...
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool: ...
+    def accept_any_chain(self, context: ssl.SSLContext, verifies: bool) -> bool: ...
+    def is_chain_good(self, tls: ssl.SSLObject) -> bool | None: ...
     def limit_certificates(self, context: ssl.SSLContext, size: int) -> None: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
     def peer_signature(self, tls: ssl.SSLObject) -> str: ...
@@ -123,6 +132,12 @@ class ByMethods:
 
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool:
         return False
+
+    def accept_any_chain(self, context: Any, verifies: bool) -> bool:
+        return False
+
+    def is_chain_good(self, tls: Any) -> bool | None:
+        return None
 
     def limit_certificates(self, context: Any, size: int) -> None:
         """There is no method."""
@@ -183,6 +198,13 @@ class ByAddress:
         library.SSL_CTX_set_timeout.restype = ctypes.c_long
         library.ERR_clear_error.argtypes = []
         library.ERR_clear_error.restype = None
+        library.SSL_CTX_set_cert_verify_callback.argtypes = [address, address, address]
+        library.SSL_CTX_set_cert_verify_callback.restype = None
+        library.X509_verify_cert.argtypes = [address]
+        library.X509_verify_cert.restype = number
+        library.SSL_get_verify_result.argtypes = [address]
+        library.SSL_get_verify_result.restype = ctypes.c_long
+        self._accepting: Any = ctypes.CFUNCTYPE(number, address, address)(self._accept)
 
     def is_right(self) -> bool:
         """Whether what is found at the addresses is what Python works on."""
@@ -246,6 +268,23 @@ class ByAddress:
             context.ticket_keys = made  # type: ignore[attr-defined]
             tell(self._of_context(context), made.callback)
         return True
+
+    def accept_any_chain(self, context: Any, verifies: bool) -> bool:
+        context.accepting = self._accepting  # is called as long as there is the context
+        argument = _VERIFIES if verifies else None
+        self._library.SSL_CTX_set_cert_verify_callback(self._of_context(context), self._accepting, argument)
+        return True
+
+    def _accept(self, store: Any, argument: Any) -> int:
+        """See SSL_CTX_set_cert_verify_callback. What is raised here, or not, decides nothing: who has asked for this takes
+        any chain."""
+        if argument == _VERIFIES:
+            self._library.X509_verify_cert(store)  # leaves what it found for SSL_get_verify_result
+            self._library.ERR_clear_error()  # or the handshake, which goes on, would have failed
+        return 1
+
+    def is_chain_good(self, tls: Any) -> bool | None:
+        return bool(self._library.SSL_get_verify_result(self._of_connection(tls)) == _GOOD)
 
     def limit_certificates(self, context: Any, size: int) -> None:
         self._library.SSL_CTX_ctrl(self._of_context(context), _MOST_CERTIFICATES, size, None)

@@ -41,14 +41,35 @@ class PeerRules:
 
     hashes: SHA-256 of certificates, lower-case hex; spki: base64 of the SHA-256 of public keys; a certificate has to be
     among either where one is given. sans: one of its names must match one of these, where there are any
+    has_roots: there are trusted roots; accepts_untrusted: whoever is not what is asked for here is taken all the same, and
+    only counted
     """
 
-    __slots__ = ("hashes", "sans", "spki")
+    __slots__ = ("accepts_untrusted", "has_roots", "hashes", "sans", "spki")
 
-    def __init__(self, sans: tuple[SanMatcher, ...], hashes: frozenset[str], spki: frozenset[str]) -> None:
+    def __init__(
+        self,
+        sans: tuple[SanMatcher, ...],
+        hashes: frozenset[str],
+        spki: frozenset[str],
+        has_roots: bool = False,
+        accepts_untrusted: bool = False,
+    ) -> None:
         self.sans = sans
         self.hashes = hashes
         self.spki = spki
+        self.has_roots = has_roots
+        self.accepts_untrusted = accepts_untrusted
+
+    @property
+    def are_pins(self) -> bool:
+        """Whether certificates or keys are given by name."""
+        return bool(self.hashes or self.spki)
+
+    @property
+    def are_checked(self) -> bool:
+        """Whether anything is asked of a certificate."""
+        return self.has_roots or self.are_pins
 
     def check(self, peer: Certificate | None, stats: TlsStats, name: str = "", instead: bool = False) -> None:
         """Raises TlsRefused, counted. name: what the certificate has to name; instead: of the configured ``sans``, not
@@ -137,7 +158,6 @@ class TlsSide:
         "sessions",
         "several",
         "stats",
-        "verifies",
     )
 
     def __init__(self, context: ssl.SSLContext, is_server: bool, rules: PeerRules, stats: TlsStats) -> None:
@@ -146,7 +166,6 @@ class TlsSide:
         self.is_ready = True
         self.rules = rules
         self.stats = stats
-        self.verifies = context.verify_mode != ssl.CERT_NONE
         self.server_name = ""
         self.names_host = False
         self.checks_sni = False
@@ -170,7 +189,6 @@ class TlsSide:
         unless their tickets have keys that are configured."""
         self.context = context
         self.rules = rules
-        self.verifies = context.verify_mode != ssl.CERT_NONE
         self.is_ready = True
         if self.sessions is not None:
             self.sessions = {}
@@ -204,9 +222,12 @@ class TlsSide:
         if server_name in sessions or len(sessions) < _MOST_SESSIONS:
             sessions[server_name] = tls.session
 
-    def shaken(self, tls: ssl.SSLObject, peer_name: str = "", server_name: str = "") -> TlsInfo:
-        """What the handshake has shown; raises TlsRefused where the peer is not who we want. peer_name: what its
-        certificate has to name; server_name: the SNI that was sent"""
+    def shaken(
+        self, tls: ssl.SSLObject, rules: PeerRules, peer_name: str = "", server_name: str = ""
+    ) -> TlsInfo:
+        """What the handshake has shown; raises TlsRefused where the peer is not who we want. rules: those of when it
+        began, for its context may be one that lets others in; peer_name: what its certificate has to name;
+        server_name: the SNI that was sent"""
         cipher = tls.cipher()
         info = TlsInfo(
             tls.version() or "",
@@ -218,18 +239,40 @@ class TlsSide:
         for context, certificate in self.several:
             if tls.context is context:
                 info.local = certificate
-        info.verified = self.verifies
         der = tls.getpeercert(True)
         if der is not None:
             info.peer = self._peers.get(der) or self._read_peer(der)
         by_sni = self.checks_sni and bool(server_name)
-        self.rules.check(info.peer, self.stats, server_name if by_sni else peer_name, by_sni)
+        info.verified = self._verify(tls, rules, info.peer, server_name if by_sni else peer_name, by_sni)
         self._count(info, tls)
         if tls.session_reused:
             self.stats.session_reused.value += 1
         if info.peer is None:
             self.stats.no_certificate.value += 1
         return info
+
+    def _verify(
+        self, tls: ssl.SSLObject, rules: PeerRules, peer: Certificate | None, name: str, instead: bool
+    ) -> bool:
+        """Whether this handshake has verified the peer's certificate; one that resumes a session never has, as in
+        Envoy. Raises TlsRefused. name, instead: see PeerRules.check"""
+        is_new = not tls.session_reused
+        if not rules.accepts_untrusted:
+            rules.check(peer, self.stats, name, instead)
+            return rules.are_checked and is_new
+        if peer is None or not is_new:
+            return False
+        if rules.has_roots:
+            is_good = self._openssl.is_chain_good(tls) if self._openssl is not None else None
+            if is_good is not None and not is_good:
+                self.stats.fail_verify_error.value += 1
+            if not is_good:
+                return False
+        try:
+            rules.check(peer, self.stats, name, instead)
+        except TlsRefused:
+            return False  # counted
+        return rules.are_checked
 
     def _count(self, info: TlsInfo, tls: ssl.SSLObject) -> None:
         stats = self.stats

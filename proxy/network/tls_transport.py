@@ -55,6 +55,7 @@ class TlsTransport(TransportLayer):
         "half",
         "peer_name",
         "preface",
+        "rules",
         "server_name",
         "side",
         "state",
@@ -90,6 +91,7 @@ class TlsTransport(TransportLayer):
         self._begins = side.is_server  # what comes next is the beginning of a client's hello
         self._hello = b""  # of that, too little to tell what it is
         self._unread = 0  # bytes of answers since the peer had taken all
+        self.rules = side.rules  # of its context; others may be in force once the handshake is over
         self._tls = side.begin(self._in, self._out, server_name, alpn)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ class TlsTransport(TransportLayer):
         """A step of the handshake; True once it is over, well."""
         try:
             self._tls.do_handshake()
-            info = self.side.shaken(self._tls, self.peer_name, self.server_name)
+            info = self.side.shaken(self._tls, self.rules, self.peer_name, self.server_name)
         except ssl.SSLWantReadError:
             if self._out.pending:
                 out = self._out.read()

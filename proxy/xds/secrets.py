@@ -95,9 +95,9 @@ class DynamicSecret:
         (resource,) = resources
         if resource.name != self.name:
             raise Rejected(f"Unexpected SDS secret (expecting {self.name}): {resource.name}")
+        self._watch(watched_directories(resource.message))
         self._source = resource.message
         self.version, self.updated_at = resource.version, self._wall()
-        self._watch(watched_directories(resource.message))
         self._use(read_files(resource.message))
         self.target.ready()
 
@@ -115,15 +115,19 @@ class DynamicSecret:
         for commit in ready:
             commit()
 
-    def _watch(self, directories: Iterator[str] | tuple[str, ...]) -> None:
-        for watch in self._watches:
-            watch.close()
-        self._watches = []
+    def _watch(self, directories: tuple[str, ...]) -> None:
+        """Raises Rejected."""
+        made: list[FileWatch] = []
         for directory in directories:
             try:
-                self._watches.append(self._watcher.watch_directory(directory, self._on_moved))
+                made.append(self._watcher.watch_directory(directory, self._on_moved))
             except OSError as error:
-                log.warning("secret %s: cannot watch %s: %s", self.name, directory, error.strerror)
+                for watch in made:
+                    watch.close()
+                raise Rejected(f"cannot watch {directory}: {error.strerror}") from None
+        for watch in self._watches:
+            watch.close()
+        self._watches = made
 
     def _on_moved(self) -> None:
         """Something in a directory of its files is another one."""

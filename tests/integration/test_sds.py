@@ -166,6 +166,53 @@ def test_the_swap_of_a_kubernetes_volume(kind: type[Outrider] | type[Envoy], tmp
             until(lambda port=port: name_at(port) == "second", "the new certificate")  # type: ignore[misc]
 
 
+def test_roots_of_a_watched_directory(kind: type[Outrider] | type[Envoy], tmp_path: Path) -> None:
+    """And a directory that is not there rejects the secret."""
+    roots, watched = tmp_path / "roots.pem", tmp_path / "watched"
+    watched.mkdir()
+    roots.write_text(CA.pem)
+    listeners, ports = [], [free_port(), free_port()]
+    for port, directory in zip(ports, (watched, tmp_path / "nowhere"), strict=True):
+        source = tmp_path / f"{port}.yaml"
+        validation = {
+            "trusted_ca": {"filename": str(roots)},
+            "watched_directory": {"path": str(directory)},
+        }
+        source.write_text(secrets({"name": f"roots-{directory.name}", "validation_context": validation}))
+        by_sds = downstream(
+            tls_certificates=[FIRST.config()],
+            validation_context_sds_secret_config={
+                "name": f"roots-{directory.name}",
+                "sds_config": file_source(source),
+            },
+            needs_client=True,
+        )
+        listeners.append(a_listener(port, by_sds) | {"name": f"listener-{port}"})
+    clients = [ssl.create_default_context(cadata=CA.pem) for _ in range(2)]
+    for context, pair in zip(clients, (CLIENT, STRANGER), strict=True):
+        context.load_cert_chain(*pair.write(tmp_path, "client"))
+
+    def are_served() -> list[bool]:
+        served = []
+        for context in clients:
+            with closing(Connection(ports[0], context)) as connection:
+                try:
+                    served.append(get(connection)[0] == 200)
+                except OSError:
+                    served.append(False)
+        return served
+
+    with Upstream([reply(200, b"hello")]) as up:
+        with running(listeners, [cluster("up", up.port)], kind) as proxy:
+            assert proxy.stats()["sds.roots-nowhere.update_rejected"] == 1
+            assert are_served() == [True, False]
+            swap(roots, OTHER_CA.pem)  # in another directory than the one that is watched
+            swap(watched / "anything", "")
+            scope = f"listener.127.0.0.1_{ports[0]}.server_ssl_socket_factory"
+            proxy.wait_for_stat(f"{scope}.ssl_context_update_by_sds", 2)
+            assert are_served() == [False, True]
+
+
 def test_a_listener_without_its_certificate_closes_connections(
     kind: type[Outrider] | type[Envoy], tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ class CommonTls:
 
     shown_roots: the certificates of ``roots``, each with its file, or INLINE; roots_secret: as in KeyPair
     by_sds: certificates or roots that come by SDS, None for none
-    accepts_untrusted: the chain is not verified (trust_chain_verification: ACCEPT_UNTRUSTED); allows_expired: its
+    accepts_untrusted: peers may show any certificate (trust_chain_verification: ACCEPT_UNTRUSTED); allows_expired: its
     certificates may be too old, or too new; depth: how many of them may stand between the peer's and the trusted one, None
     for OpenSSL's own limit; names_roots: clients are told whose certificates are trusted
     session_timeout_s: 0 for OpenSSL's own; ticket_keys: of 80 bytes, none for OpenSSL's own
@@ -132,7 +132,7 @@ class CommonTls:
             context.keylog_filename = self.key_log
         if pair is not None:
             load_pair(context, pair)
-        if self.roots and not self.accepts_untrusted:
+        if self.roots:
             self._trust(context)
 
     def _trust(self, context: ssl.SSLContext) -> None:
@@ -187,6 +187,7 @@ def compile_data(reader: Reader | None, environ: Mapping[str, str]) -> bytes:
     """The content of a file, a text of the configuration, or an environment variable; b"" and a finding without."""
     if reader is None:
         return b""
+    reader.ignore("watched_directory", why="as in Envoy, only what comes by SDS is read again")
     path, name = reader.text("filename"), reader.text("environment_variable")
     data = reader.blob("inline_bytes") or reader.text("inline_string").encode()
     if path:

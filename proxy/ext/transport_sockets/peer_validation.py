@@ -40,6 +40,7 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
             crl.fail("", "is no certificate revocation list in PEM")
             common.crl = b""
     common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
+    reader.ignore("watched_directory", why="as in Envoy, only roots that come by SDS are read again")
     common.accepts_untrusted = reader.enum("trust_chain_verification") == "ACCEPT_UNTRUSTED"
     _compile_chain(reader, common)
     hashes = frozenset(
@@ -60,7 +61,7 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
         reader.fail(
             "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
         )
-    common.rules = PeerRules(tuple(matchers), hashes, spki)
+    common.rules = PeerRules(tuple(matchers), hashes, spki, common.has_roots, common.accepts_untrusted)
 
 
 @reads(f"{_TLS}.CertificateValidationContext")

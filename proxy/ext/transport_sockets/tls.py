@@ -19,6 +19,7 @@ from proxy.ext.transport_sockets.common_tls import (
 )
 from proxy.ext.transport_sockets.peer_validation import compile_validation
 from proxy.ext.transport_sockets.sessions import apply_sessions, compile_timeout, place_of
+from proxy.network.openssl import reach
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Scope
 from proxy.stats.tls import TlsStats
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from proxy.base.init import InitManager
 
 _REQUIRED: Final = (
-    "needs a trusted_ca to check it with: Python's ssl asks for no certificate that it cannot verify"
+    "needs a trusted_ca, or a pin, to check it with: Envoy takes it without, and serves whoever shows none"
 )
-_PINNED: Final = f"a pin of clients' certificates {_REQUIRED}"
-_UNTRUSTED: Final = (
-    "ACCEPT_UNTRUSTED of clients: Python's ssl asks for no certificate that it does not verify itself"
+_UNASKED: Final = (
+    "this Python's ssl asks for no certificate that it does not verify itself, which it does with a trusted_ca alone and "
+    "without ACCEPT_UNTRUSTED"
 )
 _NO_SNI: Final = (
     "is not supported: Envoy takes it and asks nothing by it; filter chains with server_names and no default one refuse "
@@ -69,10 +70,8 @@ class DownstreamTls:
             words = self._unverifiable(common)
             if words == _REQUIRED:
                 config.unsupported("require_client_certificate", _REQUIRED)
-            elif words == _PINNED:
-                config.unsupported("common_tls_context", _PINNED, whole=False)
             elif words:
-                config.unsupported("common_tls_context", _UNTRUSTED, whole=False)
+                config.unsupported("common_tls_context", _UNASKED, whole=False)
         if not common.has_pairs:
             config.fail("common_tls_context", "No TLS certificates found for server context")
         if names is not None:
@@ -80,19 +79,31 @@ class DownstreamTls:
             self.side = TlsSide(context_yet_to_come, True, common.rules, TlsStats(scope, True))
             self.side.is_ready = False
             self.side.release = SecretsInUse(common, names, context, self._renew).release
-        elif common.pairs:
+        elif common.pairs and not config.errors.findings:
             contexts = self._make(common)
             self.side = TlsSide(contexts[0][0], True, common.rules, TlsStats(scope, True))
             self._describe(common, contexts, self.side)
 
     def _unverifiable(self, common: CommonTls) -> str:
-        """What is asked of clients that Python's ssl cannot check, "" for nothing."""
-        pinned = bool(common.rules.hashes or common.rules.spki)
-        if not common.has_roots and self._requires:
+        """Why what is asked of clients cannot be asked, "" for nothing."""
+        accepts, rules = common.accepts_untrusted, common.rules
+        if self._requires and not rules.has_roots and (accepts or not rules.are_pins):
             return _REQUIRED
-        if not common.has_roots and pinned:
-            return _PINNED
-        return _UNTRUSTED if common.accepts_untrusted and common.has_roots else ""
+        if _takes_any_chain(common) and not _accept_any_chain(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), False):
+            return _UNASKED
+        return ""
+
+    def _asks(self, common: CommonTls) -> ssl.VerifyMode:
+        """Whether clients are asked for certificates, and may come without; as in Envoy what is asked of a certificate
+        asks for one."""
+        rules = common.rules
+        if rules.accepts_untrusted:
+            needs = self._requires and rules.has_roots
+        else:
+            needs = bool(rules.sans) or rules.are_pins or (self._requires and rules.has_roots)
+        if needs:
+            return ssl.CERT_REQUIRED
+        return ssl.CERT_OPTIONAL if rules.has_roots or rules.accepts_untrusted else ssl.CERT_NONE
 
     def _describe(
         self, common: CommonTls, contexts: list[tuple[ssl.SSLContext, Certificate]], side: TlsSide
@@ -103,13 +114,13 @@ class DownstreamTls:
 
     def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, Certificate]]:
         """The context of each certificate; handshakes begin with the first. Raises OSError."""
-        pinned = bool(common.rules.hashes or common.rules.spki)
         contexts: list[tuple[ssl.SSLContext, Certificate]] = []
         for pair in common.pairs:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             common.apply(context, pair)
-            if common.roots and not common.accepts_untrusted:
-                context.verify_mode = ssl.CERT_REQUIRED if self._requires or pinned else ssl.CERT_OPTIONAL
+            context.verify_mode = self._asks(common)
+            if _takes_any_chain(common):  # where that cannot be said OpenSSL believes nobody
+                _accept_any_chain(context, common.rules.has_roots)
             if self._clients_choice:
                 context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
             context.num_tickets = _TICKETS
@@ -199,6 +210,17 @@ def _compile_common(
             compile_validation(validation, common, context.environ or {})
         compile_by_sds(reader, common, context, init)
     return common
+
+
+def _takes_any_chain(common: CommonTls) -> bool:
+    """Whether a client gets through the handshake whoever has signed its certificate: ``TlsSide.shaken`` looks at it."""
+    return common.accepts_untrusted or (common.rules.are_pins and not common.rules.has_roots)
+
+
+def _accept_any_chain(context: ssl.SSLContext, verifies: bool) -> bool:
+    """See OpenSsl. False where it cannot be said."""
+    openssl = reach()
+    return openssl is not None and openssl.accept_any_chain(context, verifies)
 
 
 @reads("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext")

@@ -63,7 +63,7 @@ def test_a_name_beside_the_configured_ones_and_in_their_place() -> None:
     assert checked(NOBODY, "a.example", True) == ("", 0, 0)
 
 
-ANYBODY = PeerRules((), frozenset(), frozenset())
+ANYBODY = PeerRules((), frozenset(), frozenset(), has_roots=True)
 
 
 def context_of(pair: Pair, authority: Authority, folder: Path, is_server: bool) -> ssl.SSLContext:
@@ -87,7 +87,7 @@ class Shaken:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-        self.info = side.shaken(self.ours)
+        self.info = side.shaken(self.ours, side.rules)
 
 
 def test_what_a_handshake_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tests.support.certs import Authority
 
 CA = Authority()
 SERVER = CA.signs("server")
+ANYBODY = PeerRules((), frozenset(), frozenset())
 
 
 class Socket:
@@ -38,6 +39,9 @@ class Socket:
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
 
 class Above:
     """The connection above; keeps what it hears."""
@@ -45,12 +49,16 @@ class Above:
     def __init__(self) -> None:
         self.heard = b""
         self.info: Any = None
+        self.failure = ""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def on_secure(self, info: Any) -> None:
         self.info = info
+
+    def on_tls_failed(self, words: str) -> None:
+        self.failure = words
 
     def data_received(self, data: bytes) -> None:
         self.heard += data
@@ -59,10 +67,9 @@ class Above:
 class Rig:
     """A server's end over a socket of ours, and a client in memory."""
 
-    def __init__(self, folder: Path, version: ssl.TLSVersion) -> None:
+    def __init__(self, folder: Path, version: ssl.TLSVersion, rules: PeerRules = ANYBODY) -> None:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(*SERVER.write(folder, "server"))
-        rules = PeerRules((), frozenset(), frozenset())
         side = TlsSide(server, True, rules, TlsStats(Store().scope("listener.l"), True))
         self.above, self.socket = Above(), Socket()
         self.ours = TlsTransport(self.above, side)
@@ -110,6 +117,18 @@ def test_tickets_leave_with_the_first_write(rig: Rig) -> None:
     rig.turn()
     assert rig.client.read(100) == b"answer"
     assert rig.client.session is not None and rig.client.session.has_ticket
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_is_judged_by_the_rules_of_when_it_came(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """Its handshake goes on in the context of then, which may let in who has still to be looked at."""
+    rig = Rig(tmp_path, version, PeerRules((), frozenset({"00" * 32}), frozenset()))
+    rig.turn()
+    rig.ours.side.renew(rig.ours.side.context, ANYBODY)
+    rig.turn()
+    rig.turn()
+    assert rig.above.info is None and rig.socket.closed
+    assert "peer did not return a certificate" in rig.above.failure
 
 
 def test_the_answer_and_what_was_held_are_one_write(rig: Rig) -> None:

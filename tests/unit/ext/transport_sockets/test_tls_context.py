@@ -207,7 +207,6 @@ COMMON = "common_tls_context"
     [
         ({}, {}, COMMON),
         (serving(), {"require_client_certificate": True}, "require_client_certificate"),
-        (serving(validation_context={"verify_certificate_hash": ["00" * 32]}), {}, COMMON),
         (
             serving(tls_params={"tls_minimum_protocol_version": "TLSv1_0"}),
             {},
