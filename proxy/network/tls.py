@@ -75,7 +75,7 @@ class PeerRules:
         """Raises TlsRefused, counted. name: what the certificate has to name; instead: of the configured ``sans``, not
         beside them."""
         if name:
-            self._check_name(peer, stats, name)
+            self._check_name(peer, stats, name, instead)
         if not ((self.sans and not instead) or self.hashes or self.spki):
             return
         if peer is None:
@@ -83,8 +83,7 @@ class PeerRules:
             raise TlsRefused("peer did not return a certificate")
         if self.sans and not instead and not self._is_named(peer):
             stats.fail_verify_san.value += 1
-            shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
-            raise TlsRefused(f"verify cert failed: SAN matcher, certificate SANs are [{shown}]")
+            raise TlsRefused(_sans_of(peer))
         if self.hashes or self.spki:
             from hashlib import sha256  # few pin certificates
 
@@ -94,13 +93,13 @@ class PeerRules:
                 raise TlsRefused("verify cert failed: cert hash and spki")
 
     @staticmethod
-    def _check_name(peer: Certificate | None, stats: TlsStats, name: str) -> None:
+    def _check_name(peer: Certificate | None, stats: TlsStats, name: str, instead: bool) -> None:
         if peer is None:
             stats.fail_verify_no_cert.value += 1
             raise TlsRefused("peer did not return a certificate")
         if not is_named(peer, name):
             stats.fail_verify_san.value += 1
-            raise TlsRefused("verify cert failed: verify SAN list")
+            raise TlsRefused(_sans_of(peer) if instead else "verify cert failed: verify SAN list")
 
     def _is_named(self, peer: Certificate) -> bool:
         for tag, value in peer.sans:
@@ -110,17 +109,36 @@ class PeerRules:
         return False
 
 
+def _sans_of(peer: Certificate) -> str:
+    shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
+    return f"verify cert failed: SAN matcher, certificate SANs are [{shown}]"
+
+
 def is_named(peer: Certificate, name: str) -> bool:
     """Whether a certificate is for a host: a DNS name, for which a wildcard may stand, or an IP address."""
     wanted = name.lower()
-    parent = wanted.partition(".")[2]
     for kind, value in peer.sans:
         text = san_text(kind, value).lower()
         if kind == IP_ADDRESS and text == wanted:
             return True
-        if kind == DNS and (text == wanted or (text[:2] == "*." and bool(parent) and text[2:] == parent)):
+        if kind == DNS and is_dns_name(wanted, text):
             return True
     return False
+
+
+def is_dns_name(name: str, shown: str) -> bool:
+    """Whether a name is the one of a certificate, both in lower case. As in Envoy one ``*`` in a certificate's first label stands
+    for any part of one label, unless that is an encoded one (``xn--``)."""
+    if name == shown:
+        return True
+    label, _, parent = name.partition(".")
+    pattern, _, rest = shown.partition(".")
+    if not parent or rest != parent or "*" in rest or pattern[:4] == "xn--":
+        return False
+    before, star, after = pattern.partition("*")
+    if not star or "*" in after or len(label) < len(before) + len(after):
+        return False
+    return label.startswith(before) and label.endswith(after)
 
 
 class TlsSide:

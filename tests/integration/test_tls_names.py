@@ -121,6 +121,44 @@ def test_auto_host_sni_and_its_check(
         assert proxy.stats()["cluster.inner.ssl.fail_verify_san"] == (status != 200)
 
 
+#: what certificates call hosts, and those that an exact matcher of "Foo.example" takes
+SHOWN = ["FOO.example", "*.example", "f*o.example", "foo*.example", "**.example", "foo.*", "bar.example"]
+TAKEN = ["FOO.example", "*.example", "f*o.example", "foo*.example"]
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "older"])
+def test_an_exact_dns_name_in_any_case_and_wildcards(upstream: Upstream, kind: Kind, typed: bool) -> None:
+    exact = {"exact": "Foo.example"}
+    matchers = {"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": exact}]}
+    near = upstream_tls(CA.pem, validation=matchers if typed else {"match_subject_alt_names": [exact]})
+    front = free_port()
+    routes, clusters, listeners = [], [cluster("up", upstream.port)], []
+    for index, name in enumerate(SHOWN):
+        port = free_port()
+        far = http_listener(port, [virtual_host([route_to("up")])], stat_prefix=f"far-{index}")
+        protocols = {"alpn_protocols": ["h2,http/1.1"]}
+        far = secured(far, downstream_tls(CA.signs("host", dns=(name,)), common=protocols))
+        listeners.append(far | {"name": f"far-{index}"})
+        clusters.append(cluster(f"far-{index}", port, transport_socket=near))
+        routes.append({"match": {"path": f"/{index}"}, "route": {"cluster": f"far-{index}"}})
+    listeners.append(http_listener(front, [virtual_host(routes)]) | {"name": "front"})
+    with running(listeners, clusters, kind):
+        with Client(front) as client:
+            taken = [
+                name
+                for index, name in enumerate(SHOWN)
+                if client.send(request("GET", f"/{index}")).read().status == 200
+            ]
+        assert taken == TAKEN
+        context = client_context()
+        context.check_hostname = False
+        context.set_alpn_protocols(["h2"])
+        connection = Connection(port, context)
+        connection.connect()
+        assert connection.sock.selected_alpn_protocol() == "h2", "one text of several names"
+        connection.close()
+
+
 def der(pair: Pair) -> bytes:
     return ssl.PEM_cert_to_DER_cert(pair.certificate)
 

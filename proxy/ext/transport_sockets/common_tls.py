@@ -32,6 +32,7 @@ _UNNAMED: Final = "unnamed_cert_e3b0c442"
 _UNNAMED_ROOTS: Final = "unnamed_ca_cert_e3b0c442"
 #: X509_V_FLAG_NO_CHECK_TIME, which has no name in Python's ssl
 _NO_CHECK_TIME: Final = 0x200000
+_LONGEST_PROTOCOL: Final = 255
 CRL_MARK: Final = b"-----BEGIN X509 CRL-----"
 
 
@@ -221,7 +222,7 @@ def compile_common(reader: Reader | None, context: TlsContextFactory, is_server:
         return common
     environ, now = context.environ or {}, context.clock.wall()
     common.params = compile_params(reader.sub("tls_params"), is_server)
-    common.alpn = [str(name) for name in reader.values("alpn_protocols")]
+    common.alpn = _compile_protocols(reader)
     key_log = reader.sub("key_log")
     if key_log is not None:
         common.key_log = _compile_key_log(key_log)
@@ -231,6 +232,20 @@ def compile_common(reader: Reader | None, context: TlsContextFactory, is_server:
         if pair is not None:
             common.pairs.append(pair)
     return common
+
+
+@reads(f"{_TLS}.CommonTlsContext")
+def _compile_protocols(reader: Reader) -> list[str]:
+    """alpn_protocols, each of which may be several with commas between them."""
+    names = ",".join(str(name) for name in reader.values("alpn_protocols")).split(",")
+    if any(len(name.encode()) > _LONGEST_PROTOCOL for name in names):
+        reader.fail("alpn_protocols", "Invalid ALPN protocol string: a name is too long")
+        return []
+    if "" not in names:
+        return names
+    if reader.has("alpn_protocols"):
+        reader.warn("alpn_protocols", "one is empty: as in Envoy, no protocol is agreed on")
+    return []
 
 
 @reads(f"{_TLS}.TlsKeyLog")

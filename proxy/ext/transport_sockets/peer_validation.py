@@ -10,9 +10,9 @@ from typing import Final
 from proxy.api.matchers import compile_string_matcher
 from proxy.api.reader import Reader, reads
 from proxy.base.x509 import DNS, EMAIL, IP_ADDRESS, URI, BadCertificate, read_pem, san_text
-from proxy.ext.transport_sockets.common_tls import CRL_MARK, CommonTls, compile_data, shown_path
+from proxy.ext.transport_sockets.common_tls import CRL_MARK, CommonTls, compile_data, in_memory, shown_path
 from proxy.network.openssl import reach
-from proxy.network.tls import PeerRules, SanMatcher
+from proxy.network.tls import PeerRules, SanMatcher, is_dns_name
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 _DEEPEST: Final = 100  # what Envoy takes
@@ -36,7 +36,9 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
     crl = reader.sub("crl")
     if crl is not None:
         common.crl = compile_data(crl, environ)
-        if CRL_MARK not in common.crl:
+        if not common.has_roots:
+            crl.fail("", f"Failed to load CRL from {shown_path(crl)} without trusted CA")
+        if not _is_list(common.crl):
             crl.fail("", "is no certificate revocation list in PEM")
             common.crl = b""
     common.crl_leaf_only = reader.flag("only_verify_leaf_cert_crl")
@@ -56,7 +58,7 @@ def compile_validation(reader: Reader, common: CommonTls, environ: Mapping[str, 
     matchers = [_compile_san(each) for each in reader.each("match_typed_subject_alt_names")]
     for older in reader.each("match_subject_alt_names"):
         matches = compile_string_matcher(older)
-        matchers += [(kind, _readable(kind, matches)) for kind in (DNS, URI, EMAIL, IP_ADDRESS)]
+        matchers += [(kind, _of_kind(kind, older, matches)) for kind in (DNS, URI, EMAIL, IP_ADDRESS)]
     if matchers and not common.has_roots:
         reader.fail(
             "", "SAN-based verification of peer certificates without trusted CA is insecure and not allowed"
@@ -90,6 +92,18 @@ def _compile_chain(reader: Reader, common: CommonTls) -> None:
         reader.unsupported("max_verify_depth", "Python's ssl has nothing to say it with")
 
 
+def _is_list(data: bytes) -> bool:
+    """Whether OpenSSL can read it as certificate revocation lists."""
+    if CRL_MARK not in data:
+        return False
+    try:
+        with in_memory(data) as path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return True
+
+
 def _is_sha256_in_base64(text: str) -> bool:
     """In its one spelling: bits that stand for nothing are zero."""
     try:
@@ -107,12 +121,14 @@ def _compile_san(reader: Reader) -> SanMatcher:
     matcher = reader.sub("matcher")
     if matcher is None:
         return _KINDS.get(kind, DNS), lambda value: False
-    exact = matcher.text("exact") if matcher.has("exact") else None
-    if kind == "DNS" and exact is not None:
-        ignores_case = matcher.flag("ignore_case")
-        return DNS, _dns_name(exact, ignores_case)
     tag = _KINDS.get(kind, DNS)
-    return tag, _readable(tag, compile_string_matcher(matcher))
+    return tag, _of_kind(tag, matcher, compile_string_matcher(matcher))
+
+
+@reads("envoy.type.matcher.v3.StringMatcher")
+def _of_kind(tag: int, reader: Reader, matches: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+    """The matcher of names of one kind; matches: what it says of other texts."""
+    return _dns_name(reader.text("exact")) if tag == DNS and reader.has("exact") else _readable(tag, matches)
 
 
 def _readable(tag: int, matches: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
@@ -122,15 +138,7 @@ def _readable(tag: int, matches: Callable[[bytes], bool]) -> Callable[[bytes], b
     return lambda value: b"\0" not in value and matches(value)
 
 
-def _dns_name(wanted: str, ignores_case: bool) -> Callable[[bytes], bool]:
-    """An exact DNS name; a certificate's ``*.`` stands for one label, as in Envoy."""
-    name = wanted.encode()
-    name = name.lower() if ignores_case else name
-    parent = name.partition(b".")[2]
-
-    def matches(value: bytes) -> bool:
-        if ignores_case:
-            value = value.lower()
-        return value == name or (value[:2] == b"*." and bool(parent) and value[2:] == parent)
-
-    return matches
+def _dns_name(wanted: str) -> Callable[[bytes], bool]:
+    """An exact DNS name, in any case."""
+    name = wanted.lower()
+    return lambda value: is_dns_name(name, value.decode("latin-1").lower())

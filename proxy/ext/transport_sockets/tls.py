@@ -34,6 +34,7 @@ _UNASKED: Final = (
     "this Python's ssl asks for no certificate that it does not verify itself, which it does with a trusted_ca alone and "
     "without ACCEPT_UNTRUSTED"
 )
+_UNCHECKED: Final = "was configured without configuring a trusted CA"
 _NO_SNI: Final = (
     "is not supported: Envoy takes it and asks nothing by it; filter chains with server_names and no default one refuse "
     "who names no other"
@@ -80,7 +81,11 @@ class DownstreamTls:
             self.side.is_ready = False
             self.side.release = SecretsInUse(common, names, context, self._renew).release
         elif common.pairs and not config.errors.findings:
-            contexts = self._make(common)
+            try:
+                contexts = self._make(common)
+            except OSError as error:
+                config.fail("common_tls_context", f"cannot be used: {error}")
+                return
             self.side = TlsSide(contexts[0][0], True, common.rules, TlsStats(scope, True))
             self._describe(common, contexts, self.side)
 
@@ -162,8 +167,8 @@ class UpstreamTls:
         server_name = config.text("sni")
         names_host = config.flag("auto_host_sni")
         checks_sni = config.flag("auto_sni_san_validation")
-        if checks_sni and not _has_validation(config.sub("common_tls_context")):
-            config.fail("auto_sni_san_validation", "was configured without a validation context")
+        if checks_sni and not common.rules.has_roots and (names is None or names.validation is None):
+            config.fail("auto_sni_san_validation", _UNCHECKED)
         keys = config.wrapped("max_session_keys", 1)
         config.ignore("enforce_rsa_key_usage", why="OpenSSL checks key usage by itself")
         if len(common.pairs) + (len(names.pairs) if names is not None else 0) > 1:
@@ -174,7 +179,12 @@ class UpstreamTls:
             config.fail("sni", "SNI names longer than 255 characters are not allowed")
         if config.errors.findings:
             return
-        side = self.side = TlsSide(_client_context(common), False, common.rules, TlsStats(scope, False))
+        try:
+            made = _client_context(common)
+        except OSError as error:
+            config.fail("common_tls_context", f"cannot be used: {error}")
+            return
+        side = self.side = TlsSide(made, False, common.rules, TlsStats(scope, False))
         side.offers = bool(common.alpn)
         side.server_name = "" if is_ip(server_name) else server_name
         side.names_host = names_host
@@ -191,6 +201,8 @@ class UpstreamTls:
         """See SecretsInUse."""
         made, side = _client_context(common), self.side
         assert side is not None
+        if side.checks_sni and not common.rules.has_roots:
+            raise Rejected(f"auto_sni_san_validation {_UNCHECKED}")
 
         def use() -> None:
             side.renew(made, common.rules)
@@ -221,12 +233,6 @@ def _accept_any_chain(context: ssl.SSLContext, verifies: bool) -> bool:
     """See OpenSsl. False where it cannot be said."""
     openssl = reach()
     return openssl is not None and openssl.accept_any_chain(context, verifies)
-
-
-@reads("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext")
-def _has_validation(reader: Reader | None) -> bool:
-    """Whether there are rules for the peer, here or by SDS."""
-    return reader is not None and reader.which("validation_context_type") is not None
 
 
 def _client_context(common: CommonTls) -> ssl.SSLContext:

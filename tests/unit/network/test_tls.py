@@ -10,7 +10,7 @@ import pytest
 
 from proxy.base.x509 import DNS, Certificate
 from proxy.network import tls as network_tls
-from proxy.network.tls import PeerRules, TlsRefused, TlsSide, is_named
+from proxy.network.tls import PeerRules, TlsRefused, TlsSide, is_dns_name, is_named
 from proxy.stats.store import Store
 from proxy.stats.tls import TlsStats
 from tests.support.certs import Authority, Pair
@@ -43,6 +43,30 @@ def test_names(name: str, named: bool) -> None:
     assert is_named(PEER, name) is named
 
 
+@pytest.mark.parametrize(
+    ("name", "shown", "same"),
+    [
+        ("foo.example", "f*.example", True),
+        ("foo.example", "*oo.example", True),
+        ("foo.example", "f*o.example", True),
+        ("foo.example", "foo*.example", True),
+        ("fo.example", "fo*o.example", False),
+        ("foo.example", "**.example", False),
+        ("foo.example", "f*f*o.example", False),
+        ("xn--a.example", "xn--*.example", False),
+        ("xn--a.example", "*.example", True),
+        ("foo", "*", False),
+        ("foo.example", "foo.*", False),
+        ("foo.example", "*.*", False),
+        ("a.foo.example", "*.example", False),
+        ("*.example", "*.example", True),
+        ("foo.example.", "foo.example", False),
+    ],
+)
+def test_wildcards(name: str, shown: str, same: bool) -> None:
+    assert is_dns_name(name, shown) is same
+
+
 def checked(rules: PeerRules, *given: Any, peer: Certificate | None = PEER) -> tuple[str, int, int]:
     """(why it is refused, fail_verify_san, fail_verify_no_cert)"""
     stats = TlsStats(Store().scope("cluster.c"), False)
@@ -61,6 +85,9 @@ def test_a_name_beside_the_configured_ones_and_in_their_place() -> None:
     assert checked(anybody, "a.example", peer=None) == ("peer did not return a certificate", 0, 1)
     assert checked(NOBODY, "a.example")[1] == 1, "both have to be right"
     assert checked(NOBODY, "a.example", True) == ("", 0, 0)
+    shown = "a.example, *.wild.example, 10.0.0.1, ::1"
+    words = f"verify cert failed: SAN matcher, certificate SANs are [{shown}]"
+    assert checked(NOBODY, "b.example", True) == (words, 1, 0)
 
 
 ANYBODY = PeerRules((), frozenset(), frozenset(), has_roots=True)

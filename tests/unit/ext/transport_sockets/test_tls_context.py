@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from google.protobuf import json_format
 
 from proxy.api.pool import message_class
@@ -59,6 +62,16 @@ def findings(kind: type[DownstreamTls] | type[UpstreamTls], common: dict[str, An
     return [each.path for each in reader.errors.findings] + [
         f"{each.path}?" for each in reader.errors.warnings
     ]
+
+
+def revoked() -> str:
+    """An empty list of revoked certificates, PEM."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(CA._name)
+    builder = builder.last_update(datetime(2026, 1, 1)).next_update(datetime(2036, 1, 1))
+    return builder.sign(CA._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+CRL = revoked()
 
 
 def serving(**more: Any) -> dict[str, Any]:
@@ -279,7 +292,25 @@ def test_refused_of_servers(common: dict[str, Any], more: dict[str, Any], path: 
             {},
             f"{COMMON}.validation_context.system_root_certs",
         ),
+        (
+            {"validation_context": {"crl": {"inline_string": CRL}}},
+            {},
+            f"{COMMON}.validation_context.crl",
+        ),
+        (
+            {"validation_context": {"crl": {"inline_string": CRL.replace("M", "N")}, **ROOTS}},
+            {},
+            f"{COMMON}.validation_context.crl",
+        ),
+        ({"alpn_protocols": ["h2," + "x" * 256]}, {}, f"{COMMON}.alpn_protocols"),
+        ({"alpn_protocols": ["h2", ""]}, {}, f"{COMMON}.alpn_protocols?"),
         ({}, {"auto_sni_san_validation": True}, "auto_sni_san_validation"),
+        ({"validation_context": {}}, {"auto_sni_san_validation": True}, "auto_sni_san_validation"),
+        (
+            {"validation_context": {"verify_certificate_hash": ["00" * 32]}},
+            {"auto_sni_san_validation": True},
+            "auto_sni_san_validation",
+        ),
         ({"tls_certificates": [PAIR.config(), PAIR.config()]}, {}, COMMON),
         (
             {
