@@ -62,6 +62,7 @@ _SIGNATURES: Final = {
     (912, 674): "rsa_pss_rsae_sha512",
 }
 _ED25519: Final = 1087
+_RSA: Final = (6, 912)
 
 
 class OpenSsl(Protocol):
@@ -83,6 +84,7 @@ class OpenSsl(Protocol):
     handshakes that are over: before, OpenSSL 3.0 has no session to look into, and looks all the same
     is_chain_good: whether the chain is one of our roots, of a handshake that resumes no session; None where that cannot be
     told
+    has_signed_by_rsa: whether we have proved ourselves so
     limit_certificates: a peer may show so many bytes of them, if that can be said; else OpenSSL's 100 KiB
     """
 
@@ -97,6 +99,7 @@ class OpenSsl(Protocol):
     def set_ticket_keys(self, contexts: list[ssl.SSLContext], keys: list[bytes]) -> bool: ...
     def accept_any_chain(self, context: ssl.SSLContext, verifies: bool) -> bool: ...
     def is_chain_good(self, tls: ssl.SSLObject) -> bool | None: ...
+    def has_signed_by_rsa(self, tls: ssl.SSLObject) -> bool: ...
     def limit_certificates(self, context: ssl.SSLContext, size: int) -> None: ...
     def group(self, tls: ssl.SSLObject) -> str: ...
     def peer_signature(self, tls: ssl.SSLObject) -> str: ...
@@ -138,6 +141,10 @@ class ByMethods:
 
     def is_chain_good(self, tls: Any) -> bool | None:
         return None
+
+    def has_signed_by_rsa(self, tls: Any) -> bool:
+        inner = tls._sslobj
+        return str((inner.server_sigalg() if tls.server_side else inner.client_sigalg()) or "")[:3] == "rsa"
 
     def limit_certificates(self, context: Any, size: int) -> None:
         """There is no method."""
@@ -186,6 +193,8 @@ class ByAddress:
         library.SSL_ctrl.restype = ctypes.c_long
         library.SSL_get_peer_signature_type_nid.argtypes = [address, address]
         library.SSL_get_peer_signature_type_nid.restype = number
+        library.SSL_get_signature_type_nid.argtypes = [address, address]
+        library.SSL_get_signature_type_nid.restype = number
         library.SSL_CTX_set_verify_depth.argtypes = [address, number]
         library.SSL_CTX_set_verify_depth.restype = None
         library.SSL_load_client_CA_file.argtypes = [ctypes.c_char_p]
@@ -285,6 +294,11 @@ class ByAddress:
 
     def is_chain_good(self, tls: Any) -> bool | None:
         return bool(self._library.SSL_get_verify_result(self._of_connection(tls)) == _GOOD)
+
+    def has_signed_by_rsa(self, tls: Any) -> bool:
+        if self._library.SSL_get_signature_type_nid(self._of_connection(tls), self._at) != 1:
+            return False
+        return self._answer.value in _RSA
 
     def limit_certificates(self, context: Any, size: int) -> None:
         self._library.SSL_CTX_ctrl(self._of_context(context), _MOST_CERTIFICATES, size, None)

@@ -145,7 +145,8 @@ class TlsSide:
     """One side's TLS: of the listener's chain (``is_server``) or of a cluster.
 
     cx_total, cx_active: the connection manager's downstream_cx_ssl_*
-    local: our certificate; several: where there is more than one, each with the context that shows it
+    local: our certificate; several: where there is more than one, each context with those that it shows: one, or one with an
+    elliptic key and one with a key of RSA
     chains, roots: what /certs shows, (file or INLINE, certificate) of each of our certificates and of each trusted one
     server_name: the SNI we send; names_host: rather the host's own name, where it has one (auto_host_sni)
     checks_sni: the host's certificate has to name it, in place of other names (auto_sni_san_validation)
@@ -193,7 +194,7 @@ class TlsSide:
         self.cx_total = Counter()
         self.cx_active = Gauge()
         self.local: Certificate | None = None
-        self.several: list[tuple[ssl.SSLContext, Certificate]] = []
+        self.several: list[tuple[ssl.SSLContext, tuple[Certificate, ...]]] = []
         self.chains: list[tuple[str, Certificate]] = []
         self.roots: list[tuple[str, Certificate]] = []
         self.sessions: dict[str, Any] | None = None
@@ -254,9 +255,10 @@ class TlsSide:
             tls,
         )
         info.local = self.local
-        for context, certificate in self.several:
+        for context, shown in self.several:
             if tls.context is context:
-                info.local = certificate
+                is_rsa = len(shown) > 1 and self._openssl is not None and self._openssl.has_signed_by_rsa(tls)
+                info.local = shown[1] if is_rsa else shown[0]
         der = tls.getpeercert(True)
         if der is not None:
             info.peer = self._peers.get(der) or self._read_peer(der)

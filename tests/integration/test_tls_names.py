@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from proxy.network.openssl import reach
 from tests.integration.test_tls import (
     CA,
     CLIENT,
@@ -36,6 +38,7 @@ from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream
+from tests.support.wait import until
 
 Kind = type[Outrider] | type[Envoy]
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -247,6 +250,55 @@ def test_several_certificates_of_one_listener(upstream: Upstream, kind: Kind) ->
             assert shown is not None
             assert shown["subject"] == ((("commonName", subject),),), name
             connection.close()
+
+
+ELLIPTIC, OF_RSA = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"
+
+
+@pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL tells nobody which of them it has shown")
+def test_certificates_for_those_who_know_elliptic_keys_and_those_who_do_not(
+    tmp_path: Path, kind: Kind
+) -> None:
+    """(the name asked for, the ciphers of TLS 1.2 or "" for 1.3, the certificate that is shown)"""
+    key = rsa.generate_private_key(65537, 2048)
+    both = (
+        CA.signs("rsa", dns=("both.example", "rsa.example"), key=key),
+        CA.signs("ec", dns=("both.example",)),
+    )
+    other, common = CA.signs("ec2", dns=("ec.example",)), CA.signs("common.example")
+    expected = [
+        ("both.example", "", "ec"),
+        ("both.example", ELLIPTIC, "ec"),
+        ("both.example", OF_RSA, "rsa"),
+        ("rsa.example", "", "rsa"),
+        ("ec.example", "", "ec2"),
+        ("ec.example", OF_RSA, "rsa"),
+        ("common.example", "", "common.example"),
+        ("nobody.example", "", "rsa"),
+        (None, "", "ec"),
+        (None, OF_RSA, "rsa"),
+    ]
+    port, log = free_port(), tmp_path / "log"
+    routes = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    hcm = {"access_log": [file_log(str(log), "%DOWNSTREAM_LOCAL_SUBJECT%\n")]}
+    listener = http_listener(port, [virtual_host(routes)], hcm=hcm)
+    with running([secured(listener, downstream_tls(*both, other, common))], [], kind):
+        shown = []
+        for name, ciphers, _ in expected:
+            context = client_context()
+            context.check_hostname = False
+            if ciphers:
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+                context.set_ciphers(ciphers)
+            connection = Connection(port, context, name or "")
+            connection.name = name  # type: ignore[assignment]
+            assert get(connection)[0] == 200
+            certificate: Any = connection.sock.getpeercert()
+            shown.append((name, ciphers, certificate["subject"][0][0][1]))
+            connection.close()
+        assert shown == expected
+        until(lambda: len(log.read_text().splitlines()) == len(expected), "the log")
+    assert log.read_text().splitlines() == [f"CN={subject}" for _, _, subject in expected]
 
 
 def test_sockets_by_the_metadata_of_hosts(upstream: Upstream, tmp_path: Path, kind: Kind) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _NOW = datetime.now(UTC)
 
 
@@ -70,10 +71,11 @@ class Authority:
         uri: tuple[str, ...] = (),
         ip: tuple[str, ...] = (),
         days: tuple[float, float] = (-1, 1),
+        key: Key | None = None,
         **attributes: str,
     ) -> Pair:
-        """A certificate for a subject (``organization_name="Acme"``); days: its validity, from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """A certificate for a subject (``organization_name="Acme"``); days: its validity, from now; key: none for a new one."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         parts = [x509.NameAttribute(getattr(NameOID, at.upper()), text) for at, text in attributes.items()]
         subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, self._name, key, *days)
@@ -89,7 +91,7 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, first: float, last: float
+    subject: x509.Name, issuer: x509.Name, key: Key, first: float, last: float
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

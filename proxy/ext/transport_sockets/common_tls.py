@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -124,14 +124,14 @@ class CommonTls:
         for name, when in ends.items():
             side.stats.expires(name, when)
 
-    def apply(self, context: ssl.SSLContext, pair: KeyPair | None) -> None:
-        """Give it all to a context. Raises OSError: ssl.SSLError, or what the file of keys is the reason of."""
+    def apply(self, context: ssl.SSLContext, pairs: Sequence[KeyPair]) -> None:
+        """Give it all to a context; pairs: to show, one of each kind of key. Raises OSError: ssl.SSLError, or what the file of keys is the reason of."""
         self.params.apply(context)
         if self.alpn:
             context.set_alpn_protocols(self.alpn)
         if self.key_log:
             context.keylog_filename = self.key_log
-        if pair is not None:
+        for pair in pairs:
             load_pair(context, pair)
         if self.roots:
             self._trust(context)
@@ -322,20 +322,3 @@ def is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def choose_by_name(contexts: list[tuple[list[str], ssl.SSLContext]]) -> Callable[..., Any]:
-    """An sni_callback: the first certificate that has the name, else one whose wildcard has it, else the first."""
-
-    def choose(tls: Any, name: str | None, first: ssl.SSLContext) -> None:
-        if name is None:
-            return
-        wanted = name.lower()
-        wildcard = "*." + wanted.partition(".")[2]
-        for one in (wanted, wildcard):
-            for names, context in contexts:
-                if one in names:
-                    tls.context = context
-                    return
-
-    return choose

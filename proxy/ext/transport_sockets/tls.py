@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.api.discovery import Rejected
 from proxy.api.reader import Reader, reads
-from proxy.base.x509 import DNS, Certificate
+from proxy.base.x509 import Certificate
 from proxy.ext.transport_sockets.by_sds import SecretsInUse, compile_by_sds, compile_tickets
 from proxy.ext.transport_sockets.common_tls import (
     CommonTls,
     TlsContextFactory,
-    choose_by_name,
     compile_common,
     is_ip,
 )
 from proxy.ext.transport_sockets.peer_validation import compile_validation
 from proxy.ext.transport_sockets.sessions import apply_sessions, compile_timeout, place_of
+from proxy.ext.transport_sockets.several import Shown, choose_by_name, compile_several
 from proxy.network.openssl import reach
 from proxy.network.tls import TlsSide
 from proxy.stats.store import Scope
@@ -111,18 +111,20 @@ class DownstreamTls:
         return ssl.CERT_OPTIONAL if rules.has_roots or rules.accepts_untrusted else ssl.CERT_NONE
 
     def _describe(
-        self, common: CommonTls, contexts: list[tuple[ssl.SSLContext, Certificate]], side: TlsSide
+        self, common: CommonTls, contexts: list[tuple[ssl.SSLContext, tuple[Certificate, ...]]], side: TlsSide
     ) -> None:
         common.describe(side)
         side.place = place_of(common, self._requires)
-        side.several = contexts if len(contexts) > 1 else []
+        side.several = contexts if len(common.pairs) > 1 else []
 
-    def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, Certificate]]:
-        """The context of each certificate; handshakes begin with the first. Raises OSError."""
-        contexts: list[tuple[ssl.SSLContext, Certificate]] = []
-        for pair in common.pairs:
+    def _make(self, common: CommonTls) -> list[tuple[ssl.SSLContext, tuple[Certificate, ...]]]:
+        """The contexts, each with the certificates that it may show; handshakes begin with the first. Raises OSError."""
+        leaves = [pair.leaf for pair in common.pairs]
+        several = compile_several(leaves)
+        contexts: dict[Shown, ssl.SSLContext] = {}
+        for shown in several:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            common.apply(context, pair)
+            common.apply(context, [common.pairs[index] for index in shown])
             context.verify_mode = self._asks(common)
             if _takes_any_chain(common):  # where that cannot be said OpenSSL believes nobody
                 _accept_any_chain(context, common.rules.has_roots)
@@ -133,12 +135,11 @@ class DownstreamTls:
                 context.options |= ssl.OP_NO_TICKET
                 if not self._stateful:
                     context.num_tickets = 0
-            contexts.append((context, pair.leaf))
-        apply_sessions([context for context, _ in contexts], common)
+            contexts[shown] = context
+        apply_sessions(list(contexts.values()), common)
         if len(contexts) > 1:
-            named = [(leaf.names(DNS), context) for context, leaf in contexts]
-            contexts[0][0].sni_callback = choose_by_name(named)
-        return contexts
+            contexts[several.nameless].sni_callback = choose_by_name(several, contexts)
+        return [(made, tuple(leaves[index] for index in shown)) for shown, made in contexts.items()]
 
     def _renew(self, common: CommonTls) -> Callable[[], None]:
         """See SecretsInUse."""
@@ -241,5 +242,5 @@ def _client_context(common: CommonTls) -> ssl.SSLContext:
     context.check_hostname = False  # Envoy checks names by its matchers alone
     verifies = bool(common.roots) and not common.accepts_untrusted
     context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-    common.apply(context, common.pairs[0] if common.pairs else None)
+    common.apply(context, common.pairs[:1])
     return context
