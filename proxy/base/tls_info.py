@@ -66,6 +66,8 @@ class TlsInfo:
     @property
     def chain(self) -> list[bytes]:
         """The DER of all certificates that the peer sent."""
+        if self.peer is None:
+            return []  # Python's list has a None in it then
         sent = self._handshake._sslobj.get_unverified_chain()  # public from Python 3.13 on
         return [each.public_bytes(_DER) for each in sent or ()]
 

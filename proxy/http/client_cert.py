@@ -75,8 +75,7 @@ class ForwardClientCert:
             elif kind == "Chain":
                 told.append(f'Chain="{tls.chain_pem}"')
             elif kind == "Subject":
-                subject = peer.subject.replace("\\", "\\\\").replace('"', '\\"')
-                told.append(f'Subject="{subject}"')
+                told.append(f'Subject="{peer.subject}"')  # RFC 2253 has escaped its quotes
             elif kind == "URI":
                 told += [f"URI={_plain(name)}" for name in peer.names(URI) or [""]]
             else:

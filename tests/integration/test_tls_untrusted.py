@@ -32,7 +32,7 @@ from tests.unit.ext.transport_sockets.test_tls_untrusted import ACCEPTS, NEEDS, 
 pytestmark = pytest.mark.skipif(reach() is None, reason="this Python's OpenSSL cannot be told")
 
 OLD = CA.signs("old", uri=("spiffe://mesh/old",), days=(-3, -1))
-STRANGER = OTHER_CA.signs("stranger", uri=("spiffe://mesh/stranger",))
+STRANGER = OTHER_CA.signs("stranger", uri=("spiffe://mesh/stranger",), organization_name='Acme, "Inc"')
 OTHER = OTHER_CA.signs("other", uri=("spiffe://elsewhere/other",))
 CLIENTS = {"none": None, "client": CLIENT, "old": OLD, "stranger": STRANGER, "other": OTHER}
 ROOTS: Config = {"trusted_ca": {"inline_string": CA.pem}}
@@ -78,13 +78,14 @@ def door(port: int, name: str, folder: Path) -> Config:
             "response_headers_to_add": [
                 {"header": {"key": "xfcc", "value": "%REQ(X-FORWARDED-CLIENT-CERT)%"}},
                 {"header": {"key": "peer", "value": "%DOWNSTREAM_PEER_URI_SAN%"}},
+                {"header": {"key": "chain", "value": "%DOWNSTREAM_PEER_CHAIN_SERIALS%"}},
             ],
         }
         for letter, match in matches.items()
     ]
     hcm = {
         "forward_client_cert_details": "SANITIZE_SET",
-        "set_current_client_cert_details": {"uri": True},
+        "set_current_client_cert_details": {"uri": True, "subject": True},
     }
     listener = http_listener(port, [virtual_host(routes)], hcm=hcm) | {"name": name}
     listener["access_log"] = [file_log(str(folder / name), "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n")]
@@ -132,6 +133,8 @@ def test_who_is_let_in_and_what_is_told(kind: type[Outrider] | type[Envoy], tmp_
                     uri = "spiffe://mesh/ns/a/sa/client" if who == "client" else uri
                     assert pair is not None and peer == uri
                     assert pinned(pair)["verify_certificate_hash"][0] in xfcc and xfcc.endswith(f"URI={uri}")
+                    if who == "stranger":
+                        assert r'Subject="CN=stranger,O=Acme\, \"Inc\""' in xfcc
                     again = visit(port, contexts[who], session)
                     assert again[:3] == ("P", xfcc, peer), "who resumes has not been verified"
             scope = f"listener.127.0.0.1_{port}.ssl.fail_verify_"
