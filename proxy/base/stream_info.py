@@ -21,17 +21,6 @@ if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what 
 NO_FINGERPRINTS: Final = ("", "")
 
 
-class FilterStateObject:
-    """What a filter leaves for those behind it and for logs. plain: its text, "" for none; typed: what JSON shows of it,
-    None for nothing"""
-
-    __slots__ = ("plain", "typed")
-
-    def __init__(self, plain: str = "", typed: dict[str, Any] | None = None) -> None:
-        self.plain = plain
-        self.typed = typed
-
-
 class ConnectionInfo:
     """The facts of a downstream connection, shared by its streams. Addresses are "ip:port" text (v6 in brackets).
 
@@ -96,13 +85,13 @@ class ConnectionInfo:
         self.protocol = b""
         self.local_close_reason = b""
         self.close_type = b"Normal"
-        self.filter_state: dict[str, FilterStateObject] | None = None
+        self.filter_state: dict[str, FilterState] | None = None
         self.metadata: dict[str, Any] | None = None
         self.configured_metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.fingerprints: tuple[str, str] = NO_FINGERPRINTS
         self.tlvs: tuple[tuple[int, bytes], ...] = ()
 
-    def leave(self, key: str, state: FilterStateObject) -> None:
+    def leave(self, key: str, state: FilterState) -> None:
         """Put something into ``filter_state``."""
         if self.filter_state is None:
             self.filter_state = {}

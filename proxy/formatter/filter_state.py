@@ -1,10 +1,10 @@
-"""FILTER_STATE and UPSTREAM_FILTER_STATE: what filters have left on the stream, in one of its forms."""
+"""FILTER_STATE and UPSTREAM_FILTER_STATE: what filters have left on the stream or its connection, in one of its forms."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from proxy.base.stream_info import FilterStateObject, StreamInfo
+from proxy.base.stream_info import StreamInfo
 from proxy.formatter.slot import DYNAMIC, FormatContext, Slot
 from proxy.formatter.syntax import Command
 from proxy.formatter.values import text_of
@@ -18,16 +18,18 @@ def filter_state(command: Command, context: FormatContext, absent: Any) -> Slot:
     length = command.max_length
 
     def get(stream: StreamInfo) -> Any:
-        own = stream.filter_state
+        own, shared = stream.filter_state, stream.info.filter_state
         state = own.get(key) if own is not None else None
+        if state is None and shared is not None:
+            state = shared.get(key)
         if state is None:
-            shared = stream.info.filter_state
-            kept = shared.get(key) if shared is not None else None
-            return absent if kept is None else _of_connection(kept, form, field, length, absent)
-        if form == "FIELD":
             return absent
+        if form == "FIELD":
+            return state.field(field)[:length] or absent
         if form == "PLAIN":
-            return state.plain()[:length]
+            return state.plain()[:length] or absent
+        if state.message() is None:
+            return absent
         return state if length is None else text_of(state)[:length]
 
     return Slot(DYNAMIC, get)
@@ -37,16 +39,6 @@ def no_filter_state(command: Command, context: FormatContext, absent: Any) -> Sl
     """UPSTREAM_FILTER_STATE: no upstream filter sets any; the argument is checked all the same."""
     _argument(command)
     return Slot(DYNAMIC, lambda stream: absent)
-
-
-def _of_connection(kept: FilterStateObject, form: str, field: str, length: int | None, absent: Any) -> Any:
-    value: Any = kept.plain or None if form == "PLAIN" else kept.typed
-    if field:
-        value = kept.typed.get(field) if kept.typed is not None else None
-        value = value if isinstance(value, str) else None
-    if value is None:
-        return absent
-    return value[:length] if isinstance(value, str) else value
 
 
 def _argument(command: Command) -> tuple[str, str, str]:

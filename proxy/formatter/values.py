@@ -22,7 +22,7 @@ def text_of(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, FilterState):  # proto3's names
-        return dumps({_camel(name): each for name, each in value.message().items()})
+        return dumps(value.message_in_text())
     return dumps(value)
 
 
@@ -37,11 +37,6 @@ def json_of(value: Any) -> bytes:
     if isinstance(value, FilterState):  # protobuf's own names
         return dumps(value.message())
     return b"%d" % value if type(value) is int else dumps(value)
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
 
 
 def plain(value: Any) -> Any:

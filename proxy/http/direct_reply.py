@@ -1,12 +1,17 @@
-"""Routes that are answered here: a redirect, or a direct response (``router.direct`` has what they say)."""
+"""Requests that are answered here: by a redirect or a direct response (``router.direct`` has what they say), or because their
+headers are not what the router takes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.base.errors import ResponseFlag
 from proxy.base.headers import ResponseHeaders
+from proxy.router.strict_headers import invalid_header
 
 if TYPE_CHECKING:
+    from proxy.base.headers import RequestHeaders
     from proxy.http.stream import ActiveStream
     from proxy.router.route import Route
 
@@ -34,6 +39,17 @@ def respond(stream: ActiveStream, route: Route) -> None:
         if reply.body_format.content_type != b"text/plain":  # which a body has anyway
             head.add(b"content-type", reply.body_format.content_type)
     _answer(stream, route, reply.status, body, head)
+
+
+def refuse_headers(stream: ActiveStream, headers: RequestHeaders, names: tuple[bytes, ...]) -> bool:
+    """strict_check_headers: whether the request is refused for one of the named headers."""
+    found = invalid_header(names, headers)
+    if found is None:
+        return False
+    body = b"invalid header '%b' with value '%b'" % found
+    details = b"request_headers_failed_strict_check{%b}" % found[0]
+    stream.local_reply(400, body, details, ResponseFlag.IH)
+    return True
 
 
 def _answer(stream: ActiveStream, route: Route, status: int, body: bytes, head: ResponseHeaders) -> None:

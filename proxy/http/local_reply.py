@@ -101,3 +101,8 @@ def reset_body(reason_text: bytes, retried: bool) -> bytes:
             b"retried and the latest reset reason: " + reason_text
         )
     return b"upstream connect error or disconnect/reset before headers. reset reason: " + reason_text
+
+
+def underscored(text: bytes) -> bytes:
+    """Response code details never contain spaces."""
+    return text.replace(b" ", b"_")

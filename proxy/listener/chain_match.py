@@ -9,7 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
-from proxy.base.stream_info import NO_FINGERPRINTS, FilterStateObject
+from proxy.base.filter_state import FilterState
+from proxy.base.stream_info import NO_FINGERPRINTS
 from proxy.upstream.host import format_address
 
 Address = IPv4Address | IPv6Address
@@ -79,7 +80,7 @@ class Facts:
         self.consumed = 0
         self.is_counted = False
         self.fingerprints = NO_FINGERPRINTS
-        self.filter_state: dict[str, FilterStateObject] | None = None
+        self.filter_state: dict[str, FilterState] | None = None
 
     def restore(self, ip: str, port: int) -> None:
         """Where the connection was going."""

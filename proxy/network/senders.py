@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.base.timers import Timed
 from proxy.network.tcp_upstream import TcpUpstreamConnection, TcpUpstreamOwner
 from proxy.stats.store import Gauge
-from proxy.upstream.pool import PoolConnection, PoolRequest
+from proxy.upstream.pool_connection import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class StreamSender(PoolRequest, TcpUpstreamOwner):
         self.buffer.clear()
         self._leave()
 
-    # -- upstream.pool.PoolRequest -------------------------------------------------------------------------------
+    # -- upstream.pool_connection.PoolRequest -------------------------------------------------------------------------------
 
     @property
     def protocol(self) -> bytes:

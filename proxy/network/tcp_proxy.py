@@ -142,7 +142,7 @@ class TcpProxy:
         """Where a connection goes: what a filter before has said, or as configured. None: there is no such cluster."""
         state = info.filter_state
         named = state.get(CLUSTER_KEY) if state is not None else None
-        name = named.plain if named is not None else self.cluster or self._draw()
+        name = named.plain().decode() if named is not None else self.cluster or self._draw()
         return self.clusters.get(name)
 
     def _draw(self) -> str:

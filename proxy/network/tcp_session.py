@@ -23,7 +23,7 @@ from proxy.network.raw_connection import RawConnection
 from proxy.network.tcp_proxy import AT_ONCE, WITH_DATA, WITH_TLS
 from proxy.network.tcp_upstream import TcpFarEnd, TcpUpstreamConnection, TcpUpstreamOwner, TunnelEnd
 from proxy.network.tls_transport import TlsTransport
-from proxy.upstream.pool import PoolConnection, PoolRequest
+from proxy.upstream.pool_connection import PoolConnection, PoolRequest
 from proxy.upstream.pool_tcp import tcp_pool
 
 if TYPE_CHECKING:

@@ -222,9 +222,8 @@ class TlsSide:
         alpn: tuple[str, ...] = (),
     ) -> ssl.SSLObject:
         """A connection's TLS, nothing said yet. alpn: the protocols to offer, where no alpn_protocols are configured"""
-        if (
-            alpn != self.offered and not self.offers
-        ):  # each connection takes what the context has when it begins
+        if alpn != self.offered and not self.offers:
+            # each connection takes what the context has when it begins
             self.offered = alpn
             self.context.set_alpn_protocols(alpn)
         session = self.sessions.get(server_name) if self.sessions is not None else None

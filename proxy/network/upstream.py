@@ -37,7 +37,7 @@ log = logging.getLogger("upstream")
 
 
 class UpstreamConnection(UpstreamStream, Flushable):
-    """One connection to a host. Duck-typed asyncio.Protocol and ``upstream.pool.PoolConnection``."""
+    """One connection to a host. Duck-typed asyncio.Protocol and ``upstream.pool_connection.PoolConnection``."""
 
     __slots__ = (
         # given at birth

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from proxy.network.dispatcher import Dispatcher
     from proxy.router.upstream_request import UpstreamRequest
     from proxy.upstream.host import Host
-    from proxy.upstream.pool import PoolConnection, PoolRequest
+    from proxy.upstream.pool_connection import PoolConnection, PoolRequest
     from proxy.upstream.pool_http2 import Http2ConnectionPool
 
 log = logging.getLogger("upstream")

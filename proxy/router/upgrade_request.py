@@ -13,7 +13,7 @@ from proxy.router.upstream_request import UpstreamRequest
 
 if TYPE_CHECKING:
     from proxy.upstream.connection import UpstreamStream
-    from proxy.upstream.pool import PoolConnection
+    from proxy.upstream.pool_connection import PoolConnection
 
 
 class UpgradeRequest(UpstreamRequest):

@@ -15,7 +15,7 @@ from proxy.base.errors import CONNECTION_TERMINATION, ResetReason
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.codec.interface import StreamDecoder
 from proxy.upstream.connection import UpstreamStream
-from proxy.upstream.pool import PoolConnection, PoolRequest
+from proxy.upstream.pool_connection import PoolConnection, PoolRequest
 
 if TYPE_CHECKING:
     from proxy.base.stream_info import ConnectionInfo, UpstreamBytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.upstream.pool import PoolConnection
+from proxy.upstream.pool_connection import PoolConnection
 
 if TYPE_CHECKING:
     from proxy.base.tls_info import TlsInfo

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.runtime.runtime import Runtime
     from proxy.stats.store import Store
     from proxy.upstream.dns import Resolver, ResolverOptions
-    from proxy.upstream.pool import Connector
+    from proxy.upstream.pool_connection import Connector
 
 
 class UpstreamContext(NamedTuple):

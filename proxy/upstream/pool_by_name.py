@@ -10,7 +10,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import NO_POOL
-from proxy.upstream.pool import ConnectionPool, PoolRequest
+from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_connection import PoolRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

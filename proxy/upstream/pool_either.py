@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.upstream.pool import ConnectionPool, PoolRequest
+from proxy.upstream.pool import ConnectionPool
 from proxy.upstream.pool_by_name import NamedPools
+from proxy.upstream.pool_connection import PoolRequest
 from proxy.upstream.pool_http2 import Http2ConnectionPool
 from proxy.upstream.proxy_protocol import ProxyProtocolPool
 

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, cast
 from mypy_extensions import trait
 
 from proxy.base.errors import NO_POOL, OVERFLOW
-from proxy.upstream.pool import (
-    _CONNECTS_AT_ONCE,
+from proxy.upstream.pool import _CONNECTS_AT_ONCE, ConnectionPool
+from proxy.upstream.pool_connection import (
     BUSY,
     CLOSED,
     CONNECTING,
     DONE,
     DRAINING,
     READY,
-    ConnectionPool,
     PoolConnection,
     PoolRequest,
 )

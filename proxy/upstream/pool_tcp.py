@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.upstream.pool import BUSY, CONNECTING, ConnectionPool, PoolConnection, PoolRequest
+from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_connection import BUSY, CONNECTING, PoolConnection, PoolRequest
 from proxy.upstream.proxy_protocol import ProxyProtocolPool
 
 if TYPE_CHECKING:

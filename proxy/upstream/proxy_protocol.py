@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import reads
-from proxy.upstream.pool import ConnectionPool, PoolRequest
+from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_connection import PoolRequest
 
 if TYPE_CHECKING:
     from proxy.api.reader import Reader

@@ -47,14 +47,15 @@ class TransportSockets(NamedTuple):
 
     def sides(self) -> list[TlsSide]:
         """Every TLS context."""
-        sockets = (self.default, *(socket for _, _, socket in self.matches))
-        return [transport_socket.tls for transport_socket in sockets if transport_socket.tls is not None]
+        return [transport_socket.tls for transport_socket in self._all() if transport_socket.tls is not None]
 
     @property
     def are_tls(self) -> bool:
         """Whether no host is spoken to in plain text."""
-        sockets = (self.default, *(socket for _, _, socket in self.matches))
-        return all(socket.tls is not None for socket in sockets)
+        return all(transport_socket.tls is not None for transport_socket in self._all())
+
+    def _all(self) -> list[TransportSocket]:
+        return [self.default, *[transport_socket for _, _, transport_socket in self.matches]]
 
 
 @reads("envoy.config.cluster.v3.Cluster")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.base.errors import CONNECTION_TIMEOUT, REMOTE_CONNECTION_FAILURE
-from proxy.upstream.pool import BUSY, CLOSED, CONNECTING, DONE, DRAINING, READY, ConnectionPool
+from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_connection import BUSY, CLOSED, CONNECTING, DONE, DRAINING, READY
 from tests.support.fake_upstream import FakeConnection, FakeRequest, World
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

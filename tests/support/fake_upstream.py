@@ -22,7 +22,8 @@ from proxy.upstream.cluster import Cluster, compile_cluster
 from proxy.upstream.context import UpstreamContext
 from proxy.upstream.dns import SYSTEM_RESOLVER, Answer, OnDone, ResolverOptions
 from proxy.upstream.host import Host
-from proxy.upstream.pool import CONNECTING, ConnectionPool, PoolConnection
+from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_connection import CONNECTING, PoolConnection
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 

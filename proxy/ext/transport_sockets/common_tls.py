@@ -125,7 +125,8 @@ class CommonTls:
             side.stats.expires(name, when)
 
     def apply(self, context: ssl.SSLContext, pairs: Sequence[KeyPair]) -> None:
-        """Give it all to a context; pairs: to show, one of each kind of key. Raises OSError: ssl.SSLError, or what the file of keys is the reason of."""
+        """Give it all to a context; pairs: to show, one of each kind of key. Raises OSError: ssl.SSLError, or what the file
+        of keys is the reason of."""
         self.params.apply(context)
         if self.alpn:
             context.set_alpn_protocols(self.alpn)

@@ -6,7 +6,7 @@ the former to clients that can verify it. Names are compared in any case; ``*.``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +35,7 @@ class Several:
     stranger: Shown
     named: dict[str, Shown]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Shown]:
         """Each once, ``nameless`` first."""
         return iter(dict.fromkeys((self.nameless, self.stranger, *self.named.values())))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.parity.scenarios.http2 import http2_cluster
 from tests.parity.scenarios.tcp import client
@@ -96,6 +97,20 @@ NAMED: Config = {
 }
 ADDED = [{"header": {"key": "x-client", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}]
 
+
+def refused(name: str, title: str, **tunnel: Any) -> Scenario:
+    """A host that grants no tunnel, twice."""
+    return Scenario(
+        name=name,
+        title=title,
+        config=tunnelled(attempts=2, **tunnel),
+        drive=client("listen"),
+        upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
+        lines=1,
+        expect=told("end"),
+    )
+
+
 SCENARIOS: list[Scenario] = [
     Scenario(
         name="tunnel",
@@ -117,23 +132,11 @@ SCENARIOS: list[Scenario] = [
         expect=told("b'early' end"),
         ignore_stats=WHO_ENDS,
     ),
-    Scenario(
-        name="tunnel_refused",
-        title="tunneling_config: a host that does not grant it is a failed attempt",
-        config=tunnelled(attempts=2),
-        drive=client("listen"),
-        upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
-        lines=1,
-        expect=told("end"),
-    ),
-    Scenario(
-        name="tunnel_named",
-        title="tunneling_config: a request id for each attempt; a refusal's head is left for logs",
-        config=tunnelled(attempts=2, **NAMED),
-        drive=client("listen"),
-        upstreams={"up": host(reply(403, b"no", reason="Forbidden"))},
-        lines=1,
-        expect=told("end"),
+    refused("tunnel_refused", "tunneling_config: a host that does not grant it is a failed attempt"),
+    refused(
+        "tunnel_named",
+        "tunneling_config: a request id for each attempt; a refusal's head is left for logs",
+        **NAMED,
     ),
     Scenario(
         name="tunnel_http2_trailers",

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy.base.stream_info import FilterStateObject, StreamInfo
+from proxy.base.filter_state import TextState
+from proxy.base.stream_info import StreamInfo
 from proxy.formatter import FormatContext, compile_format, compile_json_format
 from proxy.formatter.facts import split_address
 
@@ -115,6 +116,6 @@ def test_what_plain_connections_do_not_have(stream: StreamInfo) -> None:
 def test_filter_state(stream: StreamInfo, argument: str, expected: str) -> None:
     text = f"%FILTER_STATE({argument})%" if ")" not in argument else f"%FILTER_STATE({argument}%"
     assert shown(text, stream) == "-"
-    stream.info.leave("k", FilterStateObject("text", {"f": "x", "n": 1.0}))
-    stream.info.leave("bare", FilterStateObject("name"))
+    stream.info.leave("k", TextState("text", {"f": "x", "n": 1.0}))
+    stream.info.leave("bare", TextState("name"))
     assert shown(text, stream) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from proxy.base.errors import REMOTE_CONNECTION_FAILURE
-from proxy.upstream.pool import BUSY, CLOSED, READY
+from proxy.upstream.pool_connection import BUSY, CLOSED, READY
 from proxy.upstream.pool_either import DownstreamProtocolPool, EitherPool, NegotiatedPool
 from tests.support.fake_upstream import FakeRequest, World
 from tests.unit.upstream.test_pool import HTTP_OPTIONS, limits

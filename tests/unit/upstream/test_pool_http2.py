@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from proxy.base.errors import OVERFLOW, REMOTE_CONNECTION_FAILURE
-from proxy.upstream.pool import BUSY, DONE, DRAINING, READY, PoolConnection, PoolRequest
+from proxy.upstream.pool_connection import BUSY, DONE, DRAINING, READY, PoolConnection, PoolRequest
 from proxy.upstream.pool_http2 import Http2ConnectionPool, Multiplexed
 from tests.support.fake_upstream import FakeRequest, World
 from tests.unit.upstream.test_pool import HTTP_OPTIONS, limits

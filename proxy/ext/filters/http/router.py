@@ -16,16 +16,15 @@ from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, Re
 from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.formatter.grpc_status import wants_grpc
 from proxy.http.context import FactoryContext
-from proxy.http.direct_reply import redirect, respond
+from proxy.http.direct_reply import redirect, refuse_headers, respond
 from proxy.http.filter import FilterStatus
 from proxy.http.hedging import Hedging
-from proxy.http.local_reply import reset_body
+from proxy.http.local_reply import reset_body, underscored
 from proxy.http.mirror import Mirrors, start_mirrors
 from proxy.http.redirect import follow
 from proxy.http.stream import ActiveStream
 from proxy.http.upgrades import begin_tunnel, end_handshake, is_failed_handshake, tunnel_request
 from proxy.router.retry import RetryState
-from proxy.router.strict_headers import invalid_header
 from proxy.router.timeouts import final_timeout
 from proxy.router.upstream_request import Owner, UpstreamRequest
 
@@ -97,7 +96,7 @@ class Router(Hedging, Owner):
             return
         stream.cluster = cluster
         stream.cluster_name = cluster.name_bytes
-        if self.strict_headers and self._refuse_headers(stream, headers):
+        if self.strict_headers and refuse_headers(stream, headers, self.strict_headers):
             return
         if cluster.maintenance and self.ids.random() < cluster.maintenance:
             self._refuse_in_maintenance(stream, cluster)
@@ -154,16 +153,6 @@ class Router(Hedging, Owner):
     def _mirrors(self, stream: ActiveStream) -> Mirrors | None:
         mirrors: Mirrors | None = stream.state.get(self) if stream.state is not None else None
         return mirrors
-
-    def _refuse_headers(self, stream: ActiveStream, headers: RequestHeaders) -> bool:
-        """strict_check_headers: whether the request is refused for one of them."""
-        found = invalid_header(self.strict_headers, headers)
-        if found is None:
-            return False
-        body = b"invalid header '%b' with value '%b'" % found
-        details = b"request_headers_failed_strict_check{%b}" % found[0]
-        stream.local_reply(400, body, details, ResponseFlag.IH)
-        return True
 
     def _refuse_in_maintenance(self, stream: ActiveStream, cluster: Cluster) -> None:
         """runtime upstream.maintenance_mode.<cluster>."""
@@ -481,9 +470,8 @@ class Router(Hedging, Owner):
         retried = stream.attempt_count > 1
         self._end_retries(stream)
         if stream.status == 200 and stream.request_headers is not None and wants_grpc(stream.request_headers):
-            stream.hcm.stats.rq_reset_after_downstream_response_started.value += (
-                1  # its status is not known yet
-            )
+            # its status is not known yet
+            stream.hcm.stats.rq_reset_after_downstream_response_started.value += 1
         details = b"upstream_reset_after_response_started{%b}" % underscored(reason.text)
         if stream.tx_start_at:
             stream.flags |= reason.flag
@@ -509,8 +497,3 @@ class Router(Hedging, Owner):
             reason.flag,
             OVERLOADED if reason is OVERFLOW else (),
         )
-
-
-def underscored(text: bytes) -> bytes:
-    """Response code details never contain spaces."""
-    return text.replace(b" ", b"_")

@@ -7,7 +7,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 
 from proxy.api.reader import Reader, reads
-from proxy.base.stream_info import FilterStateObject
+from proxy.base.filter_state import TextState
 from proxy.http.context import FactoryContext
 from proxy.listener.accepting import Inspector
 from proxy.listener.chain_match import Facts
@@ -129,7 +129,7 @@ class ProxyProtocol(Inspector):
                 facts.metadata.setdefault(rule.namespace, {}).setdefault(rule.key, text)
         if found:
             plain = json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            facts.filter_state = {TLVS_KEY: FilterStateObject(plain, dict(found))}
+            facts.filter_state = {TLVS_KEY: TextState(plain, dict(found))}
 
 
 @reads(f"{PROXY_PROTOCOL}.Rule")

@@ -4,7 +4,7 @@ TLS asks for is the name of tcp_proxy's cluster. tls_inspector has to have read 
 from __future__ import annotations
 
 from proxy.api.reader import Reader
-from proxy.base.stream_info import FilterStateObject
+from proxy.base.filter_state import TextState
 from proxy.http.context import FactoryContext
 from proxy.http.filter import FilterStatus
 from proxy.network.read_filter import ReadFilter, ReadFilterFactory
@@ -29,5 +29,5 @@ class _SniCluster(ReadFilter):
     def on_new_connection(self) -> FilterStatus | None:
         info = self.gate.info
         if info.requested_server_name:
-            info.leave(CLUSTER_KEY, FilterStateObject(info.requested_server_name))
+            info.leave(CLUSTER_KEY, TextState(info.requested_server_name))
         return None

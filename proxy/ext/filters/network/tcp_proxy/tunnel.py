@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.base.errors import REMOTE_CONNECT_ERROR, REMOTE_CONNECTION_FAILURE, REMOTE_RESET, ResetReason
+from proxy.base.filter_state import TextState
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
-from proxy.base.stream_info import FilterStateObject, StreamInfo, UpstreamBytes
+from proxy.base.stream_info import StreamInfo, UpstreamBytes
 from proxy.network.tcp_upstream import TunnelEnd, Tunnels
 from proxy.router.header_ops import HeaderOps, evaluate
 from proxy.router.upgrade_request import TunnelRequest
@@ -167,7 +168,7 @@ class HttpTunnel(Owner, TunnelEnd):
             return
         if self.tunnels.leaves_headers:
             status = [{"key": ":status", "value": str(headers.status)}]
-            session.info.leave(HEADERS_KEY, FilterStateObject("", {"headers": status + _shown(headers)}))
+            session.info.leave(HEADERS_KEY, TextState("", {"headers": status + _shown(headers)}))
         if granted:
             self.joined = True
             session.on_joined(self, upstream)
@@ -189,7 +190,7 @@ class HttpTunnel(Owner, TunnelEnd):
         if session is None:
             return
         if self.tunnels.leaves_trailers:
-            session.info.leave(TRAILERS_KEY, FilterStateObject("", {"headers": _shown(trailers)}))
+            session.info.leave(TRAILERS_KEY, TextState("", {"headers": _shown(trailers)}))
         session.on_upstream_end()
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
