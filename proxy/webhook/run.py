@@ -16,6 +16,7 @@ from proxy.webhook.tls import ServerCertificate
 LOOK_S = 2.0
 #: after SIGTERM, so that the API server has heard that this one is gone
 DRAIN_S = 3.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("webhook")
 
@@ -78,13 +79,15 @@ async def serve(options: WebhookOptions) -> int:
     """Until a signal; the exit code."""
     webhook = Webhook(options, Clock())
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, webhook.on_signal)
     try:
         await webhook.start()
         await webhook.stopped.wait()
     finally:
         await webhook.stop()
+    # the loop lets go of them: one more would be the exit code
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     return 0
 
 

@@ -308,6 +308,16 @@ def test_it_says_that_it_is_going(tmp_path: Path) -> None:
         assert webhook.ask(b"{}")[0] == 400, "reviews are still answered"
 
 
+def test_signals_at_the_end_do_not_change_the_exit_code(tmp_path: Path) -> None:
+    certs(tmp_path)
+    with running(tmp_path) as webhook:  # which asks for 0
+        for _ in range(1000):
+            if webhook.process.poll() is not None:
+                break
+            webhook.process.send_signal(signal.SIGTERM)
+            time.sleep(0.001)  # faster ones leave it no time to end
+
+
 def test_it_cannot_start_without_a_certificate(tmp_path: Path) -> None:
     arguments = ["--cert", str(tmp_path / "none"), "--key", str(tmp_path / "none")]
     done = subprocess.run(
