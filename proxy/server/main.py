@@ -18,6 +18,7 @@ from proxy.admin.state import Discovered, ListenerStatus
 from proxy.api.load import Loaded
 from proxy.base.clock import Clock
 from proxy.base.init import InitManager
+from proxy.base.signals import handle_signals, ignore_signals
 from proxy.base.timers import Alarm
 from proxy.listener.place import Place
 from proxy.network.dispatcher import Dispatcher
@@ -423,10 +424,13 @@ async def serve(options: Options, loaded: Loaded) -> int:
     set_log_format(server.parts.log_format)
     report(loaded)
     loaded.errors.raise_if_any()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.on_signal)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # Envoy ignores it too
-    loop.add_signal_handler(signal.SIGUSR1, server.reopen_logs)
+    handlers = {
+        signal.SIGTERM: server.on_signal,
+        signal.SIGINT: server.on_signal,
+        signal.SIGHUP: lambda: None,  # Envoy ignores it too
+        signal.SIGUSR1: server.reopen_logs,
+    }
+    handle_signals(loop, handlers)
     starting = loop.create_task(server.start())
     stopping = loop.create_task(server.stopped.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -438,6 +442,7 @@ async def serve(options: Options, loaded: Loaded) -> int:
         starting.cancel()
         stopping.cancel()
         await server.stop()
+    ignore_signals(handlers)
     return 0
 
 

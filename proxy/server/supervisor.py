@@ -24,6 +24,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
+from proxy.base.signals import ignore_signals
 from proxy.server.handover import Counts, Sockets, receive_sockets, send_sockets
 
 if TYPE_CHECKING:
@@ -216,6 +217,12 @@ class Supervisor:
         """Until told to stop, or a worker ends by itself with 0; the exit code."""
         for number in _FORWARDED:
             signal.signal(number, self._on_signal)
+        code = self._lives()
+        ignore_signals(_FORWARDED)
+        return code
+
+    def _lives(self) -> int:
+        """One worker after the other; the last one's exit code."""
         at_once = 0
         while True:
             began = self._clock()

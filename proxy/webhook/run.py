@@ -8,6 +8,7 @@ import signal
 from datetime import UTC, datetime
 
 from proxy.base.clock import Clock
+from proxy.base.signals import handle_signals, ignore_signals
 from proxy.stats.store import Store
 from proxy.webhook.options import WebhookOptions
 from proxy.webhook.server import OperationsServer, ReviewServer, WebhookStats
@@ -79,15 +80,13 @@ async def serve(options: WebhookOptions) -> int:
     """Until a signal; the exit code."""
     webhook = Webhook(options, Clock())
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, webhook.on_signal)
+    handle_signals(loop, dict.fromkeys(_SIGNALS, webhook.on_signal))
     try:
         await webhook.start()
         await webhook.stopped.wait()
     finally:
         await webhook.stop()
-    # the loop lets go of them: one more would be the exit code
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    ignore_signals(_SIGNALS)
     return 0
 
 

@@ -156,6 +156,19 @@ def test_sigint_drains_too(start_outrider, simple, port, upstream):
         proxy.signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("arguments", [(), ("--supervise",)], ids=["alone", "supervised"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_signals_at_the_end_do_not_change_the_exit_code(start_outrider, simple, arguments, number):
+    proxy = start_outrider(simple, *arguments)
+    proxy.signal(signal.SIGTERM)
+    for _ in range(1000):
+        if proxy.process.poll() is not None:
+            break
+        proxy.signal(number)
+        time.sleep(0.001)  # faster ones leave it no time to end
+    ends_within(proxy, 5)
+
+
 def test_quitquitquit_drains(start_outrider, simple, port, upstream):
     with finished(start_outrider, simple, port, upstream) as proxy:
         assert proxy.admin("/quitquitquit", "POST") == (200, "OK\n")
