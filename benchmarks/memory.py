@@ -1,6 +1,7 @@
 """``python -m benchmarks.memory``: what idle connections hold, and what many routes or clusters do, beside Envoy.
 
 A connection that nobody uses may have said its preface and no more ("fresh"), or have been answered a request ("used").
+One that speaks TLS may have said nothing ("silent"), half of its hello, or all of it.
 Sizes are memory of the process's own (Private_* of smaps_rollup), which does not count what it shares with others; of
 routes and clusters also RSS, which ``make bench`` compares.
 """
@@ -9,17 +10,20 @@ from __future__ import annotations
 
 import argparse
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from hpack import Encoder
 from hyperframe.frame import HeadersFrame, SettingsFrame
 
 from benchmarks.machine import rss_bytes
-from benchmarks.workloads import WIDE_OPEN
+from benchmarks.workloads import WIDE_OPEN, transport_socket
+from tests.support.certs import Authority
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
@@ -50,11 +54,17 @@ def own_bytes(pid: int) -> int:
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
-def answering(front: int) -> Config:
+def answering(front: int, secured: bool) -> Config:
     """A listener that answers by itself."""
     body = {"inline_string": BODY}
     route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": body}}
-    return bootstrap(free_port(), [http_listener(front, [virtual_host([route])])], [])
+    listener = http_listener(front, [virtual_host([route])])
+    if secured:
+        common = {"tls_certificates": [Authority().signs("memory").config()]}
+        listener["filter_chains"][0]["transport_socket"] = transport_socket(
+            "Downstream", common_tls_context=common
+        )
+    return bootstrap(free_port(), [listener], [])
 
 
 def _heard(sock: socket.socket, what: bytes) -> None:
@@ -87,25 +97,52 @@ def used_http2(sock: socket.socket) -> None:
     _heard(sock, BODY.encode())
 
 
-KINDS: dict[str, Callable[[socket.socket], None]] = {
-    "HTTP/1, used": used_http1,
-    "HTTP/2, fresh": fresh_http2,
-    "HTTP/2, used": used_http2,
+def client_hello() -> bytes:
+    """What a client of OpenSSL's says first."""
+    context = ssl.create_default_context()
+    said = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="memory.bench").do_handshake()
+    return said.read()
+
+
+def half_hello(sock: socket.socket) -> None:
+    hello = client_hello()
+    sock.sendall(hello[: len(hello) // 2])
+
+
+def whole_hello(sock: socket.socket) -> None:
+    sock.sendall(client_hello())
+    _heard(sock, b"\x16\3\3")  # a ServerHello's record
+
+
+class Kind(NamedTuple):
+    """What a client does with a connection before it leaves it idle; to a listener that speaks TLS."""
+
+    use: Callable[[socket.socket], None]
+    secured: bool = False
+
+
+KINDS = {
+    "HTTP/1, used": Kind(used_http1),
+    "HTTP/2, fresh": Kind(fresh_http2),
+    "HTTP/2, used": Kind(used_http2),
+    "TLS, silent": Kind(lambda _: None, secured=True),
+    "TLS, half a hello": Kind(half_hello, secured=True),
+    "TLS, a hello": Kind(whole_hello, secured=True),
 }
 
 
-def of_a_connection(
-    side: Side, use: Callable[[socket.socket], None], count: int, first: int = FIRST
-) -> float:
+def of_a_connection(side: Side, kind: Kind, count: int, first: int = FIRST) -> float:
     """Bytes for each of ``count`` idle connections."""
     front = free_port()
-    with side(answering(front)) as proxy, ExitStack() as held:
+    with side(answering(front, kind.secured)) as proxy, ExitStack() as held:
 
         def connect(number: int) -> int:
             for _ in range(number):
                 sock = held.enter_context(closing(socket.create_connection(("127.0.0.1", front), 10)))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                use(sock)
+                kind.use(sock)
             return settled(proxy.pid)
 
         before = connect(first)
@@ -159,15 +196,15 @@ def main() -> int:
     options = parser.parse_args()
     sides = options.side or list(SIDES)
     print(f"{'':<28}" + "".join(f"{name:>20}" for name in sides))
-    for kind, use in KINDS.items() if options.connections else ():
-        sizes = [of_a_connection(SIDES[name], use, options.connections) for name in sides]
-        print(f"{kind + ', bytes':<28}" + "".join(f"{size:>20,.0f}" for size in sizes), flush=True)
-    for kind, config in CONFIGS.items():
+    for what, kind in KINDS.items() if options.connections else ():
+        sizes = [of_a_connection(SIDES[name], kind, options.connections) for name in sides]
+        print(f"{what + ', bytes':<28}" + "".join(f"{size:>20,.0f}" for size in sizes), flush=True)
+    for what, config in CONFIGS.items():
         for count in options.count or [1, 1_000, 10_000]:
             measured = [of_a_config(SIDES[name], config(count)) for name in sides]
             cells = (f"{rss / 2**20:.1f} ({own / 2**20:.1f})" for rss, own in measured)
             print(
-                f"{f'{count} {kind}, MiB (own)':<28}" + "".join(f"{cell:>20}" for cell in cells), flush=True
+                f"{f'{count} {what}, MiB (own)':<28}" + "".join(f"{cell:>20}" for cell in cells), flush=True
             )
     return 0
 

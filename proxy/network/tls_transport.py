@@ -17,7 +17,7 @@ from proxy.base.x509 import BadCertificate
 from proxy.network.handshake_deadline import HandshakeDeadline
 from proxy.network.layer import TransportLayer
 from proxy.network.tls import TlsRefused, tls_error
-from proxy.network.tls_hello import LONGEST_HELLO, UNKNOWN, asks_again, hello_size
+from proxy.network.tls_hello import TOO_LONG, ClientHello, asks_again, is_whole
 from proxy.network.tls_records import TlsRecords
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class TlsTransport(TransportLayer):
     """One connection's TLS."""
 
     __slots__ = (
-        "_begins",
+        "_awaits",
+        "_has_begun",
         "_hello",
         "_in",
         "_out",
@@ -85,14 +86,12 @@ class TlsTransport(TransportLayer):
         self.ends = False  # our half, once the handshake is over
         self.half = False  # the peer has ended its half, and ours goes on
         self.unwritten: list[bytes] = []
-        self._in = ssl.MemoryBIO()
-        self._out = ssl.MemoryBIO()
-        self._records = TlsRecords()
-        self._begins = side.is_server  # what comes next is the beginning of a client's hello
-        self._hello = b""  # of that, too little to tell what it is
+        self._awaits = side.is_server  # what comes next is the beginning of a client's hello
+        self._hello: ClientHello | None = None  # of which a part has come
+        self._has_begun = False
         self._unread = 0  # bytes of answers since the peer had taken all
-        self.rules = side.rules  # of its context; others may be in force once the handshake is over
-        self._tls = side.begin(self._in, self._out, server_name, alpn)
+        if not side.is_server:
+            self._begin(alpn)
 
     # -- the loop's calls ----------------------------------------------------------------------------------------
 
@@ -115,8 +114,8 @@ class TlsTransport(TransportLayer):
     def data_received(self, data: bytes) -> None:
         if self.state == OVER:
             return  # the peer has said its last
-        if self._begins:
-            data = self._begin_hello(data)
+        if self._awaits:
+            data = self._await_hello(data)
             if not data:
                 return
         self._in.write(self._records.first(data))
@@ -203,6 +202,7 @@ class TlsTransport(TransportLayer):
         if self.side.is_server:
             self.side.cx_active.value -= 1
             if was == SHAKING:
+                self.failure = "closed"  # there is nobody to say goodbye to, and nothing to say it with
                 self.side.stats.connection_error.value += 1
             self.connection.connection_lost(exc)
         elif was == SHAKING:
@@ -222,7 +222,7 @@ class TlsTransport(TransportLayer):
         except ssl.SSLWantReadError:
             if self._out.pending:
                 out = self._out.read()
-                self._begins = self.side.is_server and asks_again(out)
+                self._awaits = self.side.is_server and asks_again(out)
                 self._send(out)
             return False
         except TlsRefused as refused:  # a name for each: compiled, a variable has one type
@@ -243,7 +243,7 @@ class TlsTransport(TransportLayer):
         """The handshake is over, well."""
         self.state = FRESH
         self._end_deadline()
-        self._begins = False
+        self._awaits = False
         self._records.shaken(info.version == "TLSv1.3")
         is_server = self.side.is_server
         if is_server and info.version != "TLSv1.3":
@@ -259,20 +259,33 @@ class TlsTransport(TransportLayer):
         if self.ends:
             self._say_goodbye()
 
-    def _begin_hello(self, data: bytes) -> bytes:
+    def _await_hello(self, data: bytes) -> bytes:
         """What OpenSSL is to have of it; b"" for nothing, or nothing yet."""
-        data = self._hello + data
-        size = hello_size(data)
-        if size == UNKNOWN:
-            self._hello = data
-            return b""
-        self._hello = b""
-        self._begins = False
-        if size <= LONGEST_HELLO:
-            return data
-        self.side.stats.connection_error.value += 1
-        self._fail(tls_error("EXCESSIVE_MESSAGE_SIZE"), aborts=False)
-        return b""
+        if self._hello is not None or not is_whole(data):
+            hello = self._hello or ClientHello()
+            taken = hello.take(data)
+            if taken is None:
+                self._hello = hello
+                return b""
+            self._hello = None
+            data = taken
+        self._awaits = False
+        if data == TOO_LONG:
+            self.side.stats.connection_error.value += 1
+            self._fail(tls_error("EXCESSIVE_MESSAGE_SIZE"), aborts=False)
+        elif not self._has_begun:
+            self._begin()
+        return data
+
+    def _begin(self, alpn: tuple[str, ...] = ()) -> None:
+        """From here on it costs what OpenSSL's connections cost."""
+        side = self.side
+        self._has_begun = True
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._records = TlsRecords()
+        self.rules = side.rules  # of its context; others may be in force once the handshake is over
+        self._tls = side.begin(self._in, self._out, self.server_name, alpn)
 
     def expire(self) -> None:
         """The handshake takes too long."""
