@@ -104,7 +104,7 @@ class _Serving:
         )
         self.h2 = H2Connection(config)
         self.requests: dict[int, H2Request] = {}
-        self.waiting: dict[int, list[tuple[bytes, bool, list[tuple[str, str]] | None]]] = {}
+        self.waiting: dict[int, list[tuple[memoryview, bool, list[tuple[str, str]] | None]]] = {}
 
     def run(self) -> None:
         if self.upstream.settings:
@@ -129,7 +129,7 @@ class _Serving:
             self.sock.sendall(data)
 
     def queue(self, stream_id: int, data: bytes, end: bool, trailers: list[tuple[str, str]] | None) -> None:
-        self.waiting.setdefault(stream_id, []).append((data, end, trailers))
+        self.waiting.setdefault(stream_id, []).append((memoryview(data), end, trailers))
         self._drain(stream_id)
         self.flush()
 
@@ -145,7 +145,7 @@ class _Serving:
                 room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size)
                 if room <= 0:
                     return
-                self.h2.send_data(stream_id, data[:room], end_stream=end and len(data) <= room)
+                self.h2.send_data(stream_id, data[:room].tobytes(), end_stream=end and len(data) <= room)
                 if len(data) > room:
                     parts[0] = (data[room:], end, None)
                     continue
