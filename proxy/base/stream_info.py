@@ -31,7 +31,7 @@ class ConnectionInfo:
     of the connection itself
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     local_close_reason: why we ended it, where that has a name; close_type: how it ended, as Envoy detects it
-    direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on; metadata: of listener
+    direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on, None where there was none; metadata: of listener
     filters, for logs of connections, None while there is none
     filter_state: what listener and network filters leave for those behind them, by Envoy's keys; None while there is none
     configured_metadata: of its listener and its filter chain, None where neither has any
@@ -89,7 +89,7 @@ class ConnectionInfo:
         self.metadata: dict[str, Any] | None = None
         self.configured_metadata: tuple[dict[str, Any], dict[str, Any]] | None = None
         self.fingerprints: tuple[str, str] = NO_FINGERPRINTS
-        self.tlvs: tuple[tuple[int, bytes], ...] = ()
+        self.tlvs: tuple[tuple[int, bytes], ...] | None = None
 
     def leave(self, key: str, state: FilterState) -> None:
         """Put something into ``filter_state``."""

@@ -143,3 +143,5 @@ def _route(stream: ActiveStream, route: Route | None) -> None:
     stream.route = route
     stream.route_name = route.name
     stream.virtual_host = route.virtual_host
+    if route.chain is not None:  # other filters than elsewhere
+        stream.chain = route.chain

@@ -41,7 +41,8 @@ class Facts:
     """What is known of a connection when its chain is chosen. Addresses are None for unix sockets.
 
     restored: the destination is the one before a redirection to us; socket: to be asked, while listener filters run
-    is_proxied: the source is the one that a proxy before us has told of, whose TLVs to pass on are ``tlvs``
+    is_proxied: the source is the one that a proxy before us has told of
+    tlvs: of its header, to be passed on, None where there was no header
     metadata: dynamic metadata of the connection; consumed: how many of its first bytes a listener filter has taken for
     itself; is_counted: the listener filter that closes it has counted that itself
     filter_state: of the connection, None while there is none
@@ -75,7 +76,7 @@ class Facts:
         self.restored = False
         self.socket: Any = None
         self.is_proxied = False
-        self.tlvs: tuple[tuple[int, bytes], ...] = ()
+        self.tlvs: tuple[tuple[int, bytes], ...] | None = None
         self.metadata: dict[str, Any] = {}
         self.consumed = 0
         self.is_counted = False

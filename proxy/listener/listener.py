@@ -295,7 +295,7 @@ class Listener:
             info.local_address_restored = True
         if facts.is_proxied:
             info.remote_address = facts.remote_address
-            info.tlvs = facts.tlvs
+        info.tlvs = facts.tlvs
         if facts.metadata:
             info.metadata = facts.metadata
         info.fingerprints = facts.fingerprints

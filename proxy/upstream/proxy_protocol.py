@@ -66,7 +66,7 @@ class ProxyProtocol:
             found += bytes((kind,)) + len(value).to_bytes(2, "big") + value
         if self.passes is None or info is None:
             return found
-        for kind, value in info.tlvs:
+        for kind, value in info.tlvs or ():
             one = bytes((kind,)) + len(value).to_bytes(2, "big") + value
             wanted = kind not in self.added and (not self.passes or kind in self.passes)
             if wanted and len(found) + len(one) + _MOST_ADDRESS_BYTES <= _MOST:

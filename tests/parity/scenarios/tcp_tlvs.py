@@ -74,6 +74,19 @@ def overwritten() -> Scenario:
     )
 
 
+def absent() -> Scenario:
+    """Ours are not added where there was a header, be it one without TLVs."""
+    said = [client(header + b"hello", "read 5", "end", "listen") for header in (V2, V1)]
+    return Scenario(
+        name="tcp_tlvs_absent",
+        title="proxy_protocol_tlvs are added where a client had no header",
+        config=telling(proxy_protocol_tlv_merge_policy="ADD_IF_ABSENT"),
+        drive=clients(*said),
+        upstreams={"up": SAYS_HELLO},
+        lines=2,
+    )
+
+
 STATE = "envoy.network.proxy_protocol.tlv"
 SHOWN = (
     *(f"FILTER_STATE({STATE})", f"FILTER_STATE({STATE}:FIELD:other)", f"FILTER_STATE({STATE}:PLAIN):4"),
@@ -151,6 +164,7 @@ def connect_told() -> Scenario:
 
 
 SCENARIOS = [
+    absent(),
     connect_told(),
     kept("FILTER_STATE"),
     kept("DYNAMIC_METADATA"),

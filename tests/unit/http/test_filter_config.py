@@ -123,6 +123,26 @@ def test_the_most_specific_level_decides(levels: dict[str, Config], seen: dict[s
     assert stamps_on(talk_of(**levels)) == seen
 
 
+def test_an_internal_redirect_leads_to_the_filters_of_its_route() -> None:
+    next_ = {
+        "match": {"path": "/next"},
+        "route": {"cluster": "a"},
+        "typed_per_filter_config": {"a": OFF, "b": ON},
+    }
+    first = {"match": {"prefix": "/"}, "route": {"cluster": "a", "internal_redirect_policy": {}}}
+    routes = {"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [next_, first]}]}
+    talk = Transcript(
+        hcm={
+            "http_filters": [stamp("a"), stamp("b", disabled=True), ROUTER],
+            "route_config": routes,
+        }
+    )
+    talk.client(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    talk.upstream(0).replies(302, b"moved", [("location", "http://a/next")])
+    talk.upstream(1).replies(200)
+    assert (talk.client_saw.one("x-a"), talk.client_saw.one("x-b")) == (None, "-")
+
+
 def test_without_a_route_the_connection_managers_own_filters_run() -> None:
     talk = talk_of(vhost={"a": OFF, "b": ON}, match={"path": "/only"})
     talk.client(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n")

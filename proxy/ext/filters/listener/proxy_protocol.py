@@ -113,7 +113,8 @@ class ProxyProtocol(Inspector):
         if header.source is not None and header.destination is not None:
             facts.proxied(*header.source)
             facts.restore(str(header.destination[0]), header.destination[1])
-        if self.passes is not None:
+        facts.tlvs = ()
+        if self.passes is not None and header.source is not None:
             facts.tlvs = tuple(
                 (kind, value) for kind, value in header.tlvs if not self.passes or kind in self.passes
             )

@@ -29,17 +29,16 @@ class OwnTlvs(Tlvs):
 
     def of(self, stream: StreamInfo) -> tuple[tuple[int, bytes], ...]:
         """See Tlvs."""
-        info = stream.info
-        came_with_header = info.remote_address != info.direct_remote_address
-        if came_with_header and self.policy == _KEEP:
-            return info.tlvs
+        came = stream.info.tlvs
+        if came is not None and self.policy == _KEEP:
+            return came
         own = tuple([(kind, _value(each, stream)) for kind, each in self.entries])
-        if not came_with_header:
+        if came is None:
             return own
         if self.policy == _OVERWRITE:
             kinds = {kind for kind, _ in own}
-            return own + tuple([each for each in info.tlvs if each[0] not in kinds])
-        return info.tlvs + own
+            return own + tuple([each for each in came if each[0] not in kinds])
+        return came + own
 
 
 def _value(each: bytes | LineFormatter, stream: StreamInfo) -> bytes:

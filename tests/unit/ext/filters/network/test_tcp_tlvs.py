@@ -12,11 +12,9 @@ OWN = OwnTlvs([(1, b"own"), (2, compile_format("%DOWNSTREAM_REMOTE_ADDRESS%"))],
 CAME = ((2, b"came"), (3, b"came"))
 
 
-def stream(proxied: bool) -> StreamInfo:
+def stream(came: tuple[tuple[int, bytes], ...] | None) -> StreamInfo:
     info = ConnectionInfo(1, "192.0.2.1:1", "192.0.2.2:2", 0.0)
-    if proxied:
-        info.remote_address = "198.51.100.1:9"
-        info.tlvs = CAME
+    info.tlvs = came
     return StreamInfo(info, 0.0, 0.0)
 
 
@@ -25,21 +23,27 @@ def stream(proxied: bool) -> StreamInfo:
 )
 def test_a_client_without_a_header_has_ours(policy: str) -> None:
     own = OwnTlvs(OWN.entries, policy)
-    assert own.of(stream(False)) == ((1, b"own"), (2, b"192.0.2.1:1"))
+    assert own.of(stream(None)) == ((1, b"own"), (2, b"192.0.2.1:1"))
 
 
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
         ("ADD_IF_ABSENT", CAME),
-        ("OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD", ((1, b"own"), (2, b"198.51.100.1:9"), (3, b"came"))),
-        ("APPEND_IF_EXISTS_OR_ADD", (*CAME, (1, b"own"), (2, b"198.51.100.1:9"))),
+        ("OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD", ((1, b"own"), (2, b"192.0.2.1:1"), (3, b"came"))),
+        ("APPEND_IF_EXISTS_OR_ADD", (*CAME, (1, b"own"), (2, b"192.0.2.1:1"))),
     ],
 )
 def test_a_client_with_a_header(policy: str, expected: tuple[tuple[int, bytes], ...]) -> None:
-    assert OwnTlvs(OWN.entries, policy).of(stream(True)) == expected
+    assert OwnTlvs(OWN.entries, policy).of(stream(CAME)) == expected
+
+
+@pytest.mark.parametrize("policy", ["ADD_IF_ABSENT", "APPEND_IF_EXISTS_OR_ADD"])
+def test_a_header_without_tlvs_is_one(policy: str) -> None:
+    own = OwnTlvs([(1, b"own")], policy)
+    assert own.of(stream(())) == (() if policy == "ADD_IF_ABSENT" else ((1, b"own"),))
 
 
 def test_what_is_longer_than_a_header_can_say() -> None:
     long = OwnTlvs([(1, compile_format("x" * 70000))], "ADD_IF_ABSENT")
-    assert len(long.of(stream(False))[0][1]) == 0xFFFF
+    assert len(long.of(stream(None))[0][1]) == 0xFFFF
