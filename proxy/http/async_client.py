@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from proxy.base.errors import ResetReason
+from proxy.base.errors import ResetReason, ResponseFlag
 from proxy.base.headers import HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.base.stream_info import UpstreamBytes
 from proxy.base.timers import Timed
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.base.timers import TimerWheel
     from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcReceiver, OnReply
+    from proxy.tracing.mirror_span import MirrorSpan
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
     from proxy.upstream.manager import ClusterManager
@@ -38,7 +39,7 @@ def forget(status: int, body: bytes) -> None:
 class AsyncCall(Timed, Owner):
     """One request under way: owner of its only try. ``on_done`` is called exactly once.
 
-    keeps: somebody wants the answer's body; a mirror's is read to its end and thrown away
+    keeps: somebody wants the answer's body
     """
 
     __slots__ = (
@@ -80,8 +81,14 @@ class AsyncCall(Timed, Owner):
         if request is not None:
             request.cluster.stats.upstream_rq_timeout.value += 1
             request.cancel()
-        self._finish(0)
+            self._fail(request, 504, ResponseFlag.UT)
         return inf
+
+    def _fail(self, request: UpstreamRequest, status: int, flag: int) -> None:
+        """There is no answer, or not all of it. What a client would be told counts, as in Envoy."""
+        if not self.status:
+            request.cluster.codes.record_internal(status)
+        self._finish(0)
 
     # -- router.upstream_request.Owner ---------------------------------------------------------------------------
 
@@ -114,7 +121,31 @@ class AsyncCall(Timed, Owner):
         self._finish(self.status)
 
     def on_upstream_reset(self, request: UpstreamRequest, reason: ResetReason, details: bytes) -> None:
-        self._finish(0)
+        self._fail(request, 503, reason.flag)
+
+
+class MirrorCall(AsyncCall):
+    """A copy of a client's request: its answer is read to its end and thrown away. span: of the sampled ones"""
+
+    __slots__ = ("span",)
+
+    def __init__(self, client: AsyncClient, deadline: float, span: MirrorSpan | None) -> None:
+        AsyncCall.__init__(self, client, deadline, forget, keeps=False)
+        self.span = span
+
+    def _fail(self, request: UpstreamRequest, status: int, flag: int) -> None:
+        self._end_span(request, self.status or status, flag)
+        AsyncCall._fail(self, request, status, flag)
+
+    def _finish(self, status: int) -> None:
+        if self.request is not None:
+            self._end_span(self.request, status, 0)
+        AsyncCall._finish(self, status)
+
+    def _end_span(self, request: UpstreamRequest, status: int, flags: int) -> None:
+        span, self.span = self.span, None
+        if span is not None:
+            span.end(request.cluster.name, request.host.address, status, flags)
 
 
 class AsyncClient:
@@ -138,6 +169,8 @@ class AsyncClient:
         target = self.clusters.get(cluster)
         host = target.choose_host(None) if target is not None else None
         if target is None or host is None:
+            if target is not None:
+                target.codes.record_internal(503)
             on_done(0, b"")
             return
         headers.set(b"x-envoy-internal", b"true")
@@ -153,16 +186,24 @@ class AsyncClient:
         body: bytes,
         trailers: HeaderMap | None,
         timeout_s: float,
+        span: MirrorSpan | None = None,
     ) -> None:
         """See ``HttpClient.mirror``."""
         target = self.clusters.get(cluster)
-        host = target.choose_host(None) if target is not None else None
-        if target is None or host is None:
+        if target is None:
+            return
+        if span is not None:
+            span.begin()
+        host = target.choose_host(None)
+        if host is None:
+            target.codes.record_internal(503)
+            if span is not None:
+                span.end(cluster, "", 503, ResponseFlag.UH)
             return
         before = headers.get(b"x-forwarded-for")
         headers.set(b"x-envoy-internal", b"true")
         headers.set(b"x-forwarded-for", before + b"," + self.local_address if before else self.local_address)
-        call = AsyncCall(self, self.clock.monotonic() + timeout_s, forget, keeps=False)
+        call = MirrorCall(self, self.clock.monotonic() + timeout_s, span)
         self._start(call, headers, body, target, host, trailers)
 
     def grpc_stream(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.http.grpc_service import GrpcService
     from proxy.http.grpc_stream import GrpcReceiver, GrpcStream
     from proxy.stats.store import Counter, Scope, Store
+    from proxy.tracing.mirror_span import MirrorSpan
     from proxy.upstream.manager import ClusterManager
 
 
@@ -46,8 +47,10 @@ class HttpClient(Protocol):
         body: bytes,
         trailers: HeaderMap | None,
         timeout_s: float,
+        span: MirrorSpan | None,
     ) -> None:
-        """Send a copy of a client's request and forget it. Takes ``headers`` over. Never raises."""
+        """Send a copy of a client's request and forget it. Takes ``headers`` over. Never raises. span: told of its end,
+        unless there is no such cluster"""
 
     def grpc_stream(
         self, service: GrpcService, method: bytes, receiver: GrpcReceiver, timeout_s: float = 0.0

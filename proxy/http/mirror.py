@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.router.mirror_policy import MirrorPolicy, mark_authority
+from proxy.tracing.mirror_span import start_mirror
 
 if TYPE_CHECKING:
     from proxy.base.headers import HeaderMap, RequestHeaders
     from proxy.http.context import HttpClient
     from proxy.http.stream import ActiveStream
+    from proxy.tracing.mirror_span import MirrorSpan
 
 #: for routes without a timeout: nobody waits, but nothing may stay for ever
 LONGEST_S: Final = 300.0
@@ -29,7 +31,7 @@ class Mirrors:
         self._client = client
         self._limit = limit
         self._timeout_s = timeout_s or LONGEST_S
-        self._requests: list[tuple[str, RequestHeaders]] = []
+        self._requests: list[tuple[str, RequestHeaders, MirrorSpan | None]] = []
         self._body: list[bytes] = []
         self._size = 0
 
@@ -39,11 +41,11 @@ class Mirrors:
         if not name:
             return
         mirrored = headers.copy()
-        if stream.hcm.tracing is not None:
-            stream.hcm.tracing.inject_mirror(stream, mirrored, policy.traced)
+        tracing = stream.hcm.tracing
+        span = start_mirror(tracing, stream, mirrored, policy.sampled) if tracing is not None else None
         if policy.suffix:
             mirrored.authority = mark_authority(mirrored.authority)
-        self._requests.append((name, mirrored))
+        self._requests.append((name, mirrored, span))
 
     def data(self, data: bytes, end: bool) -> int:
         """Request body bytes. Returns how many mirrors were given up because the body is too large."""
@@ -64,8 +66,8 @@ class Mirrors:
         """The request is whole."""
         body = b"".join(self._body)
         requests, self._requests = self._requests, []
-        for name, headers in requests:
-            self._client.mirror(name, headers, body, trailers, self._timeout_s)
+        for name, headers, span in requests:
+            self._client.mirror(name, headers, body, trailers, self._timeout_s, span)
 
 
 def start_mirrors(

@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 class MirrorPolicy:
     """cluster: a name, or "" with ``cluster_header``, whose first value names it; share: of the requests, 0..1
 
-    suffix: whether the authority is marked by "-shadow"; traced: whether what the copies cause is part of the request's
-    trace
+    suffix: whether the authority is marked by "-shadow"; sampled: whether the copies' spans are kept, None: as the request's
     """
 
-    __slots__ = ("_share", "cluster", "cluster_header", "suffix", "traced")
+    __slots__ = ("_share", "cluster", "cluster_header", "sampled", "suffix")
 
     def __init__(
-        self, cluster: str, cluster_header: bytes, share: FractionSlot, suffix: bool, traced: bool = True
+        self,
+        cluster: str,
+        cluster_header: bytes,
+        share: FractionSlot,
+        suffix: bool,
+        sampled: bool | None = None,
     ) -> None:
         self.cluster = cluster
         self.cluster_header = cluster_header
         self._share = share
         self.suffix = suffix
-        self.traced = traced
+        self.sampled = sampled
 
     def wants(self, random: float) -> bool:
         """Whether a request is mirrored. random: in [0, 1)."""
@@ -75,13 +79,9 @@ def _compile(reader: Reader, known_clusters: Container[str] | None, runtime: Run
         reader.fail("cluster", "exactly one of cluster and cluster_header must be given")
     if cluster and known_clusters is not None and cluster not in known_clusters:
         reader.fail("cluster", f"unknown shadow cluster '{cluster}'{near_cluster(cluster, known_clusters)}")
-    traced: bool | None = reader.wrapped("trace_sampled", None)
-    if traced:
-        reader.unsupported(
-            "trace_sampled", "mirrored requests have no span that could be sampled; false is supported"
-        )
+    sampled: bool | None = reader.wrapped("trace_sampled", None)
     reader.unsupported("request_headers_mutations", "mirrored requests carry the request's own headers")
     reader.unsupported("host_rewrite_literal", "mirrored requests carry the request's own authority")
     fraction = compile_fraction(reader.sub("runtime_fraction"), runtime)
     suffix = not reader.flag("disable_shadow_host_suffix_append")
-    return MirrorPolicy(cluster, header.encode(), fraction, suffix, traced is None)
+    return MirrorPolicy(cluster, header.encode(), fraction, suffix, sampled)

@@ -159,9 +159,10 @@ class HttpTracing:
         chance = b"%08x" % self.getrandbits(32)
         return (date + chance + low, low) if kind == WIDE_DATED else (date + chance, low)
 
-    def _new_span_id(self) -> bytes:
+    def new_span_id(self) -> bytes:
+        """Of a span below another."""
         span_id = hexlify(self.getrandbits(64).to_bytes(8, "big"))
-        return span_id if span_id != NO_SPAN else self._new_span_id()
+        return span_id if span_id != NO_SPAN else self.new_span_id()
 
     def _continue(self, headers: RequestHeaders, reason: int) -> TraceContext:
         """Our own context, from the one that was received.
@@ -185,7 +186,7 @@ class HttpTracing:
             )
         if not (self.is_server and self.shares) or trace.flags & W3C:
             trace.parent_id_hex = trace.span_id_hex
-            trace.span_id_hex = self._new_span_id()
+            trace.span_id_hex = self.new_span_id()
         return trace
 
     def _decorate(self, stream: StreamInfo, headers: RequestHeaders, route: Route | None) -> None:
@@ -219,18 +220,6 @@ class HttpTracing:
         trace = stream.trace
         if trace is not None and self.propagates and not self.spawns:
             self.propagation.inject(trace, headers)
-
-    def inject_mirror(self, stream: StreamInfo, headers: RequestHeaders, traced: bool) -> None:
-        """The context of a mirrored request, which has no span: the request's own, or (not traced) an id below it that
-        nobody keeps."""
-        trace = stream.trace
-        if trace is None or not self.propagates:
-            return
-        if not traced:
-            trace = trace.child(self._new_span_id())
-            trace.sampled = False
-            trace.flags &= ~DEBUG
-        self.propagation.inject(trace, headers)
 
     def respond(self, stream: StreamInfo, headers: ResponseHeaders) -> None:
         """The response head goes downstream: the operation's name is passed on (ingress) or taken (egress)."""
@@ -279,7 +268,7 @@ class HttpTracing:
         if is_server and self.shares and not request.flags & W3C:
             trace = request
         else:
-            trace = request.child(self._new_span_id())
+            trace = request.child(self.new_span_id())
         if self.propagates:
             self.propagation.inject(trace, headers)
         if stream.span is None:

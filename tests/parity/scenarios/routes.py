@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.parity.scenarios.routing import name_script
 from tests.support.client import request
-from tests.support.config import Config, cluster, file_log, route_to, virtual_host, zipkin
+from tests.support.config import Config, cluster, file_log, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import Request, Send, Stall, Steps, reply
 from tests.support.wait import until
@@ -218,34 +218,6 @@ MIRRORS = [
     ),
 ]
 
-
-def untraced(world: World) -> Config:
-    """As Istio mirrors."""
-    to_copy = route_to("up", request_mirror_policies=[{"cluster": "copy", "trace_sampled": False}])
-    tracing = {"tracing": zipkin("collector", {"spawn_upstream_span": True})}
-    collector = cluster("collector", world.collector.port)
-    copies = [cluster(name, peer.port) for name, peer in world.upstreams.items()]
-    return world.bootstrap([virtual_host([to_copy])], hcm=tracing, clusters=[*copies, collector])
-
-
-def ask_untraced(world: World) -> None:
-    for number in (1, 2):
-        world.talk(request("GET", "/"))
-        world.upstreams["copy"].wait_for(number)
-
-
-MIRRORS.append(
-    Scenario(
-        name="mirrors_untraced",
-        title="trace_sampled: false of a mirror",
-        config=untraced,
-        drive=ask_untraced,
-        upstreams={"up": name_script("up"), "copy": name_script("copy")},
-        lines=2,
-        spans=4,
-        ignore_stats=(r"cluster\.(collector|copy)\.", r"^tracing\.zipkin"),
-    )
-)
 
 # -- internal redirects ------------------------------------------------------------------------------------------------
 

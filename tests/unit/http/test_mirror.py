@@ -102,9 +102,9 @@ def test_the_most_specific_level_with_policies_holds():
 
 
 @pytest.mark.parametrize("spawns", [False, True])
-@pytest.mark.parametrize("sampled", [None, False])
+@pytest.mark.parametrize("sampled", [None, False, True])
 def test_the_trace_of_a_copy(spawns, sampled):
-    """A copy is in the request's trace; with trace_sampled: false, as Istio writes it, what it causes is not kept."""
+    """A copy has a span of its own below the request's; with trace_sampled: false, as Istio writes it, it is not kept."""
     policy = {"cluster": "copy", **({"trace_sampled": sampled} if sampled is not None else {})}
     tracing = {"tracing": zipkin("copy", {"spawn_upstream_span": spawns})}
     talk = Transcript(to("a", request_mirror_policies=[policy]), clusters=[COPY], hcm=tracing)
@@ -112,10 +112,10 @@ def test_the_trace_of_a_copy(spawns, sampled):
     copy, original = (peer.request for peer in two(talk))
     root = original.one("x-b3-parentspanid") if spawns else original.one("x-b3-spanid")
     assert copy.one("x-b3-traceid") == original.one("x-b3-traceid") and original.one("x-b3-sampled") == "1"
-    if sampled is None:
-        assert (copy.one("x-b3-spanid"), copy.one("x-b3-sampled")) == (root, "1")
-    else:
-        assert (copy.one("x-b3-parentspanid"), copy.one("x-b3-sampled")) == (root, "0")
+    assert (copy.one("x-b3-parentspanid"), copy.one("x-b3-sampled")) == (
+        root,
+        "0" if sampled is False else "1",
+    )
     talk.client.resets()
 
 
@@ -124,3 +124,17 @@ def test_an_empty_mirror_cluster_is_no_matter():
     talk.client(GET)
     talk.upstream().replies(200)
     assert talk.client_saw.status == 200
+    assert talk.stats["cluster.copy.internal.upstream_rq_503"] == 1
+
+
+def test_a_copy_that_fails_counts_what_a_client_would_have_been_told():
+    talk = Transcript(to("a", timeout="2s", **MIRROR), clusters=[COPY])
+    talk.client(GET)
+    copy, original = two(talk)
+    original.replies(200)
+    copy.closes()
+    assert talk.stats["cluster.copy.internal.upstream_rq_503"] == 1
+    talk.client(GET)
+    two(talk)[1].replies(200)
+    talk.waits(3)
+    assert talk.stats["cluster.copy.internal.upstream_rq_504"] == 1
