@@ -188,7 +188,10 @@ def _compile_timeouts(reader: Reader, hcm: ConnectionManager, runtime: Runtime) 
 @reads("envoy.config.core.v3.HttpProtocolOptions")
 def _compile_common(reader: Reader, hcm: ConnectionManager) -> None:
     hcm.connection_idle_timeout_s = _or_never(reader.seconds("idle_timeout", 3600.0))
-    hcm.max_connection_duration_s = _or_never(reader.seconds("max_connection_duration"))
+    duration_s = reader.seconds("max_connection_duration")
+    hcm.max_connection_duration_s = _or_never(duration_s)
+    if duration_s == 0.0:
+        reader.warn("max_connection_duration", "is no limit here; Envoy ends each connection as it begins")
     hcm.max_stream_duration_s = reader.seconds("max_stream_duration", 0.0) or 0.0
     hcm.max_headers_count = reader.wrapped("max_headers_count", hcm.max_headers_count)
     hcm.max_requests_per_connection = reader.wrapped("max_requests_per_connection", 0)

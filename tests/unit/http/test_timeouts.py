@@ -292,6 +292,14 @@ def test_max_connection_duration_lets_the_request_end():
     assert idle.client.is_closed
 
 
+def test_a_duration_of_zero_is_no_limit():
+    talk = Transcript(hcm=common(max_connection_duration="0s"))
+    talk.waits(5)
+    talk.client(GET)
+    talk.upstream(0).replies()
+    assert talk.client_saw.status == 200 and not talk.client.is_closed
+
+
 def test_max_requests_per_connection():
     talk = Transcript(hcm=common(max_requests_per_connection=2))
     for _ in range(2):
