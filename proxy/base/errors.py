@@ -111,6 +111,8 @@ class ResetReason:
 
 LOCAL_RESET = ResetReason(b"local reset", ResponseFlag.LR)
 REMOTE_RESET = ResetReason(b"remote reset", ResponseFlag.UR)
+#: behind the host's end: it reads no more (RFC 9113 section 8.1)
+REMOTE_RESET_NO_ERROR = ResetReason(b"remote reset no error", ResponseFlag.UR)
 REMOTE_REFUSED_STREAM = ResetReason(b"remote refused stream reset", ResponseFlag.UR)
 REMOTE_CONNECT_ERROR = ResetReason(b"remote error with CONNECT request", ResponseFlag.UR)
 LOCAL_CONNECTION_FAILURE = ResetReason(b"local connection failure", ResponseFlag.UF)

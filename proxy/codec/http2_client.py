@@ -16,6 +16,7 @@ from proxy.base.errors import (
     REMOTE_CONNECT_ERROR,
     REMOTE_REFUSED_STREAM,
     REMOTE_RESET,
+    REMOTE_RESET_NO_ERROR,
     ResetReason,
 )
 from proxy.base.headers import HeaderMap, RequestHeaders
@@ -35,6 +36,7 @@ from proxy.codec.http2_settings import MAX_CONCURRENT_STREAMS, Http2Settings
 from proxy.codec.http2_stream import (
     CONNECT_ERROR_CODE,
     INTERNAL_ERROR_CODE,
+    NO_ERROR,
     PROTOCOL_ERROR_CODE,
     REFUSED_STREAM_CODE,
     Http2Stream,
@@ -252,6 +254,8 @@ class Http2ClientCodec(Http2Codec):
             reason = PROTOCOL_ERROR
         elif code == CONNECT_ERROR_CODE:
             reason = REMOTE_CONNECT_ERROR
+        elif code == NO_ERROR and stream.read_done:
+            reason = REMOTE_RESET_NO_ERROR
         stream.over(reason)
         decoder.on_reset(reason, b"")
 

@@ -16,6 +16,7 @@ from proxy.base.errors import (
     PROTOCOL_ERROR,
     REMOTE_REFUSED_STREAM,
     REMOTE_RESET,
+    REMOTE_RESET_NO_ERROR,
     CodecError,
     ResetReason,
 )
@@ -93,6 +94,8 @@ class Http2Try(UpstreamStream, StreamWatcher):
         stats = self.connection.pool.stats
         if reason is REMOTE_RESET:
             stats.upstream_rq_rx_reset.value += 1
+        elif reason is REMOTE_RESET_NO_ERROR:
+            stats.upstream_rq_rx_reset_no_error.value += 1
         elif reason is LOCAL_RESET or reason is PROTOCOL_ERROR:
             stats.upstream_rq_tx_reset.value += 1
         self.cut()

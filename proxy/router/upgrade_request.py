@@ -122,19 +122,26 @@ class TunnelRequest(UpgradeRequest):
     halves: one half may go on when the other has ended; host_ended: the host's has
     """
 
-    __slots__ = ("halves", "host_ended")
+    __slots__ = ("halves", "host_ended", "whole")
 
     halves: bool
+    whole: bool
     host_ended: bool
 
     def begin(self, limit_bytes: int) -> UpgradeRequest:
-        self.halves = self.host_ended = False
+        self.halves = self.host_ended = self.whole = False
         return UpgradeRequest.begin(self, limit_bytes)
 
     def on_pool_ready(self, connection: PoolConnection) -> None:
         upstream: UpstreamStream = connection  # type: ignore[assignment]  # as UpstreamRequest
         self.halves = upstream.codec.keep_halves()
         UpgradeRequest.on_pool_ready(self, connection)
+
+    def decode_headers(self, headers: HeaderMap, end: bool) -> None:
+        self.whole = end
+        UpgradeRequest.decode_headers(self, headers, False)
+        if self.granted and self.ended and not self.halves and not self.done:
+            self.owner.on_upstream_data(self, b"", True)
 
     def encode_data(self, data: bytes, end: bool) -> None:
         UpgradeRequest.encode_data(self, data, end)
@@ -161,7 +168,7 @@ class TunnelRequest(UpgradeRequest):
 
     def is_granted(self, status: int) -> bool:
         """Whether the host takes them."""
-        return 200 <= status < 300
+        return 200 <= status < 300 and not self.whole
 
 
 class ConnectRequest(UpgradeRequest):

@@ -80,6 +80,27 @@ def ends_half(request: H2Request, answer: H2Reply) -> None:
     answer.data(b"banner", end=True)
 
 
+def ends_and_resets(code: int) -> Callable[[H2Request, H2Reply], None]:
+    """RFC 9113 section 8.1: a host that has said all it had may so tell that it will read no more."""
+
+    def script(request: H2Request, answer: H2Reply) -> None:
+        answer.headers(200)
+        answer.data(b"banner", end=True)
+        answer.reset(code)
+
+    return script
+
+
+def breaks(request: H2Request, answer: H2Reply) -> None:
+    answer.headers(200)
+    answer.data(b"part")
+    answer.reset(10)
+
+
+def whole(status: int) -> Callable[[H2Request, H2Reply], None]:
+    return lambda request, answer: answer.headers(status, end=True)
+
+
 def grants_with_trailers(request: H2Request, answer: H2Reply) -> None:
     answer.headers(200, [("x-host", "1")])
     answer.data(b"last words")
@@ -137,6 +158,52 @@ SCENARIOS: list[Scenario] = [
         "tunnel_named",
         "tunneling_config: a request id for each attempt; a refusal's head is left for logs",
         **NAMED,
+    ),
+    Scenario(
+        name="tunnel_end_before_grant",
+        title="tunneling_config: what a client says before its end waits until the host has answered",
+        config=tunnelled(more={"max_early_data_bytes": 1024}),
+        drive=client(b"hello", "end", "listen"),
+        upstreams={"up": host(Wait(0.3), CONNECTED, Tunnel())},
+        lines=1,
+        ignore_stats=(
+            *WHO_ENDS,
+            "early_data_received_count_total",
+        ),  # Envoy reads the end with the data, or later
+    ),
+    *(
+        Scenario(
+            name=f"tunnel_http2_whole_{status}",
+            title=f"tunneling_config: a host whose {status} is all it says grants nothing, and leaves nothing open",
+            config=tunnelled(http2=True, attempts=2),
+            drive=client("listen"),
+            upstreams={"up": Http2(ok, whole(status))},
+            lines=1,
+            expect=told("end"),
+        )
+        for status in (200, 403)
+    ),
+    *(
+        Scenario(
+            name=f"tunnel_http2_ended_{name}",
+            title=f"tunneling_config: RST_STREAM({name.upper()}) behind the host's end",
+            config=tunnelled(http2=True),
+            drive=client("listen"),
+            upstreams={"up": Http2(ok, ends_and_resets(code))},
+            lines=1,
+        )
+        for name, code in (("no_error", 0), ("cancel", 8))
+    ),
+    Scenario(
+        name="tunnel_http2_connect_error",
+        title="tunneling_config: RST_STREAM(CONNECT_ERROR) in the middle",
+        config=tunnelled(http2=True),
+        drive=client("listen"),
+        upstreams={"up": Http2(ok, breaks)},
+        lines=1,
+        allow={
+            "tunnel-connect-error": r"^client 0 |^log 0 (RESPONSE_FLAGS|(DOWN|UP)STREAM_DETECTED_CLOSE_TYPE)$"
+        },
     ),
     Scenario(
         name="tunnel_http2_trailers",

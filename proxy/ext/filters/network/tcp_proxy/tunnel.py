@@ -116,7 +116,8 @@ class HttpTunnel(Owner, TunnelEnd):
         if self.request is not None:
             self.request.encode_data(b"", True)
         upstream = self.connection
-        if self.session is not None and upstream is not None and upstream.protocol != b"HTTP/2":
+        granted = self.request is not None and self.request.granted
+        if granted and self.session is not None and upstream is not None and upstream.protocol != b"HTTP/2":
             self.session.on_upstream_end()
 
     def hold_reading(self) -> None:
@@ -199,7 +200,10 @@ class HttpTunnel(Owner, TunnelEnd):
         if session is None:
             return
         if self.joined:
-            session.on_upstream_gone(reason is REMOTE_RESET or reason is REMOTE_CONNECT_ERROR)
+            ended = (
+                isinstance(request, TunnelRequest) and request.host_ended
+            )  # what comes behind that is no failure
+            session.on_upstream_gone(not ended and (reason is REMOTE_RESET or reason is REMOTE_CONNECT_ERROR))
         else:
             session.on_pool_failure(REMOTE_CONNECTION_FAILURE if request.sent else reason, details)
 
