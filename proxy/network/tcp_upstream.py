@@ -6,13 +6,13 @@ It comes as an HTTP/1 connection does (``network.upstream``), whose codec stays 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mypy_extensions import trait
 
 from proxy.network.joint import ByteEnd
 from proxy.network.raw_connection import reset
-from proxy.network.upstream import UpstreamConnection
+from proxy.network.upstream import LAST_BYTES_S, UpstreamConnection
 
 if TYPE_CHECKING:
     from proxy.base.stream_info import StreamInfo
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from proxy.stats.store import Gauge
     from proxy.upstream.host import Host
     from proxy.upstream.pool import ConnectionPool
-
-LAST_BYTES_S: Final = 300.0  # a host that takes none of our last bytes for so long is left
 
 
 @trait
@@ -99,16 +97,15 @@ class Tunnels:
 
 class TcpUpstreamConnection(UpstreamConnection, TcpFarEnd):
     """owner: None until it has one and when it has let go; finishing: it closes once all is written, which
-    ``active`` counts; unsent: what of it was not, at the last look"""
+    ``active`` counts"""
 
-    __slots__ = ("active", "finish_deadline", "finishing", "owner", "unsent", "write_ended")
+    __slots__ = ("active", "finish_deadline", "finishing", "owner", "write_ended")
 
     def __init__(self, pool: ConnectionPool, host: Host, dispatcher: Dispatcher) -> None:
         UpstreamConnection.__init__(self, pool, host, dispatcher)
         self.owner: TcpUpstreamOwner | None = None
         self.finishing = self.write_ended = False
         self.finish_deadline = inf
-        self.unsent = 0
         self.active: Gauge | None = None
 
     @property

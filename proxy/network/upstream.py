@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("upstream")
 
+LAST_BYTES_S: Final = 300.0  # a host that takes none of our last bytes for so long is left
+
 
 class UpstreamConnection(UpstreamStream, Flushable):
     """One connection to a host. Duck-typed asyncio.Protocol and ``upstream.pool_connection.PoolConnection``."""
@@ -54,6 +56,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         # time
         "connect_deadline",
         "idle_since",
+        "unsent",
     )
 
     def __init__(self, pool: ConnectionPool, host: Host, dispatcher: Dispatcher) -> None:
@@ -82,6 +85,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
         self.due = inf
         self.connect_deadline = dispatcher.clock.monotonic() + pool.cluster.connect_timeout_s
         self.idle_since = 0.0
+        self.unsent = 0  # when it was closed with bytes for the host: what of them was, at the last look
         dispatcher.timers.watch(self, self.connect_deadline)
 
     # -- connecting ----------------------------------------------------------------------------------------------
@@ -328,7 +332,7 @@ class UpstreamConnection(UpstreamStream, Flushable):
             self.write(output)
 
     def end_tunnel(self, request: UpstreamRequest) -> None:
-        """The client has left: the host gets what it had sent, if it takes it in as long as connecting may last."""
+        """The client has left: the host gets what it had sent, if it goes on taking it."""
         if self.request is not request:
             return
         self.flush()
@@ -345,8 +349,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
         transport.close()
         self.pool.on_closed(self)
         self.dispatcher.timers.forget(self)
-        until = self.dispatcher.clock.monotonic() + self.pool.cluster.connect_timeout_s
-        self.dispatcher.timers.watch(self, until)
+        self.unsent = transport.get_write_buffer_size()
+        self.dispatcher.timers.watch(self, self.dispatcher.clock.monotonic() + LAST_BYTES_S)
 
     def end_writing(self) -> None:
         """A tunnel's half ends."""
@@ -410,10 +414,8 @@ class UpstreamConnection(UpstreamStream, Flushable):
 
     def on_due(self, now: float) -> float:
         """The wheel's call. The idle deadline is not moved with each response: it is worked out here."""
-        if self.closed:  # see end_tunnel
-            if self.transport is not None:
-                self.transport.abort()
-            return inf
+        if self.closed:
+            return self._last_bytes(now)
         if now >= self.connect_deadline:
             self.connect_deadline = inf
             self.close(CONNECTION_TIMEOUT)
@@ -421,6 +423,17 @@ class UpstreamConnection(UpstreamStream, Flushable):
         if not self.open:
             return self.connect_deadline
         return min(self._idle_until(now), self._alive_until(now)) if self.open else inf
+
+    def _last_bytes(self, now: float) -> float:
+        """See end_tunnel: whether the host has taken some of them since the last look."""
+        if self.transport is None:
+            return inf
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == self.unsent:
+            self.transport.abort()
+            return inf
+        self.unsent = unsent
+        return now + LAST_BYTES_S
 
     def _idle_until(self, now: float) -> float:
         """When to look whether it has been idle for too long; closes it when it has."""

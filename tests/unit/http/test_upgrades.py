@@ -6,6 +6,7 @@ import pytest
 
 from proxy.access_log.access_log import AccessLog
 from proxy.base.errors import ConfigRefused, ResponseFlag
+from proxy.network.upstream import LAST_BYTES_S
 from tests.support.config import TYPES
 from tests.support.transcript import GET, REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
 
@@ -365,6 +366,32 @@ def test_a_tunnel_that_ends_here_carries_bytes_only():
     second(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     talk.upstream(1).replies()
     assert second.responses()[0].status == 200 and talk.stats["cluster.a.upstream_cx_http1_total"] == 1
+
+
+def test_a_host_gets_what_a_client_that_has_left_had_sent_while_it_takes_any():
+    talk = Transcript(ENDS)
+    talk.client(CONNECT)
+    host = talk.upstream()
+    host.stalls()
+    talk.client(b"x" * 1000)
+    talk.client.closes()
+    for _ in range(3):
+        talk.waits(LAST_BYTES_S - 1)
+        host.reads(100)
+    assert not host.pipe.lost
+    host.reads()
+    assert host.got == b"x" * 1000 and host.pipe.at_end and not host.pipe.reset
+
+
+def test_a_host_that_takes_nothing_more_is_left():
+    talk = Transcript(ENDS)
+    talk.client(CONNECT)
+    host = talk.upstream()
+    host.stalls()
+    talk.client(b"x" * 1000)
+    talk.client.closes()
+    talk.waits(LAST_BYTES_S + 2)
+    assert host.pipe.reset and talk.stats["cluster.a.upstream_cx_active"] == 0
 
 
 def test_a_tunnel_to_a_host_that_is_not_there_is_not_granted():

@@ -95,9 +95,16 @@ class HttpTunnel(Owner, TunnelEnd):
 
     def begin(self) -> None:
         """Ask. The session may be told of a failure before this returns."""
-        request = self.request
-        if request is not None:
-            request.pool.new_stream(request)
+        request, session = self.request, self.session
+        if request is None or session is None:
+            return
+        if (
+            b" " in request.request_headers.authority
+        ):  # made of a peer's words: it would end the target of the request
+            self.close_now()
+            session.on_pool_failure(REMOTE_CONNECTION_FAILURE, b"tunnel_hostname_with_blank")
+            return
+        request.pool.new_stream(request)
 
     # -- what the session and its joint say ----------------------------------------------------------------------
 

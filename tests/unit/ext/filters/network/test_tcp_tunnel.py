@@ -40,6 +40,13 @@ def test_another_answer_is_a_failed_attempt(answer: bytes) -> None:
     assert talk.upstream(1).got == HEAD + b"early"
 
 
+def test_a_hostname_with_a_blank_is_a_failed_attempt() -> None:
+    talk = tunnelled(hostname="%DOWNSTREAM_REMOTE_ADDRESS% x")
+    assert talk.client.is_closed and talk.upstreams == 0
+    assert talk.stats[A + "upstream_cx_connect_attempts_exceeded"] == 1
+    assert talk.stats["server.envoy_bug_failures"] == 0
+
+
 def test_without_further_attempts_the_client_is_closed() -> None:
     talk = tunnelled()
     talk.client(b"early")
