@@ -104,6 +104,7 @@ class _Serving:
         )
         self.h2 = H2Connection(config)
         self.requests: dict[int, H2Request] = {}
+        self.ended: set[int] = set()  # streams of which we have said our last
         self.waiting: dict[int, list[tuple[memoryview, bool, list[tuple[str, str]] | None]]] = {}
 
     def run(self) -> None:
@@ -129,6 +130,8 @@ class _Serving:
             self.sock.sendall(data)
 
     def queue(self, stream_id: int, data: bytes, end: bool, trailers: list[tuple[str, str]] | None) -> None:
+        if end:
+            self.ended.add(stream_id)
         self.waiting.setdefault(stream_id, []).append((memoryview(data), end, trailers))
         self._drain(stream_id)
         self.flush()
@@ -174,7 +177,7 @@ class _Serving:
             case ev.DataReceived():
                 request = self.requests[event.stream_id]
                 request.body += event.data
-                if request.is_tunnel and event.data:
+                if request.is_tunnel and event.data and event.stream_id not in self.ended:
                     H2Reply(self, request).data(event.data)
                 if event.flow_controlled_length and not self.upstream.holding.is_set():
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -184,7 +187,8 @@ class _Serving:
             case ev.StreamEnded():
                 request = self.requests[event.stream_id]
                 if request.is_tunnel:
-                    H2Reply(self, request).data(b"", end=True)
+                    if event.stream_id not in self.ended:
+                        H2Reply(self, request).data(b"", end=True)
                     return
                 self.upstream.record(request)
                 self.upstream.script(request, H2Reply(self, request))

@@ -85,8 +85,8 @@ def ends_and_resets(code: int) -> Callable[[H2Request, H2Reply], None]:
 
     def script(request: H2Request, answer: H2Reply) -> None:
         answer.headers(200)
-        answer.data(b"banner", end=True)
-        answer.reset(code)
+        answer.h2.send_data(request.stream_id, b"banner", end_stream=True)
+        answer.reset(code)  # in the same write
 
     return script
 
