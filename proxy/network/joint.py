@@ -57,7 +57,7 @@ class Joint:
         self.far: ByteEnd | None = None
         self.near_ended = self.far_ended = False
         self.near_held = self.far_blocked = False
-        self.waiting = b""
+        self.waiting: bytes | bytearray = b""
         self.early_bytes = 0
 
     @property
@@ -70,7 +70,7 @@ class Joint:
         self.far = far
         waiting, self.waiting = self.waiting, b""
         if waiting:
-            far.write(waiting)
+            far.write(bytes(waiting))
         if self.near_ended:
             far.end_writing()
         self._hold_near()
@@ -88,8 +88,17 @@ class Joint:
         if far is not None:
             far.write(data)
         elif self.near is not None:
-            self.waiting = self.waiting + data if self.waiting else data
+            self._keep(data)
             self._hold_near()
+
+    def _keep(self, data: bytes) -> None:
+        """Until there is another end. Pieces may be many and small: all is not copied for each."""
+        if not self.waiting:
+            self.waiting = data
+        elif isinstance(self.waiting, bytearray):
+            self.waiting += data
+        else:
+            self.waiting = bytearray(self.waiting + data)
 
     def end_near(self) -> None:
         """It will say no more."""

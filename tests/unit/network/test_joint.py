@@ -62,6 +62,16 @@ def test_what_is_said_before_the_other_end_is_there_waits_and_goes_first(near: E
     assert near.told == ["hold", "release"]
 
 
+def test_many_small_pieces_wait_as_one(near: End, far: End) -> None:
+    """A hundred thousand: copied whole for each they would be five gigabytes."""
+    joint = Joint(near)
+    joint.early_bytes = 1_000_000
+    for _ in range(100_000):
+        joint.from_near(b"x")
+    joint.join(far)
+    assert far.told == [b"x" * 100_000] and type(far.told[0]) is bytes
+
+
 def test_an_early_end_is_passed_on_behind_the_bytes(near: End, far: End) -> None:
     joint = Joint(near)
     joint.from_near(b"all")
