@@ -56,7 +56,9 @@ class Host:
     cx_*, rq_*: the counts of admin /clusters, plain ints over both priorities. The pool keeps cx_* , rq_total and
     rq_active; the router adds to rq_success, rq_error (5xx or reset) and rq_timeout.
     tls: how connections are secured, None in plain text; proxy_protocol: who is told of first, None for nobody
-    tcp_pool: of connections that carry bytes, None until one is asked for
+    tcp_pool: of connections that carry bytes, None until one is asked for; tunnel_pools: of those of tunnels that end
+    here, by routing priority, none until one is asked for
+    draining: so are its pools, and those that are made for it from now on
     other_ips: where to connect when ``ip`` cannot be (LOGICAL_DNS with several addresses)
     pools: by routing priority (0 DEFAULT, 1 HIGH); none once it has left
     """
@@ -70,6 +72,7 @@ class Host:
         "cx_connect_fail",
         "cx_total",
         "degraded",
+        "draining",
         "excluded",
         "healthy",
         "hostname",
@@ -86,6 +89,7 @@ class Host:
         "rq_total",
         "tcp_pool",
         "tls",
+        "tunnel_pools",
         "weight",
     )
 
@@ -103,6 +107,8 @@ class Host:
         self.tls: TlsSide | None = None
         self.proxy_protocol: ProxyProtocol | None = None
         self.tcp_pool: ConnectionPool | None = None
+        self.tunnel_pools: tuple[ConnectionPool, ...] = ()
+        self.draining = False
         self.rq_active = self.rq_error = self.rq_success = self.rq_timeout = self.rq_total = 0
 
     def configure(self, config: HostConfig) -> None:
@@ -151,8 +157,16 @@ class Host:
         status = self.config.health_status
         return "HEALTHY" if status == "UNKNOWN" else status
 
+    def add_pools(self, pools: tuple[ConnectionPool, ...]) -> None:
+        """Further pools, made when they were first asked for."""
+        self.pools = (*self.pools, *pools)
+        if self.draining:
+            for pool in pools:
+                pool.drain()
+
     def drain(self) -> None:
         """Idle connections close now, busy ones with their stream."""
+        self.draining = True
         for pool in self.pools:
             pool.drain()
 
@@ -162,6 +176,7 @@ class Host:
         self.drain()
         self.pools = ()
         self.tcp_pool = None
+        self.tunnel_pools = ()
 
     def __repr__(self) -> str:
         return f"Host({self.address})"

@@ -6,6 +6,7 @@ at most ``NAMES`` pools, of which those without connections make room for others
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +15,10 @@ from proxy.upstream.pool import ConnectionPool
 from proxy.upstream.pool_connection import PoolRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
+
+MakePool = Callable[["Cluster", "Host", int], ConnectionPool]
 
 NAMES: Final = 64
 _LONGEST: Final = 255
@@ -50,7 +51,7 @@ class NamedPools(ConnectionPool):
         cluster: Cluster,
         host: Host,
         priority: int,
-        make: Callable[[Cluster, Host, int], ConnectionPool],
+        make: MakePool,
     ) -> None:
         ConnectionPool.__init__(self, cluster, host, priority)
         self.make = make
@@ -107,7 +108,8 @@ class NamedPools(ConnectionPool):
         sni = name if options.auto_sni and not is_address(name) else ""
         found.name(sni, name if options.auto_san else "")
         found.begin_with(self.preface, self.keeper)
-        found.draining = self.draining
+        if self.draining:
+            found.drain()  # it may be of several, which are to know
         return found
 
     def _make_room(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.upstream.pool import ConnectionPool
-from proxy.upstream.pool_by_name import NamedPools
+from proxy.upstream.pool_by_name import MakePool, NamedPools
 from proxy.upstream.pool_connection import PoolRequest
 from proxy.upstream.pool_http2 import Http2ConnectionPool
 from proxy.upstream.proxy_protocol import ProxyProtocolPool
@@ -113,16 +113,24 @@ class NegotiatedPool(EitherPool):
 
 def make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
     """The pool that a cluster's options ask for."""
+    return pool_of_pools(cluster, host, priority, make_pool_of_one_name)
+
+
+def pool_of_pools(cluster: Cluster, host: Host, priority: int, make: MakePool) -> ConnectionPool:
+    """A pool of those that a host needs of a kind, one for each client and each name where connections tell of them;
+    where they do not, one of that kind. make: one of that kind"""
     if host.proxy_protocol is not None:
-        return ProxyProtocolPool(cluster, host, priority, lambda: _make_pool(cluster, host, priority))
-    return _make_pool(cluster, host, priority)
+        return ProxyProtocolPool(
+            cluster, host, priority, lambda: _pool_of_names(cluster, host, priority, make)
+        )
+    return _pool_of_names(cluster, host, priority, make)
 
 
-def _make_pool(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:
+def _pool_of_names(cluster: Cluster, host: Host, priority: int, make: MakePool) -> ConnectionPool:
     http = cluster.config.http
     if (http.auto_sni or http.auto_san) and host.tls is not None:
-        return NamedPools(cluster, host, priority, make_pool_of_one_name)
-    return make_pool_of_one_name(cluster, host, priority)
+        return NamedPools(cluster, host, priority, make)
+    return make(cluster, host, priority)
 
 
 def make_pool_of_one_name(cluster: Cluster, host: Host, priority: int) -> ConnectionPool:

@@ -60,5 +60,5 @@ def tcp_pool(host: Host) -> ConnectionPool:
         else:
             pool = ProxyProtocolPool(cluster, host, 0, lambda: TcpConnectionPool(cluster, host, 0))
         host.tcp_pool = pool
-        host.pools = (*host.pools, pool)
+        host.add_pools((pool,))
     return pool

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.upstream.pool import ConnectionPool
+from proxy.upstream.pool_either import pool_of_pools
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
@@ -27,8 +28,12 @@ class TunnelPool(ConnectionPool):
 
 def tunnel_pool(host: Host, priority: int) -> ConnectionPool:
     """The host's pool of such connections at a routing priority. All are made when the first is asked for."""
-    found = [pool for pool in host.pools if isinstance(pool, TunnelPool)]
-    if not found:
-        found = [TunnelPool(host.cluster, host, at) for at in range(2)]
-        host.pools = (*host.pools, *found)
-    return found[priority]
+    pools = host.tunnel_pools
+    if not pools:
+        pools = host.tunnel_pools = (_make(host, 0), _make(host, 1))
+        host.add_pools(pools)
+    return pools[priority]
+
+
+def _make(host: Host, priority: int) -> ConnectionPool:
+    return pool_of_pools(host.cluster, host, priority, TunnelPool)

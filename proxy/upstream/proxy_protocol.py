@@ -110,7 +110,8 @@ class ProxyProtocolPool(ConnectionPool):
         if pool is None:
             pool = self.pools[header] = self.make()
             pool.begin_with(header, self)
-            pool.draining = self.draining
+            if self.draining:
+                pool.drain()  # it may be of several, which are to know
         return pool
 
     def new_stream(self, request: PoolRequest) -> None:

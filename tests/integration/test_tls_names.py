@@ -106,6 +106,33 @@ def test_auto_sni_by_a_header_and_checked(upstream: Upstream, tmp_path: Path, ki
     assert hops.names() == ["a.example|CN=a", "y.b.example|CN=b"]
 
 
+def ends_tunnels(hops: Hops) -> None:
+    """CONNECT ends at the near listener, and its bytes go to the host over TLS."""
+    ends = [{"upgrade_type": "CONNECT", "connect_config": {}}]
+    route = {"match": {"connect_matcher": {}}, "route": {"cluster": "inner", "upgrade_configs": ends}}
+    hcm = hops.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
+    hcm["route_config"]["virtual_hosts"] = [virtual_host([route])]
+    hcm["upgrade_configs"] = [{"upgrade_type": "CONNECT"}]
+
+
+def test_names_of_tunnels_that_end_here(upstream: Upstream, tmp_path: Path, kind: Kind) -> None:
+    """They are asked for, and the host's certificate is checked against them."""
+    names = named(auto_sni=True, auto_san_validation=True)
+    hops = Hops(upstream, tmp_path, upstream_tls(CA.pem), **names)
+    ends_tunnels(hops)
+    with running(hops.listeners, hops.clusters, kind) as proxy:
+        for name, status in (("a.example", 200), ("z.b.example", 200), ("nowhere.example", 503)):
+            with Client(hops.port) as client:
+                client.send(
+                    b"CONNECT %b:443 HTTP/1.1\r\nhost: %b:443\r\n\r\n" % (name.encode(), name.encode())
+                )
+                assert client.read(head_only=True).status == status, name
+                if status == 200:
+                    assert client.send(request("GET", "/")).read().status == 200
+        assert proxy.stats()["cluster.inner.ssl.fail_verify_san"] == 1
+    assert hops.names() == ["a.example|CN=a", "z.b.example|CN=b"]
+
+
 def with_hostname(clusters: list[Config], name: str) -> None:
     endpoint = clusters[0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     endpoint["hostname"] = name

@@ -90,6 +90,14 @@ class FakeRequest:
         self.failures: list[tuple[ResetReason, bytes]] = []
 
     @property
+    def client(self) -> None:
+        """It is ours."""
+        return None
+
+    def server_name(self, header: bytes) -> bytes:
+        return b"a.example"
+
+    @property
     def answers(self) -> int:
         return len(self.connections) + len(self.failures)
 

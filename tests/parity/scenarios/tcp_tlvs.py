@@ -128,18 +128,22 @@ def kept(location: str) -> Scenario:
     )
 
 
-def connect_told() -> Scenario:
-    """connect_config.proxy_protocol_config: a CONNECT that ends here, its client known by a header of its own."""
-    heard = len(b"hello") + 28  # the header has no TLVs
+def connect_told(by_socket: bool) -> Scenario:
+    """connect_config.proxy_protocol_config: a CONNECT that ends here, its client known by a header of its own. by_socket:
+    the cluster's transport socket tells the host as well"""
+    heard = len(b"hello") + 28 * (1 + by_socket)  # the headers have no TLVs
 
     def config(world: World) -> Config:
         connect = {"proxy_protocol_config": {"version": "V2", "pass_through_tlvs": ALL}}
+        socket = {"transport_socket": tells_hosts(version="V2")} if by_socket else {}
         ends = [{"upgrade_type": "CONNECT", "connect_config": connect}]
         route = route_to("up", match={"connect_matcher": {}}, upgrade_configs=ends)
         hcm = {"access_log": [file_log(str(world.log), "BYTES_SENT=%BYTES_SENT%\n")]}
         header = proxy_protocol(pass_through_tlvs=ALL)
         return bootstrap(
-            world.admin, [http_listener(world.front, [virtual_host([route])], hcm=hcm, **header)], [up(world)]
+            world.admin,
+            [http_listener(world.front, [virtual_host([route])], hcm=hcm, **header)],
+            [up(world, **socket)],
         )
 
     def drive(world: World) -> None:
@@ -153,8 +157,8 @@ def connect_told() -> Scenario:
             world.said.append(peer.story)
 
     return Scenario(
-        name="connect_told",
-        title="connect_config: proxy_protocol_config",
+        name="connect_told_by_socket" if by_socket else "connect_told",
+        title="connect_config: proxy_protocol_config" + (", upstream_proxy_protocol" if by_socket else ""),
         config=config,
         drive=drive,
         upstreams={"up": Raw(host(f"read {heard}", b"seen", "listen"))},
@@ -165,7 +169,8 @@ def connect_told() -> Scenario:
 
 SCENARIOS = [
     absent(),
-    connect_told(),
+    connect_told(by_socket=False),
+    connect_told(by_socket=True),
     kept("FILTER_STATE"),
     kept("DYNAMIC_METADATA"),
     overwritten(),

@@ -7,6 +7,7 @@ import pytest
 from proxy.access_log.access_log import AccessLog
 from proxy.base.errors import ConfigRefused, ResponseFlag
 from proxy.network.upstream import LAST_BYTES_S
+from tests.parity.scenarios.tcp import tells_hosts
 from tests.support.config import TYPES
 from tests.support.transcript import GET, REFUSED, Transcript, ends_clean, to  # noqa: F401  # a fixture for every test here
 
@@ -392,6 +393,20 @@ def test_a_host_that_takes_nothing_more_is_left():
     talk.client.closes()
     talk.waits(LAST_BYTES_S + 2)
     assert host.pipe.reset and talk.stats["cluster.a.upstream_cx_active"] == 0
+
+
+def test_a_tunnel_that_ends_here_begins_as_its_cluster_says():
+    """The transport socket's word comes before the route's, and the client's connections are its own."""
+    tells = {"upgrade_type": "CONNECT", "connect_config": {"proxy_protocol_config": {"version": "V1"}}}
+    route = {**ENDS, "route": {"cluster": "a", "upgrade_configs": [tells]}}
+    talk = Transcript(route, a={"transport_socket": tells_hosts(version="V1")})
+    talk.client(CONNECT + b"EARLY")
+    said = b"PROXY TCP4 203.0.113.9 127.0.0.1 40000 10000\r\n"
+    assert talk.upstream().got == said + said + b"EARLY"
+    host = talk.parts.clusters.clusters["a"].hosts[0]
+    assert [pool.is_used for pool in host.pools] == [False, False, True, False]
+    talk.client.closes()
+    assert talk.upstream().is_closed and not any(pool.is_used for pool in host.pools)
 
 
 def test_a_tunnel_to_a_host_that_is_not_there_is_not_granted():
