@@ -393,8 +393,10 @@ class Http2DownstreamConnection(HttpConnection, Http2ServerSink):
             self._cut_off(b"http2_ping_timeout")
         elif now >= self.ping_deadline:
             settings = self.hcm.http2_settings
+            self.ping_deadline = now + settings.keepalive_interval_s
+            if self.pong_deadline != inf:
+                return  # an answer is awaited already
             self.http2.ping()
             self.touch()
-            self.ping_deadline = now + settings.keepalive_interval_s
-            if settings.keepalive_timeout_s and self.pong_deadline == inf:
+            if settings.keepalive_timeout_s:
                 self.pong_deadline = now + settings.keepalive_timeout_s

@@ -178,14 +178,17 @@ class Http2UpstreamConnection(UpstreamConnection, Multiplexed):
         """After a pause of the host's: is it still there?"""
         settings = self.http2.settings
         now = self.dispatcher.clock.monotonic()
-        if now - self.heard_at <= settings.keepalive_idle_s:
+        if now - self.heard_at <= settings.keepalive_idle_s or self.pong_deadline != inf:
             return
         self._ping(now)
         self.dispatcher.timers.watch(self, self.pong_deadline)
 
     def _ping(self, now: float) -> None:
+        """Ask, unless an answer is awaited already: a host may take many PINGs for an attack."""
+        if self.pong_deadline != inf:
+            return
         timeout_s = self.http2.settings.keepalive_timeout_s
-        if timeout_s and self.pong_deadline == inf:
+        if timeout_s:
             self.pong_deadline = now + timeout_s
         self.http2.ping()
         self.touch()

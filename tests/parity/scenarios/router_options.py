@@ -97,7 +97,7 @@ def pinged(world: World) -> Config:
 
 
 def pauses(world: World) -> None:
-    """Two requests, a pause, two more; a pause, and a host that is dead."""
+    """Two requests, a pause, two more; a pause, and five at a time; a pause, and a host that is dead."""
     host = world.upstreams["up"]
     with H2Client(world.front) as client:
         for pause in (0.0, 0.5):
@@ -105,6 +105,10 @@ def pauses(world: World) -> None:
             for _ in range(2):
                 say(world, client.get("/ok"))
                 world.note(f"pings after {len(world.said)}", str(host.pings))
+        time.sleep(0.5)
+        for stream in [client.start("/ok") for _ in range(5)]:
+            say(world, client.wait(stream))
+        world.note("pings after the burst", str(host.pings))
         time.sleep(0.5)
         host.stalled.set()
         say(world, client.get("/ok"))
@@ -128,8 +132,8 @@ SCENARIOS: list[Scenario] = [
         pinged,
         pauses,
         {"up": Http2(lasting)},
-        lines=6,
-        expect=told(200, 200, 200, 200, 503, 200),
+        lines=11,
+        expect=told(*[200] * 9, 503, 200),
     ),
     Scenario(
         "cluster_stream_duration",
