@@ -94,7 +94,7 @@ class OriginalDst:
         unused: dict[str, int] = {}
         gone: list[Host] = []
         for name, host in list(self._hosts.items()):
-            if any(pool.connections or pool.pending for pool in host.pools):
+            if any(pool.is_used for pool in host.pools):
                 continue
             if self._unused.get(name) == host.rq_total + host.cx_connect_fail:
                 gone.append(host)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import SimpleNamespace
 
 import pytest
 
 from proxy.upstream.original_dst import OriginalDst, OriginalDstSettings, _parse
-
-
-class Pool:
-    def __init__(self) -> None:
-        self.connections: set[object] = set()
-        self.pending: list[object] = []
+from tests.support.fake_upstream import FakeRequest, World
+from tests.unit.upstream.test_host import CLUSTERS
 
 
 class Cluster:
@@ -28,28 +25,20 @@ class Cluster:
         self.hosts: list[object] = []
 
     def make_host(self, ip, endpoint):
-        return SimpleNamespace(
-            ip=ip, port=endpoint.port, hostname=endpoint.host.hostname, pools=(Pool(), Pool()), rq_total=0, cx_connect_fail=0
-        )  # fmt: skip
+        return SimpleNamespace(ip=ip, port=endpoint.port, hostname=endpoint.host.hostname)
 
     def add_host(self, host) -> None:
         self.hosts.append(host)
 
-    def remove_hosts(self, gone) -> None:
-        self.hosts = [host for host in self.hosts if host not in gone]
-
 
 class Timers:
-    """Keeps the alarm, to be rung by hand."""
+    """Keeps the alarm."""
 
     def watch(self, alarm, when: float) -> None:
         self.alarm, self.when = alarm, when
 
     def forget(self, alarm) -> None:
         self.alarm = None
-
-    def ring(self) -> None:
-        self.alarm.on_due(self.when)
 
 
 def stream(local: str = "192.0.2.1:80", restored: bool = True, header: bytes | None = None):
@@ -58,15 +47,15 @@ def stream(local: str = "192.0.2.1:80", restored: bool = True, header: bytes | N
     return SimpleNamespace(info=info, request_headers=headers)
 
 
-def made(**settings) -> tuple[OriginalDst, Cluster, Timers]:
-    cluster, timers = Cluster(), Timers()
-    made = OriginalDst(cluster, OriginalDstSettings(**settings), timers)
+def made(**settings) -> tuple[OriginalDst, Cluster]:
+    cluster = Cluster()
+    made = OriginalDst(cluster, OriginalDstSettings(**settings), Timers())
     made.start()
-    return made, cluster, timers
+    return made, cluster
 
 
 def test_one_host_for_one_destination():
-    balancer, cluster, _ = made()
+    balancer, cluster = made()
     first = balancer.choose_host(stream())
     assert (first.ip, first.port, first.hostname) == ("192.0.2.1", 80, "od192.0.2.1:80")
     assert balancer.choose_host(stream()) is first
@@ -77,13 +66,13 @@ def test_one_host_for_one_destination():
 
 @pytest.mark.parametrize("nobody", [None, stream(restored=False), stream("/run/socket")])
 def test_without_a_destination_there_is_no_host(nobody):
-    balancer, cluster, _ = made()
+    balancer, cluster = made()
     assert balancer.choose_host(nobody) is None
     assert cluster.stats.upstream_cx_none_healthy.value == 1 and not cluster.hosts
 
 
 def test_a_header_comes_first_where_it_is_allowed():
-    balancer, cluster, _ = made(header=b"x-envoy-original-dst-host")
+    balancer, cluster = made(header=b"x-envoy-original-dst-host")
     assert balancer.choose_host(stream(header=b"198.51.100.7:9")).ip == "198.51.100.7"
     assert balancer.choose_host(stream(header=b"[2001:DB8:0:0::7]:9")).hostname == "od[2001:db8::7]:9"
     assert balancer.choose_host(stream(header=b"[2001:db8::7]:9")).ip == "2001:db8::7"
@@ -91,38 +80,44 @@ def test_a_header_comes_first_where_it_is_allowed():
     assert balancer.choose_host(stream(header=b"nonsense")).ip == "192.0.2.1"
     assert cluster.stats.original_dst_host_invalid.value == 1
     assert balancer.choose_host(stream(restored=False, header=b"nonsense")) is None
-    plain, _, _ = made()
+    plain, _ = made()
     assert plain.choose_host(stream(header=b"198.51.100.7:9")).ip == "192.0.2.1"
 
 
 def test_a_port_in_place_of_any_other():
-    balancer, _, _ = made(port=15008)
+    balancer, _ = made(port=15008)
     host = balancer.choose_host(stream())
     assert (host.port, host.hostname) == (15008, "od192.0.2.1:15008")
     assert balancer.choose_host(stream("192.0.2.1:9")) is host
     assert balancer.choose_host(stream("192.0.2.1:15008")) is host
 
 
-def test_hosts_leave_when_nobody_has_used_them_for_a_whole_interval():
-    balancer, cluster, timers = made(cleanup_interval_s=2.0)
-    assert timers.when == 102.0
-    used, idle, waiting = (balancer.choose_host(stream(f"192.0.2.{n}:80")) for n in (1, 2, 3))
-    used.pools[0].connections.add("one")
-    waiting.pools[1].pending.append("one")
-    timers.ring()
-    assert len(cluster.hosts) == 3  # they are new
+@pytest.mark.parametrize("kind", sorted(CLUSTERS.keys() - {"http2"}))  # the connections here are no HTTP/2
+def test_hosts_leave_when_nobody_has_used_them_for_a_whole_interval(kind):
+    """Whichever pools they have: some are of several."""
+    world = World()
+    more = {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "cleanup_interval": "2s"}
+    cluster = world.cluster(**more, **CLUSTERS[kind])
+    used, idle, waiting = (cluster.choose_host(stream(f"192.0.2.{n}:80")) for n in (1, 2, 3))
+    served, waits = FakeRequest(), FakeRequest()
+    used.pools[0].new_stream(served)
+    (connection,) = world.connector.made
+    connection.connected()
+    connection.response()  # it is kept
+    waiting.pools[1].new_stream(waits)
+    world.wait(2.0)
+    assert cluster.hosts == [used, idle, waiting]  # they are new
     idle.rq_total += 1
-    timers.ring()
-    assert len(cluster.hosts) == 3  # it has been used in between
-    timers.ring()
-    assert cluster.hosts == [used, waiting]
-    used.pools[0].connections.clear()
-    timers.ring()
-    timers.ring()
+    world.wait(2.0)
+    assert cluster.hosts == [used, idle, waiting]  # it has been used in between
+    world.wait(2.0)
+    assert cluster.hosts == [used, waiting] and not connection.closing
+    connection.remote_close()
+    world.wait(4.0)
     assert cluster.hosts == [waiting]
-    assert balancer.choose_host(stream("192.0.2.1:80")) is not used
-    balancer.stop()
-    assert timers.alarm is None
+    assert cluster.choose_host(stream("192.0.2.1:80")) is not used
+    cluster.stop()
+    assert world.timers.next_due() == inf
 
 
 @pytest.mark.parametrize(
