@@ -120,6 +120,8 @@ REMOTE_CONNECTION_FAILURE = ResetReason(b"remote connection failure", ResponseFl
 CONNECTION_TIMEOUT = ResetReason(b"connection timeout", ResponseFlag.UF)
 CONNECTION_TERMINATION = ResetReason(b"connection termination", ResponseFlag.UC)
 OVERFLOW = ResetReason(b"overflow", ResponseFlag.UO)
+#: no room to wait for a connection: no host has been tried
+NO_ROOM = ResetReason(b"overflow", ResponseFlag.UO)
 #: max_connection_pools; as if there were no host
 NO_POOL = ResetReason(b"no connection pool", ResponseFlag.UH)
 PROTOCOL_ERROR = ResetReason(b"protocol error", ResponseFlag.UPE)

@@ -13,6 +13,7 @@ from proxy.api.matchers import HeadersMatcher
 from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
+    NO_ROOM,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
     REMOTE_REFUSED_STREAM,
@@ -291,7 +292,7 @@ class RetryState:
 
     def _matches_reset(self, reason: ResetReason, started: bool) -> bool:
         retry_on = self.retry_on
-        if not retry_on or reason is OVERFLOW:
+        if not retry_on or reason is OVERFLOW or reason is NO_ROOM:
             return False
         if retry_on & ON_CONNECT_FAILURE and reason in _CONNECT_FAILURES:
             return True

@@ -23,6 +23,7 @@ from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
     NO_POOL,
+    NO_ROOM,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
     ResetReason,
@@ -139,14 +140,14 @@ class ConnectionPool:
             self._wait(request)
         else:
             self.stats.upstream_rq_pending_overflow.value += 1
-            request.on_pool_failure(OVERFLOW, b"")
+            request.on_pool_failure(NO_ROOM, b"")
 
     def new_stream_anew(self, request: PoolRequest) -> None:
         """Let the request wait for a new connection (or for one that is in use now), though there be idle ones: it
         comes from one that was dead, and they may be as old. At the limit the oldest of them makes room."""
         if not self.resources.can_wait():
             self.stats.upstream_rq_pending_overflow.value += 1
-            request.on_pool_failure(OVERFLOW, b"")
+            request.on_pool_failure(NO_ROOM, b"")
             return
         if self.ready and not self._may_connect():
             self._retire(self.ready[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from mypy_extensions import trait
 
-from proxy.base.errors import NO_POOL, OVERFLOW
+from proxy.base.errors import NO_POOL, NO_ROOM, OVERFLOW
 from proxy.upstream.pool import _CONNECTS_AT_ONCE, ConnectionPool
 from proxy.upstream.pool_connection import (
     BUSY,
@@ -77,7 +77,7 @@ class Http2ConnectionPool(ConnectionPool):
             self._wait(request)
         else:
             self.stats.upstream_rq_pending_overflow.value += 1
-            request.on_pool_failure(OVERFLOW, b"")
+            request.on_pool_failure(NO_ROOM, b"")
 
     def new_stream_anew(self, request: PoolRequest) -> None:
         """The connection that was dead is gone already; those that are left carry other streams."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tests.parity.scenarios.http2 import http2_cluster
 from tests.support.client import Client, request
-from tests.support.config import Config, cluster, route_to, virtual_host
+from tests.support.config import Config, route_to, virtual_host
 from tests.support.parity.scenario import Scenario, World, told
 from tests.support.upstream import Hold, Request, Steps, reply
+
+HTTP1: dict[str, Config] = {"explicit_http_config": {"http_protocol_options": {}}}
 
 
 def one_route(world: World) -> Config:
@@ -32,18 +37,21 @@ def echo_path(got: Request) -> Steps:
     return [reply(200, got.path.encode(), [("Connection", "keep-alive")])]
 
 
-def breakers(world: World) -> Config:
-    def threshold(**limits: int) -> Config:
-        return {"circuit_breakers": {"thresholds": [limits]}}
+def breakers(**options: Config) -> Callable[[World], Config]:
+    """options: what the clusters speak, HTTP/1 by default"""
 
-    slow, busy = world.upstreams["slow"].port, world.upstreams["busy"].port
-    return world.bootstrap(
-        [virtual_host([route_to("busy", prefix="/busy"), route_to("slow")])],
-        clusters=[
-            cluster("slow", slow, **threshold(max_connections=1, max_pending_requests=1)),
-            cluster("busy", busy, **threshold(max_requests=1)),
-        ],
-    )
+    def config(world: World) -> Config:
+        slow = breaking("slow", world, max_connections=1, max_pending_requests=1)
+        busy = breaking("busy", world, max_requests=1)
+        return world.bootstrap(
+            [virtual_host([route_to("busy", prefix="/busy"), route_to("slow")])], clusters=[slow, busy]
+        )
+
+    def breaking(name: str, world: World, **limits: int) -> Config:
+        made = http2_cluster(name, world.upstreams[name].port, **(options or HTTP1))
+        return {**made, "circuit_breakers": {"thresholds": [limits]}}
+
+    return config
 
 
 def first_held(got: Request) -> Steps:
@@ -83,7 +91,16 @@ SCENARIOS = [
     Scenario(
         name="breakers",
         title="circuit breakers: pending overflow, request overflow",
-        config=breakers,
+        config=breakers(),
+        drive=overflow,
+        upstreams={"slow": first_held, "busy": first_held},
+        lines=5,
+        expect=told(503, 200, 200, 503, 200),
+    ),
+    Scenario(
+        name="breakers_either",
+        title="circuit breakers of a cluster that speaks what its clients speak",
+        config=breakers(use_downstream_protocol_config={"http2_protocol_options": {}}),
         drive=overflow,
         upstreams={"slow": first_held, "busy": first_held},
         lines=5,

@@ -30,7 +30,7 @@ def test_reset_reasons_say_envoys_words():
     reasons = [each for each in vars(errors).values() if isinstance(each, ResetReason)]
     downstream = [errors.DOWNSTREAM_REMOTE_RESET, errors.DOWNSTREAM_PROTOCOL_ERROR]
     upstream = [each for each in reasons if each not in downstream]
-    assert len(upstream) == 11
-    assert len({each.text for each in upstream}) == 11
+    assert len(upstream) == 13
+    assert len({each.text for each in upstream}) == 12  # two kinds of overflow
     assert [each.flag for each in downstream] == [errors.ResponseFlag.DR, errors.ResponseFlag.DPE]
     assert repr(errors.OVERFLOW) == "ResetReason('overflow')"

@@ -8,6 +8,7 @@ from proxy.base.errors import (
     CONNECTION_TERMINATION,
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
+    NO_ROOM,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
     REMOTE_REFUSED_STREAM,
@@ -89,6 +90,7 @@ def test_finish_gives_back_what_is_held() -> None:
     ("retry_on", "reason", "started", "again"),
     [
         ("5xx", OVERFLOW, False, False),
+        ("5xx", NO_ROOM, False, False),
         ("5xx", REMOTE_CONNECTION_FAILURE, False, True),
         ("connect-failure", REMOTE_CONNECTION_FAILURE, False, True),
         ("connect-failure", LOCAL_CONNECTION_FAILURE, False, True),

@@ -13,6 +13,7 @@ from proxy.base.errors import (
     CONNECTION_TIMEOUT,
     LOCAL_CONNECTION_FAILURE,
     NO_POOL,
+    NO_ROOM,
     OVERFLOW,
     REMOTE_CONNECTION_FAILURE,
 )
@@ -238,7 +239,7 @@ def test_max_pending_requests_refuses_the_rest() -> None:
     first = ask(pool)
     world.connector.made[0].connected()
     waiting, refused = ask(pool), ask(pool)
-    assert (first.answers, waiting.answers, refused.failures) == (1, 0, [(OVERFLOW, b"")])
+    assert (first.answers, waiting.answers, refused.failures) == (1, 0, [(NO_ROOM, b"")])
     assert world.value("upstream_rq_pending_overflow") == 1
     assert world.value("upstream_cx_overflow") == 1
     assert world.value("circuit_breakers.default.rq_pending_open") == 1
@@ -475,7 +476,7 @@ def test_a_new_connection_is_refused_like_any_other_when_too_many_wait() -> None
     pool = make_pool(world, **limits(max_pending_requests=0))
     request = FakeRequest()
     pool.new_stream_anew(request)
-    assert request.failures == [(OVERFLOW, b"")]
+    assert request.failures == [(NO_ROOM, b"")]
     assert world.value("upstream_rq_pending_overflow") == 1
 
 

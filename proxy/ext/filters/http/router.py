@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from proxy.api.reader import Reader
-from proxy.base.errors import NO_POOL, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
+from proxy.base.errors import NO_POOL, NO_ROOM, OVERFLOW, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import X_ENVOY, HeaderMap, RequestHeaders, ResponseHeaders
 from proxy.formatter.grpc_status import wants_grpc
 from proxy.http.context import FactoryContext
@@ -435,10 +435,9 @@ class Router(Hedging, Owner):
             stream.upstream_host = None
             self._reply_no_host(stream)
             return
-        if reason is OVERFLOW:
-            if not request.pool.ready:  # no room to wait for a connection: no host was tried
-                stream.upstream_host = None
-        else:
+        if reason is NO_ROOM:
+            stream.upstream_host = None
+        elif reason is not OVERFLOW:
             request.host.rq_error += 1
         if not request.sent:
             stream.upstream_pool_wait_s = (
@@ -495,5 +494,5 @@ class Router(Hedging, Owner):
             reset_body(reason.text, retried),
             b"upstream_reset_before_response_started{%b}" % words,
             reason.flag,
-            OVERLOADED if reason is OVERFLOW else (),
+            OVERLOADED if reason is OVERFLOW or reason is NO_ROOM else (),
         )
