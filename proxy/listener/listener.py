@@ -206,7 +206,11 @@ class Listener:
         for at, place in enumerate(self.places if self.binds else ()):
             given = inherit(self.name, place.text) if inherit is not None else None
             try:
-                bound = given or place.bind(self.reuse_port, self.transparent, self.freebind)
+                if given is None:
+                    bound = place.bind(self.reuse_port, self.transparent, self.freebind)
+                else:
+                    bound = given
+                    place.take_over(bound, self.transparent, self.freebind)
             except OSError as error:
                 raise OSError(error.errno, f"cannot bind {place.text}: {error.strerror}") from None
             self.sockets.append(bound)

@@ -217,7 +217,19 @@ class ListenerManager:
         return listener
 
     def _check_places(self, listener: Listener) -> None:
-        """Raises Rejected."""
+        """Raises Rejected: an address is another listener's, or the one of its name has it on a socket that it can
+        neither go on with nor share."""
+        for old in (self.named(listener.name), self.warming.get(listener.name)):
+            if old is None:
+                continue
+            if old.reuse_port != listener.reuse_port:
+                raise Rejected(f"Listener {listener.name}: reuse port cannot be changed during an update")
+            shared = [place for place in listener.places if place.port != 0 and old.listens_on(place)]
+            if shared and not listener.reuse_port and not listener.can_adopt(old):
+                raise Rejected(
+                    f"error adding listener: '{listener.name}' has duplicate address '{shared[0].text}' as existing "
+                    "listener, which has other socket options, and 'enable_reuse_port' is set to 'false'"
+                )
         for place in listener.places:
             other = self._directory.at(place)
             if other is not None and other.name != listener.name:

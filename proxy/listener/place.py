@@ -49,14 +49,27 @@ class Place(NamedTuple):
         if self.port is None:
             sock = self._pipe()
         else:
-            v6 = ":" in self.host
-            options = [IPV6_TRANSPARENT if v6 else IP_TRANSPARENT] if transparent else []
-            options += [IPV6_FREEBIND if v6 else IP_FREEBIND] if freebind else []
-            sock = self._ip(self.port, reuse_port, options)
+            sock = self._ip(self.port, reuse_port, transparent, freebind)
         sock.setblocking(False)
         return sock
 
-    def _ip(self, port: int, reuse_port: bool, options: list[int]) -> socket.socket:
+    def take_over(self, sock: socket.socket, transparent: bool = False, freebind: bool = False) -> None:
+        """A bound socket of a process before us gets the options of one that is bound here, as in Envoy. Raises OSError
+        when the system refuses one."""
+        if self.port is not None:
+            self._prepare(sock, transparent, freebind)
+            set_options(sock, self.options, BOUND)
+
+    def _prepare(self, sock: socket.socket, transparent: bool, freebind: bool) -> None:
+        """What is set before bind()."""
+        v6 = ":" in self.host
+        options = [IPV6_TRANSPARENT if v6 else IP_TRANSPARENT] if transparent else []
+        options += [IPV6_FREEBIND if v6 else IP_FREEBIND] if freebind else []
+        for option in options:
+            sock.setsockopt(socket.IPPROTO_IPV6 if v6 else socket.SOL_IP, option, 1)
+        set_options(sock, self.options, PREBIND)
+
+    def _ip(self, port: int, reuse_port: bool, transparent: bool, freebind: bool) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM, self.protocol)
         try:
@@ -65,11 +78,7 @@ class Place(NamedTuple):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self.ipv4_compat else 1)
-            for option in options:
-                sock.setsockopt(
-                    socket.IPPROTO_IPV6 if family == socket.AF_INET6 else socket.SOL_IP, option, 1
-                )
-            set_options(sock, self.options, PREBIND)
+            self._prepare(sock, transparent, freebind)
             sock.bind((self.host, port))
             set_options(sock, self.options, BOUND)
         except OSError:

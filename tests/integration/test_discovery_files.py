@@ -184,6 +184,56 @@ def test_what_is_refused_changes_nothing_and_says_why(
         assert body(world.port) == b"one"
 
 
+ALIVE = {"tcp_keepalive": {"keepalive_time": 555}}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        ({"enable_reuse_port": False}, {"enable_reuse_port": False, **ALIVE}, "has duplicate address"),
+        ({"enable_reuse_port": False}, ALIVE, "reuse port cannot be changed during an update"),
+        ({}, {"enable_reuse_port": False}, "reuse port cannot be changed during an update"),
+    ],
+)
+def test_an_update_that_cannot_have_its_socket_is_refused(
+    world: World, kind: type[Outrider] | type[Envoy], first: Config, then: Config, said: str
+) -> None:
+    config = world.begin()
+    world.lds(world.listener() | first, version="l1")
+    with kind(config) as proxy:
+        assert body(world.port) == b"one"
+        world.lds(world.listener() | then, version="l2")
+        proxy.wait_for_stat("listener_manager.lds.update_rejected", 1)
+        listeners = section(proxy, "Listeners")["dynamic_listeners"]
+        shown = next(each for each in listeners if each.get("name") == "main")
+        assert said in shown["error_state"]["details"]
+        assert shown["active_state"]["version_info"] == "l1"
+        other = free_port()
+        moved = rds_listener(other, "main", "routes", world.source("rds")) | first | ALIVE
+        world.lds(moved, version="l3")
+        until(lambda: body(other) == b"one", "the listener at another address")
+        stats = proxy.stats()
+        counts = {
+            "listener_manager.lds.update_success": 2,
+            "listener_manager.listener_modified": 1,
+            "listener_manager.listener_create_failure": 0,
+        }
+        assert {name: stats[name] for name in counts} == counts
+
+
+@pytest.mark.parametrize("options", [{"enable_reuse_port": False}, {}])
+def test_an_update_goes_on_with_its_socket(
+    world: World, kind: type[Outrider] | type[Envoy], options: Config
+) -> None:
+    config = world.begin()
+    world.lds(world.listener() | options, version="l1")
+    with kind(config) as proxy:
+        assert body(world.port) == b"one"
+        world.lds(world.listener(server_name="other") | options, version="l2")
+        until(lambda: client.get(world.port).one("server") == "other", "the changed listener")
+        assert proxy.stats()["listener_manager.lds.update_success"] == 2
+
+
 def test_a_route_to_a_cluster_that_comes_later(world: World, kind: type[Outrider] | type[Envoy]) -> None:
     config = world.begin()
     world.cds(version="c1")

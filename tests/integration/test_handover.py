@@ -14,12 +14,22 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Client, get, request
-from tests.support.config import bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.config import (
+    bootstrap,
+    cluster,
+    http_listener,
+    network_filter,
+    raw_listener,
+    route_to,
+    virtual_host,
+)
+from tests.support.keepalive import keepalive_s
 from tests.support.load import Load
 from tests.support.netns import as_user
 from tests.support.outrider import command
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
+from tests.support.tcp_peer import TcpPeer
 from tests.support.upstream import Hold, Send
 
 TOTAL = "http.front.downstream_rq_total"
@@ -133,6 +143,27 @@ def test_listeners_may_come_and_go(start_outrider, upstream, socket_path):
     assert get(kept).status == get(came).status == 200
     with pytest.raises(ConnectionError):
         get(gone)
+
+
+def test_sockets_that_are_taken_over_get_the_options_of_their_new_listener(start_outrider, socket_path):
+    """As Envoy's do in a hot restart."""
+    port, admin = free_port(), free_port()
+
+    def config(keepalive_time_s: int):
+        listener = raw_listener(port, network_filter("echo", "echo.v3.Echo"))
+        listener["tcp_keepalive"] = {"keepalive_time": keepalive_time_s}
+        return bootstrap(admin, [listener], [])
+
+    def asks_after_s() -> int:
+        with TcpPeer.connect(port) as peer:
+            assert peer.send(b"x").read(1) == b"x"
+            return keepalive_s(port)
+
+    old = generation(start_outrider, config(1100), socket_path, 0)
+    assert abs(asks_after_s() - 1100) <= 15
+    generation(start_outrider, config(555), socket_path, 1)
+    assert old.wait(10) == 0
+    assert abs(asks_after_s() - 555) <= 15
 
 
 def test_without_anybody_to_take_over_from(start_outrider, simple, port, socket_path):

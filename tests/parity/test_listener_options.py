@@ -20,6 +20,7 @@ from tests.support.config import (
     virtual_host,
 )
 from tests.support.envoy import ENVOY_MISSING, Envoy
+from tests.support.keepalive import keepalive_s
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
 from tests.support.process import ProxyFailed
@@ -48,16 +49,6 @@ def echoing(port: int, **more: Any) -> Config:
 
 def metadata(value: str) -> Config:
     return {"filter_metadata": {"a": {"b": value}}}
-
-
-def keepalive_s(port: int) -> int:
-    """When the proxy's end of the connection to this port is going to ask whether its client is there; 0: never."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, _, timer, *_ = line.split()
-        if local.endswith(f":{port:04X}") and state == "01":
-            kind, _, when = timer.partition(":")
-            return round(int(when, 16) / 100) if kind == "02" else 0
-    raise AssertionError("there is no such connection")
 
 
 @KINDS

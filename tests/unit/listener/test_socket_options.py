@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 from proxy.api.pool import new_message, pool
 from proxy.api.reader import Errors, Reader
 from proxy.listener.compile_listener import _with_options
-from proxy.listener.place import Place
+from proxy.listener.place import IP_FREEBIND, Place
 from proxy.listener.socket_options import BOUND, LISTENING, PREBIND, SocketOption, set_options
 
 IDLE = socket.TCP_KEEPIDLE
@@ -93,6 +93,16 @@ def test_a_bound_socket_has_them_and_connections_inherit_them() -> None:
             assert accepted.getsockopt(TCP, IDLE) == 33
             assert accepted.getsockopt(TCP, socket.TCP_KEEPINTVL) == 7
             assert accepted.getsockopt(TCP, socket.TCP_KEEPCNT) == 9
+
+
+def test_a_socket_that_is_taken_over_has_them_too() -> None:
+    options = (SocketOption(TCP, IDLE, 33), SocketOption(TCP, socket.TCP_KEEPINTVL, 7, BOUND))
+    with HERE.bind(True) as bound:
+        bound.listen(1)
+        HERE._replace(options=options).take_over(bound, freebind=True)
+        assert bound.getsockopt(TCP, IDLE) == 33
+        assert bound.getsockopt(TCP, socket.TCP_KEEPINTVL) == 7
+        assert bound.getsockopt(socket.SOL_IP, IP_FREEBIND) == 1
 
 
 def test_an_option_that_the_system_does_not_have_is_named() -> None:
