@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from proxy.base.errors import PROTOCOL_ERROR, ResetReason
+from proxy.base.errors import LOCAL_RESET, PROTOCOL_ERROR, ResetReason, ResponseFlag
 from proxy.base.headers import ResponseHeaders
 from proxy.http.tries import Tries
 from proxy.router.hedge import Hedged
@@ -85,6 +85,8 @@ class Hedging(Tries):
             is_bad = retry.would_retry(headers.status, headers)
         if is_bad and not self._is_last(stream):
             request.host.rq_error += 1
+            if hedged is None:
+                stream.upstream_rx_start_at = stream.hcm.monotonic()
             self._leave(stream, request, hedged, headers.status)
             return True
         if hedged is None:
@@ -118,6 +120,8 @@ class Hedging(Tries):
             stream.upstream = request
         self._leave_all(stream)
         retry.close()
+        if stream.host_deadline < inf:
+            stream.host_deadline = stream.upstream_tx_start_at + request.cluster.max_stream_duration_s
 
     def _leave_all(self, stream: ActiveStream) -> None:
         retry = stream.retry
@@ -159,6 +163,44 @@ class Hedging(Tries):
                 self._count_local(stream, 504)
             self._leave_all(stream)
         Tries._on_timeout(self, stream, details)
+
+    def _on_stream_duration(self, stream: ActiveStream, now: float) -> None:
+        """The deadline is that of the first of several tries, and may be of one that is over by now. Where the try is
+        not the last one, Envoy does not ask for another either: the request fails."""
+        retry = stream.retry
+        if retry is None or retry.hedged is None:
+            Tries._on_stream_duration(self, stream, now)
+            return
+        hedged = retry.hedged[0] if retry.hedged else None
+        if hedged is not None:
+            sent_at = hedged.sent_at
+        else:
+            sent_at = stream.upstream_tx_start_at if stream.upstream is not None else 0.0
+        if not sent_at:
+            return
+        deadline = sent_at + self._cluster(stream).max_stream_duration_s
+        if now < deadline:
+            stream.host_deadline = deadline
+        elif hedged is None:
+            Tries._on_stream_duration(self, stream, now)
+        else:
+            self._end_first(stream, retry, hedged)
+
+    def _end_first(self, stream: ActiveStream, retry: RetryState, hedged: Hedged) -> None:
+        assert retry.hedged is not None
+        retry.hedged.remove(hedged)
+        request = hedged.request
+        request.cluster.stats.upstream_rq_max_duration_reached.value += 1
+        request.host.rq_error += 1
+        last, stream.upstream = stream.upstream, None
+        stream.try_deadline = inf
+        if last is not None:
+            self._leave(stream, last, None, 0)
+        stream.try_span = hedged.span
+        if stream.try_span is not None:
+            self._end_try_span(stream, 0, ResponseFlag.UMSDR, LOCAL_RESET.text)
+        request.cancel()
+        self._fail_by_duration(stream)
 
     def _end_retries(self, stream: ActiveStream) -> None:
         self._leave_all(stream)

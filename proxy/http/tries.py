@@ -168,9 +168,11 @@ class Tries(Filter):
     @staticmethod
     def _forget_try(stream: ActiveStream) -> None:
         """Another try begins: what is told of the upstream is told of the last one, as in Envoy. The bytes stay."""
-        if stream.retry is not None and not stream.upstream_tx_start_at:
-            stream.retry.unsent += 1
-        stream.host_deadline = inf
+        retry = stream.retry
+        if retry is not None and not stream.upstream_tx_start_at:
+            retry.unsent += 1
+        if retry is None or not retry.hedged:  # else it is the first one's, which goes on
+            stream.host_deadline = inf
         stream.upstream_local_address = stream.upstream_remote_address = ""
         stream.upstream_connection_id = 0
         stream.upstream_tls = None
@@ -328,7 +330,7 @@ class Tries(Filter):
             self._on_try_timeout(stream, now)
         elif now >= stream.host_deadline:
             stream.host_deadline = inf
-            self._on_stream_duration(stream)
+            self._on_stream_duration(stream, now)
         elif now >= stream.retry_deadline:
             self._retry_now(stream, now)
 
@@ -349,7 +351,7 @@ class Tries(Filter):
             self._count_no_retry(stream, retry)
         self._time_out(stream, b"upstream_per_try_idle_timeout" if is_idle else b"upstream_per_try_timeout")
 
-    def _on_stream_duration(self, stream: ActiveStream) -> None:
+    def _on_stream_duration(self, stream: ActiveStream, now: float) -> None:
         """The try has lasted for its cluster's max_stream_duration: it is reset, whatever has come of it."""
         request, stream.upstream = stream.upstream, None
         if request is None:
@@ -366,6 +368,9 @@ class Tries(Filter):
                 self._schedule_retry(stream, delay_s)
                 return
             self._count_no_retry(stream, stream.retry)
+        self._fail_by_duration(stream)
+
+    def _fail_by_duration(self, stream: ActiveStream) -> None:
         self._end_retries(stream)
         if stream.tx_start_at:
             stream.flags |= ResponseFlag.UMSDR

@@ -66,6 +66,11 @@ class Hedged:
         self._tx_start_at: float = stream.upstream_tx_start_at
         self._tx_end_at: float = stream.upstream_tx_end_at
 
+    @property
+    def sent_at(self) -> float:
+        """When it got its connection (monotonic)."""
+        return self._tx_start_at
+
     def tell(self, stream: Any) -> None:
         """The stream tells of this try again."""
         stream.try_span = self.span

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.parity.scenarios.http2 import http2_cluster
 from tests.support.client import request
 from tests.support.config import Config, route_to, virtual_host
 from tests.support.messages import Headers
@@ -25,6 +26,7 @@ TRIES: dict[str, list[Steps]] = {
     "/third": [[Stall()], [reply(503, b"bad")], [reply(200, b"third")]],
     "/ends": [[Wait(LATE), Close()], [Wait(LATER), reply(200, b"second")]],
     "/both-end": [[Wait(LATE), Close()], [Close()]],
+    "/bad-ends": [[Wait(LATE), Close()], [reply(503, b"bad")]],
     "/none": [[Stall()], [Stall()], [Stall()]],
     "/alone": [[Wait(LATE), reply(200, b"alone")]],
     "/fast": [[reply(200, b"fast")]],
@@ -61,7 +63,12 @@ def drive(world: World) -> None:
 
 
 def ends(world: World) -> None:
-    for path in ("/1/ends", "/1/both-end", "/1/second"):  # with a body: no stale connection is mended
+    for path in (
+        "/1/ends",
+        "/1/both-end",
+        "/1/bad-ends",
+        "/1/second",
+    ):  # with a body: no stale connection is mended
         world.talk(request("POST", path, body=b"a body"))
     for path in ("/0/alone", "/never/alone", "/1/fast"):
         world.talk(request("GET", path))
@@ -73,6 +80,23 @@ def ends(world: World) -> None:
         request("GET", "/own/alone", [*INTERNAL, ("x-envoy-upstream-rq-per-try-timeout-ms", "600"), asks])
     )
     world.talk(request("GET", "/1/second", [*INTERNAL, (asks[0], "false")]))
+
+
+def lasting(world: World) -> Config:
+    """A try may last for a second."""
+    up = http2_cluster(
+        "up",
+        world.upstreams["up"].port,
+        explicit_http_config={"http_protocol_options": {}},
+        common_http_protocol_options={"max_stream_duration": "1s"},
+    )
+    host = virtual_host([hedged("/1/", 1)], include_request_attempt_count=True)
+    return world.bootstrap([host], clusters=[up])
+
+
+def lasts(world: World) -> None:
+    for path in ("/1/first", "/1/better", "/1/waits", "/1/none"):
+        world.talk(request("GET", path))
 
 
 def config(world: World) -> Config:
@@ -103,7 +127,16 @@ SCENARIOS = [
         config=config,
         drive=ends,
         upstreams={"up": hosts},
-        lines=10,
-        expect=told(200, 503, 200, 200, 200, 200, 200, 200, 200, 200),
+        lines=11,
+        expect=told(200, 503, 503, 200, 200, 200, 200, 200, 200, 200, 200),
+    ),
+    Scenario(
+        name="hedging_duration",
+        title="hedging where a cluster has a max_stream_duration, which the first try reaches",
+        config=lasting,
+        drive=lasts,
+        upstreams={"up": hosts},
+        lines=4,
+        expect=told(200, 200, 504, 504),
     ),
 ]

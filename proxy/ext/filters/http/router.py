@@ -290,7 +290,7 @@ class Router(Hedging, Owner):
         stream.upstream_connected_at = connection.connected_at
         if stream.decode_ended:
             stream.upstream_tx_end_at = now
-        if request.cluster.max_stream_duration_s:
+        if request.cluster.max_stream_duration_s and stream.host_deadline == inf:
             stream.host_deadline = now + request.cluster.max_stream_duration_s
             stream.connection.watch(stream.host_deadline)
         if stream.connection.write_blocked:

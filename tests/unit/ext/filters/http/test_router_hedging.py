@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from proxy.base.errors import ResponseFlag
+from tests.support.config import Config
 from tests.support.transcript import GET, REFUSED, Transcript, clean, to
 
 QUICK = {"base_interval": "0.001s", "max_interval": "0.001s"}
 
 
-def hedged(**policy: Any) -> Transcript:
+def hedged(a: Config | None = None, **policy: Any) -> Transcript:
     """A try takes too long after one second."""
     retry = {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "1s", "retry_back_off": QUICK, **policy}
     return Transcript(
-        to("a", timeout="10s", retry_policy=retry, hedge_policy={"hedge_on_per_try_timeout": True}), hosts=2
+        to("a", timeout="10s", retry_policy=retry, hedge_policy={"hedge_on_per_try_timeout": True}),
+        hosts=2,
+        a=a,
     )
 
 
@@ -156,3 +159,48 @@ def test_without_a_retry_left_a_try_has_all_the_time_of_the_request() -> None:
         talk.upstream(0).replies(200)
         assert talk.client_saw.status == 200
         assert talk.stats["cluster.a.upstream_rq_retry_limit_exceeded"] == 1
+
+
+LASTS: Config = {"common_http_protocol_options": {"max_stream_duration": "2s"}}
+REACHED = "cluster.a.upstream_rq_max_duration_reached"
+
+
+def test_the_first_try_may_last_as_long_as_its_cluster_allows() -> None:
+    """Then the request fails, as in Envoy, though another try is under way."""
+    with clean():
+        talk = hedged(LASTS)
+        two_tries(talk)
+        talk.waits(0.7)
+        assert not talk.client.got
+        talk.waits(0.2)
+        assert (talk.client_saw.status, talk.last["flags"]) == (504, ResponseFlag.UMSDR)
+        assert talk.upstream(0).pipe.lost and talk.upstream(1).pipe.lost
+        assert talk.stats[REACHED] == 1 and talk.stats["cluster.a.upstream_rq_active"] == 0
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_the_second_try_has_the_whole_time(begins: bool) -> None:
+    """The first one's is over, but it has answered (badly), or the second one faster. begins: to answer"""
+    with clean():
+        talk = hedged(LASTS)
+        two_tries(talk)
+        if begins:
+            talk.upstream(1).sends(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        else:
+            talk.upstream(0).replies(503)
+        talk.waits(1.7)
+        assert not talk.client.is_closed and talk.stats[REACHED] == 0
+        talk.waits(0.3)
+        assert talk.last["flags"] & ResponseFlag.UMSDR and talk.stats[REACHED] == 1
+        assert talk.upstream(1).pipe.lost and talk.last["status"] == (200 if begins else 504)
+
+
+def test_the_first_trys_answer_is_cut_when_its_time_is_over() -> None:
+    with clean():
+        talk = hedged(LASTS)
+        two_tries(talk)
+        talk.upstream(0).sends(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+        assert talk.upstream(1).pipe.lost
+        talk.waits(0.9)
+        assert talk.client.is_closed and talk.last["flags"] == ResponseFlag.UMSDR
+        assert talk.stats[REACHED] == 1
