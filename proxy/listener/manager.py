@@ -54,6 +54,7 @@ class ListenerManager:
         "_draining",
         "_failures",
         "_healthy",
+        "_inherit",
         "_modified",
         "_removed",
         "_serving",
@@ -79,6 +80,7 @@ class ListenerManager:
         self.failed: dict[str, Failed] = {}
         self.drain_time_s = 600.0
         self._serving = False
+        self._inherit: Callable[[str, str], socket.socket | None] | None = None
         self._healthy = True
         self._closed_to: set[str] = set()  # traffic_directions of which no more connections are taken
         self._drained: set[str] = set()  # ... of which every response closes its connection
@@ -140,7 +142,9 @@ class ListenerManager:
     def bind(
         self, context: FactoryContext, inherit: Callable[[str, str], socket.socket | None] | None = None
     ) -> None:
-        """Bind all addresses; raises OSError with the address in its text. inherit: see ``Listener.bind``."""
+        """Bind all addresses; raises OSError with the address in its text. inherit: see ``Listener.bind``; listeners that
+        come before the process serves are given their sockets as well."""
+        self._inherit = inherit
         for listener in self.listeners:
             try:
                 listener.bind(inherit)
@@ -157,6 +161,7 @@ class ListenerManager:
                 continue
             await listener.serve()
             self._created.value += 1
+        self._inherit = None
         self._count()
 
     # -- listeners that come and go ----------------------------------------------------------------------------------
@@ -288,7 +293,7 @@ class ListenerManager:
             if old is not None and listener.can_adopt(old):
                 listener.adopt(old)
             else:
-                listener.bind()
+                listener.bind(self._inherit)
         except OSError as error:
             self._failures.value += 1
             log.warning("listener %s: %s", listener.name, error.strerror)

@@ -23,11 +23,12 @@ from tests.support.config import (
     route_to,
     virtual_host,
 )
-from tests.support.keepalive import keepalive_s
+from tests.support.discovery import LISTENER, file_source, response, swap
 from tests.support.load import Load
 from tests.support.netns import as_user
 from tests.support.outrider import command
 from tests.support.ports import free_port
+from tests.support.proc_net import keepalive_s, listened_on
 from tests.support.process import ProxyFailed
 from tests.support.tcp_peer import TcpPeer
 from tests.support.upstream import Hold, Send
@@ -164,6 +165,25 @@ def test_sockets_that_are_taken_over_get_the_options_of_their_new_listener(start
     generation(start_outrider, config(555), socket_path, 1)
     assert old.wait(10) == 0
     assert abs(asks_after_s() - 555) <= 15
+
+
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_listeners_that_come_by_lds_are_taken_over_too(start_outrider, tmp_path, socket_path, reuse_port):
+    """Their sockets can be had once only where the port is not reused."""
+    port, lds = free_port(), tmp_path / "lds.json"
+    echo = raw_listener(port, network_filter("echo", "echo.v3.Echo"), name="echo")
+    swap(lds, response(LISTENER, {**echo, "enable_reuse_port": reuse_port}))
+    config = bootstrap(free_port(), [], [])
+    config["node"] = {"id": "n", "cluster": "c"}
+    config["dynamic_resources"] = {"lds_config": file_source(lds)}
+    old = generation(start_outrider, config, socket_path, 0)
+    listening = listened_on(port)
+    new = generation(start_outrider, config, socket_path, 1)
+    assert old.wait(10) == 0
+    assert listened_on(port) == listening, "the very same socket"
+    with TcpPeer.connect(port) as peer:
+        assert peer.send(b"x").read(1) == b"x"
+    assert new.stats()["listener_manager.listener_create_failure"] == 0
 
 
 def test_without_anybody_to_take_over_from(start_outrider, simple, port, socket_path):

@@ -20,9 +20,9 @@ from tests.support.config import (
     virtual_host,
 )
 from tests.support.envoy import ENVOY_MISSING, Envoy
-from tests.support.keepalive import keepalive_s
 from tests.support.outrider import Outrider
 from tests.support.ports import free_port
+from tests.support.proc_net import keepalive_s
 from tests.support.process import ProxyFailed
 from tests.support.tcp_peer import TcpPeer
 from tests.support.wait import until

@@ -1,4 +1,4 @@
-"""What the system says of the proxy's connections."""
+"""What the system says of the proxy's sockets."""
 
 from __future__ import annotations
 
@@ -13,3 +13,10 @@ def keepalive_s(port: int) -> int:
             kind, _, when = timer.partition(":")
             return round(int(when, 16) / 100) if kind == "02" else 0
     raise AssertionError("there is no such connection")
+
+
+def listened_on(port: int) -> set[str]:
+    """The sockets (by inode) that listen on a port."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
