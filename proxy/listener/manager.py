@@ -42,7 +42,8 @@ class ListenerManager:
 
     listeners: those that serve, or will when the process does; warming: those that wait for their routes and
     certificates while it does, to take the place of the one of their name; draining: those whose connections still
-    finish, at most ``drain_time_s``; failed: by name, those of which the last update was refused
+    finish, at most ``drain_time_s``; failed: by name, those of which the last update was refused; on_change: called when
+    there may be other sockets that listen
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class ListenerManager:
         "failed",
         "limit",
         "listeners",
+        "on_change",
         "scope",
         "warming",
     )
@@ -85,6 +87,7 @@ class ListenerManager:
         self._closed_to: set[str] = set()  # traffic_directions of which no more connections are taken
         self._drained: set[str] = set()  # ... of which every response closes its connection
         self.limit: ConnectionLimit | None = None  # over all of them
+        self.on_change: Callable[[], None] | None = None
         scope = self.scope = context.stats.scope("listener_manager")
         for name in COUNTERS:
             scope.counter(name)
@@ -344,6 +347,11 @@ class ListenerManager:
         self.active.set(len(self.listeners))
         self._warming.set(len(self.warming))
         self._draining.set(len(self.draining))
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
     def drain(self, directions: set[str] | None = None) -> None:
         """Take no new connections, let go of idle ones. directions: only listeners of these traffic_directions."""
@@ -356,6 +364,7 @@ class ListenerManager:
             listener.drain()
         self._draining.set(len(chosen) + len(self.draining))
         self.active.set(len(self.listeners) - len(chosen))
+        self._tell()
 
     def stop_accepting(self) -> None:
         """Somebody else accepts from now on; connections stay."""

@@ -165,11 +165,20 @@ class Server:
             self.parts.watchdog.start(self.loop, self.link.beat if self.link is not None else None)
         if self.link is not None:
             self.link.serve(self.listening_sockets(), self.loop, self.quit)
+            self.parts.listeners.on_change = self._on_sockets_changed
         if self._options.handover_path:
             from proxy.server.handover import Giver
 
             self.giver = Giver(self._options.handover_path, self.loop, self)
             self.giver.start()
+
+    def _on_sockets_changed(self) -> None:
+        self.loop.call_soon(self._tell_supervisor)
+
+    def _tell_supervisor(self) -> None:
+        """Listeners may have come or gone: what it keeps for the worker after us must not be more than we listen on."""
+        if self.link is not None:
+            self.link.renew(self.listening_sockets())
 
     # -- handover.Gives ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
     supervisor --(fork; a socket pair, a memfd)--> worker
     {"sockets": ...} with what it keeps   ->    adopts them
                                           <-    {"sockets": ...} with all it listens on, once it serves
-                                          <-    a byte, once a successor (server.handover) serves in its place
+                                          <-    a byte and the same again, whenever they are others: a socket that is
+                                                kept here though nobody accepts from it takes connections all the same
+                                          <-    another byte, once a successor (server.handover) serves in its place
     the memfd: the worker's counters, each second and before every answer that shows them; its beat (server.watchdog)
 
 The worker's end of the pair closes with the worker. A worker that has never served is not replaced: its successor would
@@ -39,9 +41,14 @@ log = logging.getLogger("main")
 _BACK_OFF_S: Final = (0.0, 0.1, 0.5, 1.0)
 #: one that has lived so long is no longer in trouble
 _WELL_S: Final = 30.0
+#: a supervisor does nothing but listen
+_TOLD_WITHIN_S: Final = 5.0
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _HEAD: Final = struct.Struct("<QII")  # sequence, length, checksum
 _BEAT: Final = struct.Struct("<Qd")  # number, the silence that is too long or 0.0
+#: what a worker says of itself
+_OTHERS: Final = b"s"  # sockets follow
+_HANDED_OVER: Final = b"."
 _SLOT: Final = 32 * 1024 * 1024  # sparse: what is not written takes no memory
 
 
@@ -269,6 +276,14 @@ class Supervisor:
 
     def _hear(self, ours: socket.socket, worker: Worker) -> bytes:
         """What it says when it has handed over; b"" when it has ended, or was killed because it hung."""
+        while True:
+            said = self._hear_byte(ours, worker)
+            if said != _OTHERS:
+                return said
+            ours.settimeout(None)
+            self._keep(receive_sockets(ours, b"")[0])
+
+    def _hear_byte(self, ours: socket.socket, worker: Worker) -> bytes:
         beat, limit_s = self._memory.last_beat()
         watch = Watch(self._clock(), beat)
         while limit_s:
@@ -316,6 +331,7 @@ class Link:
             self._sockets, _ = receive_sockets(self._peer, b"")
         except EOFError:
             raise OSError("the supervisor has gone") from None
+        self._sent: Sockets | None = None  # what the supervisor keeps; None: it is not to be told
         self._too_long = False
         self.resumes = bool(self._sockets or self._memory.read())  # there was a worker before this one
 
@@ -335,6 +351,7 @@ class Link:
             left.close()
         self._sockets.clear()
         send_sockets(self._peer, sockets)
+        self._sent = sockets
         self._peer.setblocking(False)
         loop.add_reader(self._peer.fileno(), self._gone, loop, on_gone)
 
@@ -342,10 +359,22 @@ class Link:
         loop.remove_reader(self._peer.fileno())
         on_gone()
 
+    def renew(self, sockets: Sockets) -> None:
+        """All that is listened on from now on."""
+        if self._sent is None or sockets == self._sent:
+            return
+        self._sent = sockets
+        self._peer.settimeout(_TOLD_WITHIN_S)
+        with suppress(OSError):  # the supervisor has gone, and so shall we
+            self._peer.send(_OTHERS)
+            send_sockets(self._peer, sockets)
+        self._peer.setblocking(False)
+
     def handed_over(self) -> None:
         """A successor serves: this worker is not to be replaced."""
-        with suppress(OSError):  # the supervisor has gone, and so shall we
-            self._peer.send(b".")
+        self._sent = None
+        with suppress(OSError):  # as above
+            self._peer.send(_HANDED_OVER)
 
     def keep(self, store: Store) -> None:
         """What has been counted, for the one after us."""

@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Client, get, request
+from tests.support.config import bootstrap, network_filter, raw_listener
+from tests.support.discovery import LISTENER, file_source, response, swap
 from tests.support.messages import Closed
 from tests.support.ports import free_port
+from tests.support.proc_net import listened_on, sockets_of
 from tests.support.process import ProxyFailed
+from tests.support.tcp_peer import TcpPeer
 from tests.support.upstream import Stall, reply
+from tests.support.wait import until
 
 TOTAL = "http.front.downstream_rq_total"
 #: clients that come while nobody serves
@@ -162,6 +167,36 @@ def test_sigterm_drains_the_worker_and_ends_both(start_outrider, simple, port):
     assert proxy.wait(10) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_nobody_keeps_the_socket_of_a_listener_that_has_gone(start_outrider, tmp_path):
+    """Nobody would accept what connects to it. The sockets of those that came later are kept for the next worker."""
+    port, second, lds = free_port(), free_port(), tmp_path / "lds.json"
+    echo = raw_listener(port, network_filter("echo", "echo.v3.Echo"), name="echo")
+    other = raw_listener(second, network_filter("echo", "echo.v3.Echo"), name="other")
+    swap(lds, response(LISTENER, echo))
+    config = bootstrap(free_port(), [], [])
+    config["node"] = {"id": "n", "cluster": "c"}
+    config["dynamic_resources"] = {"lds_config": file_source(lds)}
+    proxy = start_outrider(config, "--supervise")
+    (first,) = listened_on(port)
+    swap(lds, response(LISTENER, {**echo, "tcp_keepalive": {"keepalive_time": 555}}, other))
+    until(lambda: len(listened_on(port) - {first}) == len(listened_on(port)) == 1, "the new socket alone")
+    until(lambda: listened_on(second), "the second listener")
+    kept = listened_on(port) | listened_on(second)
+    until(lambda: kept <= sockets_of(proxy.pid), "the supervisor's copies")
+    worker = worker_of(proxy)
+    os.kill(worker, signal.SIGKILL)
+    worker_of(proxy, but=worker)
+    with TcpPeer.connect(second) as peer:
+        assert peer.send(b"x").read(1) == b"x"
+    assert listened_on(port) | listened_on(second) == kept
+    swap(lds, response(LISTENER, other))
+    until(lambda: not listened_on(port), "the end of the first listener")
+    assert proxy.admin("/drain_listeners", "POST")[0] == 200
+    until(lambda: not listened_on(second), "the end of the second listener")
+    proxy.signal(signal.SIGTERM)
+    assert proxy.wait(10) == 0
 
 
 def test_a_worker_goes_with_its_supervisor(start_outrider, simple, port):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -20,3 +21,16 @@ def listened_on(port: int) -> set[str]:
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     rows = [line.split() for line in lines]
     return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+
+
+def sockets_of(pid: int) -> set[str]:
+    """A process's sockets, by inode."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            kind, _, inode = os.readlink(descriptor).partition(":")
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if kind == "socket":
+            found.add(inode.strip("[]"))
+    return found
