@@ -159,9 +159,6 @@ class ListenerManager:
         """Accept on all of them."""
         self._serving = True
         for listener in list(self.listeners):
-            if listener.added_via_api and not self._bind(listener, None):
-                self._drop(listener)
-                continue
             await listener.serve()
             self._created.value += 1
         self._inherit = None
@@ -193,6 +190,7 @@ class ListenerManager:
             log.info("listener %s is left out: its direction takes no connections any more", name)
             listener.release()
             return False
+        self._have_sockets(listener, waits, active)
         (self._added if last is None else self._modified).value += 1
         if waits is not None:
             self._forget(waits)
@@ -223,6 +221,23 @@ class ListenerManager:
         listener.version = resource.version
         listener.updated_at = self.dispatcher.clock.wall()
         return listener
+
+    def _have_sockets(self, listener: Listener, waits: Listener | None, active: Listener | None) -> None:
+        """Bind, so that whoever sends it learns at once what cannot be had. Raises Rejected. Not where it goes on with
+        the sockets of the one that serves, which it gets when its turn comes."""
+        if self._serving and active is not None and listener.can_adopt(active):
+            return
+        last = waits or (active if not self._serving else None)
+        try:
+            if last is not None and listener.can_adopt(last):
+                listener.adopt(last)
+            else:
+                listener.bind(self._inherit)
+        except OSError as error:
+            self._failures.value += 1
+            listener.release()
+            listener.stop_accepting()
+            raise Rejected(str(error.strerror)) from None
 
     def _check_places(self, listener: Listener) -> None:
         """Raises Rejected: an address is another listener's, or the one of its name has it on a socket that it can
@@ -275,7 +290,7 @@ class ListenerManager:
             return
         del self.warming[listener.name]
         old = self.named(listener.name)
-        if listener.direction in self._closed_to or not self._bind(listener, old):
+        if listener.direction in self._closed_to or not self._adopts(listener, old):
             self._forget(listener)
             self._count()
             return
@@ -290,13 +305,12 @@ class ListenerManager:
         assert context.tasks is not None, "the process has them"
         context.tasks.start(listener.serve(), lambda result, error: self._serves(listener, old, error))
 
-    def _bind(self, listener: Listener, old: Listener | None) -> bool:
-        """With the sockets of the one before it where it listens on the same addresses."""
+    def _adopts(self, listener: Listener, old: Listener | None) -> bool:
+        """See _have_sockets."""
+        if old is None or not listener.can_adopt(old):
+            return True
         try:
-            if old is not None and listener.can_adopt(old):
-                listener.adopt(old)
-            else:
-                listener.bind(self._inherit)
+            listener.adopt(old)
         except OSError as error:
             self._failures.value += 1
             log.warning("listener %s: %s", listener.name, error.strerror)

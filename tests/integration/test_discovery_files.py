@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import client
-from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
+from tests.support.config import Config, address, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.discovery import (
     CLUSTER,
     ENDPOINTS,
@@ -219,6 +220,32 @@ def test_an_update_that_cannot_have_its_socket_is_refused(
             "listener_manager.listener_create_failure": 0,
         }
         assert {name: stats[name] for name in counts} == counts
+
+
+def test_an_address_that_cannot_be_had_is_refused(world: World, kind: type[Outrider] | type[Envoy]) -> None:
+    """At the start, later, and for one that serves elsewhere; when it can be had, it is."""
+    names = ("lds.update_rejected", "lds.update_success", "listener_create_failure", "listener_added")
+    config = world.begin()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        at_it = {**world.listener(), "address": address(port)}
+        other = {**at_it, "name": "other"}
+        world.lds(world.listener(), other, version="l1")
+        with kind(config) as proxy:
+            assert body(world.port) == b"one"
+            seen = []
+            steps = [[world.listener()], [world.listener(), other], [at_it]]
+            for number, listeners in enumerate(steps, 2):
+                seen.append([proxy.stats()[f"listener_manager.{name}"] for name in names])
+                world.lds(*listeners, version=f"l{number}")
+                proxy.wait_for_stat("listener_manager.lds.update_attempt", number)
+            seen.append([proxy.stats()[f"listener_manager.{name}"] for name in names])
+            assert body(world.port) == b"one"
+            taken.close()
+            world.lds(at_it, version="l5")
+            until(lambda: body(port) == b"one", "the listener at the other address")
+    # rejected, taken, failed, added
+    assert seen == [[1, 0, 1, 1], [1, 1, 1, 1], [2, 1, 2, 1], [3, 1, 3, 1]]
 
 
 @pytest.mark.parametrize("options", [{"enable_reuse_port": False}, {}])
