@@ -137,6 +137,7 @@ class Forked:
 
     def __init__(self, run: Callable[[], int], ours: Sequence[socket.socket] = ()) -> None:
         self._code: int | None = None
+        self._reaped = False
         sys.stdout.flush()  # or the child would write what is left in it as well
         sys.stderr.flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
@@ -147,19 +148,23 @@ class Forked:
 
     def poll(self) -> int | None:
         """See Worker."""
-        return self._look(os.WNOHANG)
+        return self._look(os.WEXITED | os.WNOWAIT | os.WNOHANG)
 
     def wait(self) -> int:
         """See Worker."""
-        code = self._look(0)
-        assert code is not None, "waitpid() without WNOHANG waits"
+        code = self._look(os.WEXITED | os.WNOWAIT)
+        assert code is not None, "waitid() without WNOHANG waits"
+        if not self._reaped:
+            self._reaped = True
+            os.waitpid(self.pid, 0)
         return code
 
     def _look(self, flags: int) -> int | None:
+        """The child stays a zombie meanwhile: a signal's handler may look while we do, and neither must find it gone."""
         if self._code is None:
-            pid, status = os.waitpid(self.pid, flags)
-            if pid:
-                self._code = os.waitstatus_to_exitcode(status)
+            found = os.waitid(os.P_PID, self.pid, flags)
+            if found is not None:
+                self._code = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
         return self._code
 
     def send_signal(self, number: int) -> None:

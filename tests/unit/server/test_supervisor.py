@@ -95,6 +95,23 @@ def test_how_a_child_ends(run, code):
     child.kill()  # one that has ended: nothing happens
 
 
+def test_a_signal_that_comes_while_the_end_of_a_child_is_looked_at(monkeypatch):
+    """Its handler looks as well."""
+    child = Forked(lambda: 3)
+    for name in ("waitpid", "waitid"):
+        looks = getattr(os, name)
+
+        def interrupted(*given, looks=looks, name=name):
+            found = looks(*given)
+            monkeypatch.setattr(os, name, looks)
+            assert child.poll() in (None, 3)
+            child.send_signal(signal.SIGTERM)
+            return found
+
+        monkeypatch.setattr(os, name, interrupted)
+    assert child.wait() == child.wait() == child.poll() == 3
+
+
 def test_what_a_child_must_not_hold():
     """Or the end of who holds the other end is not seen."""
     ours, theirs = socket.socketpair()
