@@ -120,9 +120,9 @@ def test_being_ready_imports_only_what_it_takes(root: Path, tmp_path: Path) -> N
     file.write_text(json.dumps(config))
     serve = (
         f"import sys\nfor name in {PATHS!r}:\n    sys.modules.pop(name, None)\n"
-        "import os, proxy.server.main\n"
+        "import os, proxy.server.main, proxy.server.server\n"
         "def ready(parts):\n    import json, sys\n    print(json.dumps(sorted(sys.modules)), flush=True)\n    os._exit(0)\n"
-        "proxy.server.main.import_later = ready\n"
+        "proxy.server.server.import_later = ready\n"
         f"from proxy.cli.main import main\nmain(['run', '-c', {str(file)!r}])"
     )
     assert among(listed(root, serve), (*NEVER_PLAIN, *ONCE_READY, *PATHS)) == []

@@ -48,11 +48,11 @@ import os
 for name in {SELDOM!r}:
     sys.modules.pop(name, None)
 postpone()
-import proxy.server.main
+import proxy.server.main, proxy.server.server
 def ready(parts):
     print([name for name in {SELDOM!r} if type(sys.modules[name]) is not Postponed], flush=True)
     os._exit(0)
-proxy.server.main.import_later = ready
+proxy.server.server.import_later = ready
 from proxy.cli.main import main
 main(["run", "-c", {str(file)!r}])
 """
