@@ -24,8 +24,8 @@ _NEWLINE: Final = r"%[-_0^#]*[1-9]*(?:E|O)?n"
 _RESERVED: Final = "[\x00-\x02]"  # marks of our own
 _WIDTHS: Final = ("", *"123456789")  # of %s
 _STRFTIME: Final = frozenset("aAbBcCdDeFgGhHIjklmMprRStTuUVwWxXyY")
-# A nanosecond, so that no millisecond is lost to binary fractions: 1.005 - 1.0 is 0.00499999...
-_EPSILON_S: Final = 1e-9
+# Half a nanosecond, so that no millisecond is lost to binary fractions (1.005 - 1.0 is 0.00499999...), and none is won
+_EPSILON_S: Final = 5e-10
 DEFAULT_UTC: Final = "%Y-%m-%dT%H:%M:%S.%3fZ"
 DEFAULT_LOCAL: Final = "%Y-%m-%dT%H:%M:%S.%3f%z"
 
@@ -178,14 +178,13 @@ def duration_operator(command: Command, context: FormatContext, absent: Any) -> 
 def between(start: str, end: str, per_second: int = 1000) -> Make:
     """The time between two StreamInfo attributes; absent unless both happened, in that order."""
     start_of, end_of = attrgetter(start), attrgetter(end)
-    epsilon_s = min(_EPSILON_S, 0.5 / per_second)
 
     def make(command: Command, context: FormatContext, absent: Any) -> Slot:
         def get(stream: StreamInfo) -> Any:
             begin, finish = start_of(stream), end_of(stream)
             if not begin or not finish or finish < begin:
                 return absent
-            return int((finish - begin + epsilon_s) * per_second)
+            return int((finish - begin + _EPSILON_S) * per_second)
 
         return Slot(NUMBER, get)
 

@@ -94,6 +94,16 @@ def test_common_duration() -> None:
     assert formatter.format(stream) == "500 1000 - - -"
 
 
+@pytest.mark.parametrize("ns", [0, 1, 999, 1000, 12_999, 13_000, 999_999, 1_005_000, 1_999_999_999])
+@pytest.mark.parametrize("began", [100.0, 1e6 / 3])
+def test_units_are_cut_as_integers_are(began: float, ns: int) -> None:
+    """However long the machine has been up."""
+    stream = stream_at(1000.0)
+    stream.started_at, stream.rx_end_at = began, began + ns / 1e9
+    text = " ".join(f"%COMMON_DURATION(DS_RX_BEG:DS_RX_END:{unit})%" for unit in ("ns", "us", "ms"))
+    assert compile_format(text).format(stream) == f"{ns} {ns // 1000} {ns // 1_000_000}"
+
+
 @pytest.mark.parametrize("argument", ["a", "a:b:c:d", "DS_RX_BEG:DS_RX_END:s"])
 def test_common_duration_refuses(argument: str) -> None:
     with pytest.raises(ValueError, match="Invalid common duration"):
