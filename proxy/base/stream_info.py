@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # names of rooms above: a compiled StreamInfo must know what 
 NO_FINGERPRINTS: Final = ("", "")
 
 
+#: a local_close_reason: transport_socket_connect_timeout
+HANDSHAKE_TIMEOUT: Final = b"transport_socket_timeout"
+
+
 class ConnectionInfo:
     """The facts of a downstream connection, shared by its streams. Addresses are "ip:port" text (v6 in brackets).
 

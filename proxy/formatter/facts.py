@@ -7,7 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
 
-from proxy.base.stream_info import StreamInfo
+from proxy.base.stream_info import HANDSHAKE_TIMEOUT, StreamInfo
 from proxy.formatter.header_values import cut
 from proxy.formatter.slot import COUNT, NUMBER, TEXT, FormatContext, Make, Slot
 from proxy.formatter.syntax import Command
@@ -73,6 +73,16 @@ def spaceless(attribute: str) -> Make:
         return Slot(TEXT, get)
 
     return make
+
+
+def termination_details(command: Command, context: FormatContext, absent: Any) -> Slot:
+    """CONNECTION_TERMINATION_DETAILS: of all that set it in Envoy there is one here."""
+
+    def get(stream: StreamInfo) -> Any:
+        timed_out = stream.info.local_close_reason == HANDSHAKE_TIMEOUT
+        return b"transport socket timeout was reached" if timed_out else absent
+
+    return Slot(TEXT, get)
 
 
 def nothing(command: Command, context: FormatContext, absent: Any) -> Slot:

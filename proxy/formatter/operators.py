@@ -84,7 +84,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "RESPONSE_CODE_DETAILS": Operator(facts.spaceless("details"), "optional"),
     "RESPONSE_FLAGS": Operator(_flags(1)),
     "RESPONSE_FLAGS_LONG": Operator(_flags(2)),
-    "CONNECTION_TERMINATION_DETAILS": Operator(facts.nothing),  # RBAC and TLS of connections set them
+    "CONNECTION_TERMINATION_DETAILS": Operator(facts.termination_details),
     "LOCAL_REPLY_BODY": Operator(facts.reply_body),
     "GRPC_STATUS": Operator(grpc_status.grpc_status_operator, "optional"),
     "GRPC_STATUS_NUMBER": Operator(grpc_status.grpc_status_number_operator),

@@ -83,17 +83,23 @@ class Tries(Filter):
             stream.connection.watch(stream.idle_deadline)
 
     def _arm_try(self, stream: ActiveStream) -> None:
-        """The try has been sent whole: its own timeout runs."""
+        """The try has been sent whole: its own timeouts run."""
+        retry = stream.retry
+        hard_deadline = inf
         if stream.per_try_timeout_s:
-            stream.try_deadline = stream.hcm.monotonic() + stream.per_try_timeout_s
+            hard_deadline = stream.try_deadline = stream.hcm.monotonic() + stream.per_try_timeout_s
             stream.connection.watch(stream.try_deadline)
-            if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
-                stream.retry.hard_deadline = stream.try_deadline
-                self._move_idle(stream, stream.retry)
+        if retry is not None and retry.policy.per_try_idle_timeout_s:
+            retry.hard_deadline = hard_deadline
+            self._move_idle(stream, retry)
 
     @staticmethod
     def _move_idle(stream: ActiveStream, retry: RetryState) -> None:
-        """Something moved on a try with a per_try_idle_timeout: it may be silent anew, but not beyond its timeout."""
+        """Something moved on a try with a per_try_idle_timeout: it may be silent anew, but not beyond its timeout. Before
+        the request is whole (an upgrade's is with its head) that timeout does not run, as in Envoy."""
+        headers = stream.request_headers
+        if not stream.decode_ended and (headers is None or headers.upgrade is None):
+            return
         stream.try_deadline = min(
             retry.hard_deadline, stream.hcm.monotonic() + retry.policy.per_try_idle_timeout_s
         )

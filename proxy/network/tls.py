@@ -99,7 +99,11 @@ class PeerRules:
             raise TlsRefused("peer did not return a certificate")
         if not is_named(peer, name):
             stats.fail_verify_san.value += 1
-            raise TlsRefused(_sans_of(peer) if instead else "verify cert failed: verify SAN list")
+            raise TlsRefused(
+                _sans_of(peer)
+                if instead
+                else f"verify cert failed: verify SAN list, expected SANs: [{name}], certificate SANs: [{_shown(peer)}]"
+            )
 
     def _is_named(self, peer: Certificate) -> bool:
         for tag, value in peer.sans:
@@ -110,8 +114,11 @@ class PeerRules:
 
 
 def _sans_of(peer: Certificate) -> str:
-    shown = ", ".join(san_text(kind, value) for kind, value in peer.sans)
-    return f"verify cert failed: SAN matcher, certificate SANs are [{shown}]"
+    return f"verify cert failed: SAN matcher, certificate SANs are [{_shown(peer)}]"
+
+
+def _shown(peer: Certificate) -> str:
+    return ", ".join(san_text(kind, value) for kind, value in peer.sans)
 
 
 def is_named(peer: Certificate, name: str) -> bool:

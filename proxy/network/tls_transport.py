@@ -13,6 +13,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from proxy.base.stream_info import HANDSHAKE_TIMEOUT
 from proxy.base.x509 import BadCertificate
 from proxy.network.handshake_deadline import HandshakeDeadline
 from proxy.network.layer import TransportLayer
@@ -177,11 +178,10 @@ class TlsTransport(TransportLayer):
         return False
 
     def eof_received(self) -> bool:
-        """TCP's end. Only after TLS's own is it half an end: without that one the peer has just gone."""
-        if self.state == OVER:
-            return self.half
-        self._ended()
-        return False
+        """TCP's end: an end of the peer's half without a word of TLS before it too, as in Envoy."""
+        if self.state != OVER:
+            self._ended()
+        return self.half
 
     def _ended(self) -> None:
         """The peer has said its last. The connection may still have something to say to it."""
@@ -289,6 +289,7 @@ class TlsTransport(TransportLayer):
 
     def expire(self) -> None:
         """The handshake takes too long."""
+        self.connection.info.local_close_reason = HANDSHAKE_TIMEOUT
         self._fail("", aborts=True)
 
     def _end_deadline(self) -> None:

@@ -74,7 +74,8 @@ class HeaderOps:
         overwritten: list[Field] = []
         appended: list[Field] = []
         for name, source, action, keep_empty in self._additions:
-            value = source if isinstance(source, bytes) else source.format_bytes(stream)
+            # as evaluate, without the call
+            value = source if isinstance(source, bytes) else source.format_bytes(stream).strip(b" ")
             if not value and not keep_empty:
                 continue
             if action == APPEND:
@@ -99,8 +100,9 @@ def append(headers: HeaderMap, name: bytes, value: bytes, joined: frozenset[byte
 
 
 def evaluate(source: bytes | Formatter, stream: StreamInfo) -> bytes:
-    """A header value: constant or formatted (control bytes come out escaped)."""
-    return source if isinstance(source, bytes) else source.format_bytes(stream)
+    """A header value: constant or formatted (control bytes come out escaped). No blanks around it, which an operator
+    without a value may leave: HTTP/2 forbids them (RFC 9113 section 8.2.1), HTTP/1 takes them for none."""
+    return source if isinstance(source, bytes) else source.format_bytes(stream).strip(b" ")
 
 
 @reads(

@@ -198,11 +198,14 @@ class ConnectionPool:
         """
         if connection.pool_state != CONNECTING:
             return
-        self.connecting -= 1
         self.stats.upstream_cx_connect_fail.value += 1
         self.host.cx_connect_fail += 1
         if reason is CONNECTION_TIMEOUT:
             self.stats.upstream_cx_connect_timeout.value += 1
+        self._not_connected(connection, reason, detail)
+
+    def _not_connected(self, connection: PoolConnection, reason: ResetReason, detail: bytes) -> None:
+        self.connecting -= 1
         self._forget(connection, remote=reason is REMOTE_CONNECTION_FAILURE)
         self._purge(reason, detail)
         self._connect_for_pending()
@@ -258,8 +261,10 @@ class ConnectionPool:
         if state == CLOSED:
             return
         if state == CONNECTING:
-            reason = REMOTE_CONNECTION_FAILURE if remote else LOCAL_CONNECTION_FAILURE
-            self.on_connect_failure(connection, reason, b"")
+            if remote:
+                self.on_connect_failure(connection, REMOTE_CONNECTION_FAILURE, b"")
+            else:  # nobody waits for it any more, or its host goes: no failure of the host's
+                self._not_connected(connection, LOCAL_CONNECTION_FAILURE, b"")
             return
         if state == READY:
             self.ready.remove(connection)

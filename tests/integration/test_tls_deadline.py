@@ -25,7 +25,7 @@ from tests.support.upstream import Upstream
 
 Kind = type[Outrider] | type[Envoy]
 TIMEOUT_S = 0.4
-LOG = "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%|%RESPONSE_FLAGS%|%BYTES_RECEIVED%\n"
+LOG = "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%|%RESPONSE_FLAGS%|%BYTES_RECEIVED%|%DOWNSTREAM_LOCAL_CLOSE_REASON%|%CONNECTION_TERMINATION_DETAILS%\n"
 
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "half a hello"])
@@ -55,4 +55,6 @@ def test_a_handshake_takes_its_time(upstream: Upstream, tmp_path: Path, kind: Ki
         assert stats[f"{scope}.ssl.connection_error"] == 0
         proxy.wait_for_stat(f"{scope}.downstream_cx_active", 0)
         assert proxy.stats()[f"{scope}.downstream_cx_destroy"] == 2
-    assert log.read_text().splitlines()[0] == "-|-|0"
+    assert log.read_text().splitlines()[0] == (
+        "-|-|0|transport_socket_timeout|transport socket timeout was reached"
+    )

@@ -437,6 +437,21 @@ def test_a_leap_inside_a_head_ends_the_connection() -> None:
     assert not server.heard(ev.StreamReset) and len(server.streams) == 1
 
 
+@pytest.mark.parametrize(("frames", "is_over"), [(9, False), (10, True)])
+def test_a_head_in_too_many_frames(frames: int, is_over: bool) -> None:
+    """The engine's limit, be they ever so small."""
+    server = served()
+    block = Encoder().encode([*GET, (b"x", b"y" * 100)])
+    pieces = [block[at : at + 1] for at in range(frames - 1)] + [block[frames - 1 :]]
+    head = HeadersFrame(1, pieces[0])
+    head.flags.add("END_STREAM")
+    rest = [ContinuationFrame(1, piece) for piece in pieces[1:]]
+    rest[-1].flags.add("END_HEADERS")
+    server.feed(head.serialize() + b"".join(frame.serialize() for frame in rest))
+    assert (server.error is not None) is is_over
+    assert len(server.recorders) == (not is_over)
+
+
 def test_a_client_that_makes_us_reset_its_streams_is_left() -> None:
     server = served()
     server.exchange()

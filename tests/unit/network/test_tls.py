@@ -78,10 +78,16 @@ def checked(rules: PeerRules, *given: Any, peer: Certificate | None = PEER) -> t
     return words, stats.fail_verify_san.value, stats.fail_verify_no_cert.value
 
 
+NAMES = (
+    "verify cert failed: verify SAN list, expected SANs: [b.example], "
+    "certificate SANs: [a.example, *.wild.example, 10.0.0.1, ::1]"
+)
+
+
 def test_a_name_beside_the_configured_ones_and_in_their_place() -> None:
     anybody = PeerRules((), frozenset(), frozenset())
     assert checked(anybody, "a.example") == ("", 0, 0)
-    assert checked(anybody, "b.example") == ("verify cert failed: verify SAN list", 1, 0)
+    assert checked(anybody, "b.example") == (NAMES, 1, 0)
     assert checked(anybody, "a.example", peer=None) == ("peer did not return a certificate", 0, 1)
     assert checked(NOBODY, "a.example")[1] == 1, "both have to be right"
     assert checked(NOBODY, "a.example", True) == ("", 0, 0)

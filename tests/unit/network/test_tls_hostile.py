@@ -77,6 +77,17 @@ def test_what_comes_after_the_end_is_not_kept(ends: Ends) -> None:
     assert not ends.above.data_received.called
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_end_without_a_goodbye_is_one(ends: Ends, goes_on: bool) -> None:
+    """Whoever only shuts TCP down still hears the answer, where the connection above goes on with one half."""
+    ends.above.eof_received.return_value = goes_on
+    assert ends.ours.eof_received() is goes_on
+    assert ends.socket.close.called is not goes_on
+    if goes_on:
+        ends.ours.write(b"answer")
+        assert ends.client.read(100) == b"answer"
+
+
 def test_many_records_of_one_read_are_one_call(ends: Ends) -> None:
     for number in range(100):
         ends.client.write(b"%d " % number)

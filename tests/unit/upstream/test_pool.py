@@ -53,6 +53,17 @@ def serve(world: World, pool: ConnectionPool) -> FakeConnection:
     return connection
 
 
+def test_a_connection_that_we_give_up_is_no_failure_of_the_host() -> None:
+    world = World()
+    pool = make_pool(world)
+    request = ask(pool)
+    pool.cancel(request)
+    pool.on_closed(world.connector.made[-1])
+    assert pool.connecting == 0 and pool.host.cx_active == 0
+    assert pool.host.cx_connect_fail == 0
+    assert pool.stats.upstream_cx_connect_fail.value == 0
+
+
 def test_the_first_request_waits_for_its_connection() -> None:
     world = World()
     pool = make_pool(world)

@@ -252,8 +252,6 @@ class Router(Hedging, Owner):
                 cluster.stats.retry_or_shadow_abandoned.value += mirrors.data(data, end)
         request = stream.upstream
         if request is not None and not stream.done:
-            if stream.retry is not None and request.sent and stream.retry.policy.per_try_idle_timeout_s:
-                self._move_idle(stream, stream.retry)
             request.encode_data(data, end)
             if end and request.sent:
                 stream.upstream_tx_end_at = stream.rx_end_at
@@ -295,10 +293,9 @@ class Router(Hedging, Owner):
             stream.connection.watch(stream.host_deadline)
         if stream.connection.write_blocked:
             connection.hold_reading()  # an earlier, pipelined response still waits to be read
-        if stream.retry is not None and stream.retry.policy.per_try_idle_timeout_s:
-            stream.retry.hard_deadline = inf
-            self._move_idle(stream, stream.retry)
-        if stream.per_try_timeout_s and (stream.decode_ended or request.request_headers.upgrade is not None):
+        if (stream.per_try_timeout_s or stream.retry is not None) and (
+            stream.decode_ended or request.request_headers.upgrade is not None
+        ):
             self._arm_try(stream)
 
     def on_upstream_write_blocked(self, request: UpstreamRequest, blocked: bool) -> None:

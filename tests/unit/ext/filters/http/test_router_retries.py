@@ -71,6 +71,16 @@ def test_a_silent_try_ends(retry_on):
     assert talk.stats["cluster.a.upstream_rq_per_try_idle_timeout"] == 1
 
 
+def test_a_try_is_not_silent_before_the_request_is_whole():
+    talk = Transcript(route(retry_on="", per_try_idle_timeout="1s"))
+    talk.client(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab")
+    talk.waits(5)
+    assert talk.upstreams == 1 and not talk.client.responses()
+    talk.client(b"cd")
+    talk.waits(1.2)
+    assert talk.last["details"] == b"upstream_per_try_idle_timeout"
+
+
 def test_a_try_that_moves_is_not_silent():
     talk = Transcript(route(retry_on="5xx", per_try_idle_timeout="1s", per_try_timeout="3s"))
     talk.client(GET)
