@@ -23,6 +23,12 @@ def _quoted(pem: str) -> str:
     return quote(pem, safe="")
 
 
+def sent_chain(handshake: Any) -> list[bytes]:
+    """The DER of all certificates that a peer, which has one, sent in this handshake; none where it resumes a session."""
+    sent = handshake._sslobj.get_unverified_chain()  # public from Python 3.13 on
+    return [each.public_bytes(_DER) for each in sent or ()]
+
+
 class TlsInfo:
     """version: "TLSv1.3"; cipher: OpenSSL's name; group: "X25519", "" where it is not known; alpn: "" for none.
 
@@ -65,11 +71,11 @@ class TlsInfo:
 
     @property
     def chain(self) -> list[bytes]:
-        """The DER of all certificates that the peer sent."""
+        """The DER of all certificates that the peer sent, when its session began: OpenSSL keeps but the first in a session,
+        and so does this where the others were never seen."""
         if self.peer is None:
-            return []  # Python's list has a None in it then
-        sent = self._handshake._sslobj.get_unverified_chain()  # public from Python 3.13 on
-        return [each.public_bytes(_DER) for each in sent or ()]
+            return []
+        return sent_chain(self._handshake) or list(self.peer.chain) or [self.peer.der]
 
     @property
     def pem(self) -> str:

@@ -129,12 +129,14 @@ class Certificate:
 
     subject, issuer: RFC 2253; serial: lower-case hex, whole bytes; not_before, not_after: seconds since 1970
     sans: (kind, exact bytes) of its subject alternative names; spki: the DER of its public key
+    chain: the DER of all that its owner was seen to send with it, itself first; () until that was seen
     """
 
-    __slots__ = ("der", "issuer", "not_after", "not_before", "sans", "serial", "spki", "subject")
+    __slots__ = ("chain", "der", "issuer", "not_after", "not_before", "sans", "serial", "spki", "subject")
 
     def __init__(self, der: bytes) -> None:
         self.der = der
+        self.chain: tuple[bytes, ...] = ()
         try:
             self._read(der)
         except (IndexError, ValueError) as error:

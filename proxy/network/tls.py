@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxy.base.tls_info import TlsInfo
+from proxy.base.tls_info import TlsInfo, sent_chain
 from proxy.base.x509 import DNS, IP_ADDRESS, Certificate, san_text
 from proxy.network.openssl import reach
 from proxy.stats.store import Counter, Gauge
@@ -268,6 +268,8 @@ class TlsSide:
         der = tls.getpeercert(True)
         if der is not None:
             info.peer = self._peers.get(der) or self._read_peer(der)
+            if not info.peer.chain and not tls.session_reused:
+                self._note_chain(info.peer, tls)
         by_sni = self.checks_sni and bool(server_name)
         info.verified = self._verify(tls, rules, info.peer, server_name if by_sni else peer_name, by_sni)
         self._count(info, tls)
@@ -328,6 +330,14 @@ class TlsSide:
         self._peers[der] = read
         self._peer_bytes += size
         return read
+
+    def _note_chain(self, peer: Certificate, tls: ssl.SSLObject) -> None:
+        """For connections that resume this session."""
+        chain = tuple(sent_chain(tls))
+        size = sum(map(len, chain)) - len(peer.der)
+        if self._peer_bytes + size <= _MOST_PEER_BYTES:
+            peer.chain = chain
+            self._peer_bytes += size
 
     def failed(self, error: ssl.SSLError) -> str:
         """Counts a handshake that failed and says why, in Envoy's words."""

@@ -28,6 +28,7 @@ from tests.integration.test_tls import (
     secured,
     upstream_tls,
 )
+from tests.support.certs import Authority, Pair
 from tests.support.config import Config, bootstrap, cluster, http_listener, route_to, virtual_host
 from tests.support.envoy import Envoy
 from tests.support.outrider import Outrider
@@ -46,9 +47,9 @@ FIRST, SECOND, THIRD = (os.urandom(80) for _ in range(3))
 class Visitor:
     """A client. session: of its last visit"""
 
-    def __init__(self, version: ssl.TLSVersion, folder: Path | None = None) -> None:
+    def __init__(self, version: ssl.TLSVersion, folder: Path | None = None, pair: Pair = CLIENT) -> None:
         """folder: with a certificate, written there"""
-        self.context = client_context(CLIENT if folder is not None else None, folder)
+        self.context = client_context(pair if folder is not None else None, folder)
         self.context.minimum_version = self.context.maximum_version = version
         self.session: Any = None
 
@@ -103,6 +104,25 @@ def test_processes_that_share_keys(upstream: Upstream, kind: Kind, version: ssl.
         # a ticket of before is exchanged for one of now
         assert visitor.visit(ports["new"], of_first)
         assert visitor.visit(ports["late"], visitor.session)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+def test_the_chain_of_a_client_that_resumes_its_session(
+    upstream: Upstream, tmp_path: Path, kind: Kind, version: ssl.TLSVersion
+) -> None:
+    port, middle = free_port(), Authority("Middle CA", CA)
+    told = {
+        "forward_client_cert_details": "SANITIZE_SET",
+        "set_current_client_cert_details": {"chain": True},
+    }
+    listener = http_listener(port, [virtual_host([route_to("up")])], hcm=told)
+    listener = secured(listener, downstream_tls(SERVER, roots=CA.pem, require_client_certificate=True))
+    visitor = Visitor(version, tmp_path, middle.signs("client").under(middle))
+    with running([listener], [cluster("up", upstream.port)], kind):
+        assert not visitor.visit(port)
+        assert visitor.visit(port, visitor.session)
+    first, second = (request.one("x-forwarded-client-cert") for request in upstream.requests)
+    assert first == second and first is not None and first.count("BEGIN%20CERTIFICATE") == 2
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
