@@ -74,10 +74,11 @@ class HeaderOps:
         overwritten: list[Field] = []
         appended: list[Field] = []
         for name, source, action, keep_empty in self._additions:
-            # as evaluate, without the call
-            value = source if isinstance(source, bytes) else source.format_bytes(stream).strip(b" ")
+            value = source if isinstance(source, bytes) else source.format_bytes(stream)
             if not value and not keep_empty:
-                continue
+                continue  # blanks alone are not empty, as in Envoy
+            if value[-1:] == b" " or value[:1] == b" ":
+                value = value.strip(b" ")  # see evaluate
             if action == APPEND:
                 appended.append((name, value))
             elif action == OVERWRITE_OR_ADD or (name in headers) is (action == OVERWRITE_IF_EXISTS):

@@ -104,6 +104,8 @@ def test_an_operator_without_a_value_leaves_no_blank() -> None:
     """HTTP/2 hosts refuse a field that ends in one (RFC 9113 section 8.2.1)."""
     config = {"request_headers_to_add": [add("x", "a %REQ(none)%"), add("y", "%REQ(z)% b")]}
     assert applied(config, [("z", "1")]) == [("z", "1"), ("x", "a"), ("y", "1 b")]
+    config = {"request_headers_to_add": [add("x", " %REQUESTED_SERVER_NAME%")]}
+    assert applied(config, [("z", "1")]) == [("z", "1"), ("x", "")]
     config = {"request_headers_to_add": [add("x", "a %REQUESTED_SERVER_NAME% "), add("y", " %REQ(z)%")]}
     assert [value for _, value in applied(config, [("z", "1")])] == ["1", "a", "1"]
 
