@@ -35,8 +35,8 @@ class ConnectionInfo:
     of the connection itself
     scheme: b"https" once a TLS handshake is over, whose facts ``tls`` then are; transport_failure: why one failed
     local_close_reason: why we ended it, where that has a name; close_type: how it ended, as Envoy detects it
-    direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on, None where there was none; metadata: of listener
-    filters, for logs of connections, None while there is none
+    direct_local_address: our end of the socket; tlvs: of a PROXY protocol header, to be passed on, None where there
+    was none; metadata: of listener filters, for logs of connections, None while there is none
     filter_state: what listener and network filters leave for those behind them, by Envoy's keys; None while there is none
     configured_metadata: of its listener and its filter chain, None where neither has any
     fingerprints: JA3 and JA4 of its client's hello, "" where they are not taken

@@ -37,25 +37,20 @@ def forget(status: int, body: bytes) -> None:
 
 
 class AsyncCall(Timed, Owner):
-    """One request under way: owner of its only try. ``on_done`` is called exactly once.
-
-    keeps: somebody wants the answer's body
-    """
+    """One request under way: owner of its only try. ``on_done`` is called exactly once."""
 
     __slots__ = (
         "answer",
         "answer_bytes",
         "client",
         "deadline",
-        "keeps",
         "on_done",
         "request",
         "status",
     )
 
-    def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone, keeps: bool = True) -> None:
+    def __init__(self, client: AsyncClient, deadline: float, on_done: OnDone) -> None:
         self.client = client
-        self.keeps = keeps
         self.deadline = deadline
         self.due = inf
         self.on_done: OnDone | None = on_done
@@ -108,9 +103,8 @@ class AsyncCall(Timed, Owner):
             self._finish(self.status)
 
     def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
-        if self.keeps:
-            self.answer.append(data)
-            self.answer_bytes += len(data)
+        self.answer.append(data)
+        self.answer_bytes += len(data)
         if end:
             self._finish(self.status)
         elif self.answer_bytes > MAX_ANSWER_BYTES:
@@ -130,7 +124,7 @@ class MirrorCall(AsyncCall):
     __slots__ = ("span",)
 
     def __init__(self, client: AsyncClient, deadline: float, span: MirrorSpan | None) -> None:
-        AsyncCall.__init__(self, client, deadline, forget, keeps=False)
+        AsyncCall.__init__(self, client, deadline, forget)
         self.span = span
 
     def _fail(self, request: UpstreamRequest, status: int, flag: int) -> None:
@@ -141,6 +135,10 @@ class MirrorCall(AsyncCall):
         if self.request is not None:
             self._end_span(self.request, status, 0)
         AsyncCall._finish(self, status)
+
+    def on_upstream_data(self, request: UpstreamRequest, data: bytes, end: bool) -> None:
+        if end:
+            self._finish(self.status)
 
     def _end_span(self, request: UpstreamRequest, status: int, flags: int) -> None:
         span, self.span = self.span, None

@@ -77,8 +77,7 @@ class HeaderOps:
             value = source if isinstance(source, bytes) else source.format_bytes(stream)
             if not value and not keep_empty:
                 continue  # blanks alone are not empty, as in Envoy
-            if value[-1:] == b" " or value[:1] == b" ":
-                value = value.strip(b" ")  # see evaluate
+            value = value.strip(b" ")  # see evaluate
             if action == APPEND:
                 appended.append((name, value))
             elif action == OVERWRITE_OR_ADD or (name in headers) is (action == OVERWRITE_IF_EXISTS):

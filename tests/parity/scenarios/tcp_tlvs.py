@@ -60,27 +60,14 @@ def telling(**fields: Any) -> Callable[[World], Config]:
     )
 
 
-def overwritten() -> Scenario:
+def merged(name: str, policy: str, title: str) -> Scenario:
     """Clients whose header has TLVs, whose header has none; the port of one without a header is another each time. Other
     policies: tests/unit/ext/filters/network/test_tcp_tlvs.py."""
     said = [client(header + b"hello", "read 5", "end", "listen") for header in (V2, V1)]
     return Scenario(
-        name="tcp_tlvs",
-        title="proxy_protocol_tlvs take the place of a client's of the same type, and give way to the socket's",
-        config=telling(proxy_protocol_tlv_merge_policy="OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD"),
-        drive=clients(*said),
-        upstreams={"up": SAYS_HELLO},
-        lines=2,
-    )
-
-
-def absent() -> Scenario:
-    """Ours are not added where there was a header, be it one without TLVs."""
-    said = [client(header + b"hello", "read 5", "end", "listen") for header in (V2, V1)]
-    return Scenario(
-        name="tcp_tlvs_absent",
-        title="proxy_protocol_tlvs are added where a client had no header",
-        config=telling(proxy_protocol_tlv_merge_policy="ADD_IF_ABSENT"),
+        name=name,
+        title=f"proxy_protocol_tlvs {title}",
+        config=telling(proxy_protocol_tlv_merge_policy=policy),
         drive=clients(*said),
         upstreams={"up": SAYS_HELLO},
         lines=2,
@@ -168,10 +155,14 @@ def connect_told(by_socket: bool) -> Scenario:
 
 
 SCENARIOS = [
-    absent(),
+    merged("tcp_tlvs_absent", "ADD_IF_ABSENT", "are added where a client had no header"),
     connect_told(by_socket=False),
     connect_told(by_socket=True),
     kept("FILTER_STATE"),
     kept("DYNAMIC_METADATA"),
-    overwritten(),
+    merged(
+        "tcp_tlvs",
+        "OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD",
+        "take the place of a client's of the same type, and give way to the socket's",
+    ),
 ]

@@ -369,13 +369,19 @@ def test_a_tunnel_that_ends_here_carries_bytes_only():
     assert second.responses()[0].status == 200 and talk.stats["cluster.a.upstream_cx_http1_total"] == 1
 
 
-def test_a_host_gets_what_a_client_that_has_left_had_sent_while_it_takes_any():
+def left_behind() -> Transcript:
+    """A client has left, and its host has taken none of a thousand bytes."""
     talk = Transcript(ENDS)
     talk.client(CONNECT)
-    host = talk.upstream()
-    host.stalls()
+    talk.upstream().stalls()
     talk.client(b"x" * 1000)
     talk.client.closes()
+    return talk
+
+
+def test_a_host_gets_what_a_client_that_has_left_had_sent_while_it_takes_any():
+    talk = left_behind()
+    host = talk.upstream()
     for _ in range(3):
         talk.waits(LAST_BYTES_S - 1)
         host.reads(100)
@@ -385,14 +391,9 @@ def test_a_host_gets_what_a_client_that_has_left_had_sent_while_it_takes_any():
 
 
 def test_a_host_that_takes_nothing_more_is_left():
-    talk = Transcript(ENDS)
-    talk.client(CONNECT)
-    host = talk.upstream()
-    host.stalls()
-    talk.client(b"x" * 1000)
-    talk.client.closes()
+    talk = left_behind()
     talk.waits(LAST_BYTES_S + 2)
-    assert host.pipe.reset and talk.stats["cluster.a.upstream_cx_active"] == 0
+    assert talk.upstream().pipe.reset and talk.stats["cluster.a.upstream_cx_active"] == 0
 
 
 def test_a_tunnel_that_ends_here_begins_as_its_cluster_says():
